@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BACKENDS_BACKEND_H
+#define BACKENDS_BACKEND_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+/** Remote peers of one rule. */
+#define RULE_FILTERS_MAX 8
+/** Interfaces and addresses in struct backend_network. */
+#define BACKEND_LANS_MAX 32
+#define BACKEND_ADDRESSES_MAX 8
+
+/** A remote peer that may use a rule; length 0 and port 0 mean any. */
+struct rule_filter {
+	struct prefix prefix;
+	uint16_t port;
+};
+
+/**
+ * One lease as the firewall sees it. IPv4: translate external to internal, and back for
+ * outbound traffic of the internal endpoint. IPv6: external equals internal, a pinhole.
+ */
+struct rule {
+	uint8_t protocol;	/* IPPROTO_TCP or IPPROTO_UDP */
+	bool outbound;		/* also translate outbound traffic of the internal endpoint */
+	uint16_t external_port; /* host order, like every port here */
+	uint16_t internal_port;
+	uint8_t filter_count; /* 0 = any remote peer */
+	struct ip_addr external;
+	struct ip_addr internal;
+	struct rule_filter filters[RULE_FILTERS_MAX];
+	/** Units: milliseconds from now until the kernel drops it; 0 = never. */
+	uint64_t timeout_ms;
+};
+
+enum change_kind {
+	CHANGE_ADD,
+	CHANGE_REPLACE, /* before is there, after shall be: the rule is never absent */
+	CHANGE_DELETE,
+};
+
+/** Only the key of `before` matters: everything but timeout_ms. */
+struct backend_change {
+	enum change_kind kind;
+	struct rule before; /* REPLACE, DELETE */
+	struct rule after;  /* ADD, REPLACE */
+};
+
+/** What the rules refer to besides leases; changes when interfaces or addresses do. */
+struct backend_network {
+	char wan[IF_NAMESIZE]; /* may be empty: no WAN now */
+	size_t lan_count;
+	char lans[BACKEND_LANS_MAX][IF_NAMESIZE];
+	size_t address_count; /* external addresses on the WAN interface */
+	struct ip_addr addresses[BACKEND_ADDRESSES_MAX];
+};
+
+struct backend_config {
+	uint32_t mark;	   /* bit set on the connection mark of leased flows */
+	bool keep_flows;   /* do not remove conntrack entries of deleted leases */
+};
+
+struct rule_counters {
+	uint64_t packets;
+	uint64_t octets;
+};
+
+/** What the backend tells its owner without being asked. */
+struct backend_events {
+	/** Somebody else changed or removed our rules: call sync(). */
+	void (*disturbed)(void *user);
+};
+
+struct backend;
+
+/**
+ * A firewall. Plain data in, no knowledge of leases, clients or protocols; no callback
+ * into the caller but backend_events from event(). One instance a process.
+ */
+struct backend_ops {
+	const char *name;
+	/** The kernel removes rules by itself when their timeout ends. */
+	bool has_timeouts;
+	/**
+	 * Reach the kernel; changes nothing there yet but may find what a former run left.
+	 * Errors: -errno, logged with what is missing and what would mend it.
+	 * Owns: caller frees *out by close().
+	 */
+	int (*open)(const struct backend_config *config,
+		    const struct backend_events *events, void *user,
+		    struct backend **out);
+	/** keep: leave rules in the kernel for a restart without a gap. Safe on NULL. */
+	void (*close)(struct backend *backend, bool keep);
+	/** Set interfaces and addresses. Errors: -errno, nothing changed. */
+	int (*set_network)(struct backend *backend, const struct backend_network *network);
+	/**
+	 * Make all changes or none, in order, in one transaction. When it returns 0 the
+	 * kernel holds them. Flows of deleted rules end unless keep_flows.
+	 * Errors: -errno, nothing changed.
+	 */
+	int (*apply)(struct backend *backend, const struct backend_change *changes,
+		     size_t count);
+	/**
+	 * Make the kernel hold exactly these rules: what a former run left is kept where
+	 * it is right, mended where it is not. Counts what had to be added and removed.
+	 * Errors: -errno.
+	 */
+	int (*sync)(struct backend *backend, const struct rule *rules, size_t count,
+		    size_t *added, size_t *removed);
+	/**
+	 * Call visit for every rule that the kernel holds now.
+	 * Errors: -errno; visit's non-zero answer ends the walk and is returned.
+	 */
+	int (*dump)(struct backend *backend, int (*visit)(void *user, const struct rule *),
+		    void *user);
+	/** Traffic of one rule since it was made. Errors: -ENOENT, -errno. */
+	int (*counters)(struct backend *backend, const struct rule *rule,
+			struct rule_counters *out);
+	/** Descriptor that becomes readable when event() should be called, or -1. */
+	int (*fd)(struct backend *backend);
+	void (*event)(struct backend *backend);
+};
+
+const struct backend_ops *backend_get_nftables(void);
+const struct backend_ops *backend_get_memory(void);
+
+/** True when a and b say the same, timeout aside. */
+bool rule_equal(const struct rule *a, const struct rule *b);
+
+#endif

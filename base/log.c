@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LOG_LINE_MAX 1024
+#define LOG_LIMIT_WINDOW_MS 10000
+#define LOG_LIMIT_LINES 10
+
+/* Configuration of this process, set once at its start. */
+static const char *log_name = "portreeved";
+static enum log_level log_threshold = LOG_LEVEL_NOTICE;
+
+void log_init(const char *name, enum log_level level)
+{
+	log_name = name;
+	log_threshold = level;
+}
+
+/* sd-daemon(3) prefixes: the journal reads the level from them. */
+static int log_syslog_level(enum log_level level)
+{
+	static const int levels[] = {
+		[LOG_LEVEL_ERROR] = 3, [LOG_LEVEL_WARNING] = 4, [LOG_LEVEL_NOTICE] = 5,
+		[LOG_LEVEL_INFO] = 6,  [LOG_LEVEL_DEBUG] = 7,
+	};
+
+	return levels[level];
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	char line[LOG_LINE_MAX];
+	int used = 0;
+	int more;
+	va_list args;
+
+	if (level > log_threshold)
+		return;
+	if (!isatty(STDERR_FILENO))
+		used = snprintf(line, sizeof(line), "<%d>", log_syslog_level(level));
+	used += snprintf(line + used, sizeof(line) - (size_t)used, "%s: %s", log_name,
+			 level == LOG_LEVEL_ERROR     ? "error: "
+			 : level == LOG_LEVEL_WARNING ? "warning: "
+						      : "");
+	va_start(args, format);
+	more = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, args);
+	va_end(args);
+	if (more < 0)
+		return;
+	used += more;
+	if ((size_t)used > sizeof(line) - 2)
+		used = (int)sizeof(line) - 2;
+	line[used++] = '\n';
+	/* One write a line, so that lines of several processes do not mix. */
+	if (write(STDERR_FILENO, line, (size_t)used) < 0)
+		return;
+}
+
+bool log_limit_pass(struct log_limit *limit, int64_t now_ms, unsigned int *suppressed)
+{
+	*suppressed = 0;
+	if (now_ms - limit->window_start_ms >= LOG_LIMIT_WINDOW_MS) {
+		*suppressed = limit->suppressed;
+		limit->suppressed = 0;
+		limit->lines = 0;
+		limit->window_start_ms = now_ms;
+	}
+	if (limit->lines >= LOG_LIMIT_LINES) {
+		limit->suppressed++;
+		return false;
+	}
+	limit->lines++;
+	return true;
+}
+
+const char *log_escape(char *out, size_t size, const char *text)
+{
+	size_t used = 0;
+
+	for (; *text != '\0' && used + 5 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+			out[used++] = (char)c;
+		else
+			used += (size_t)snprintf(out + used, size - used, "\\x%02x", c);
+	}
+	out[used] = '\0';
+	return out;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BASE_SANDBOX_H
+#define BASE_SANDBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/** What a process may do once it has entered its sandbox (DESIGN §2). */
+enum sandbox_profile {
+	SANDBOX_LAUNCHER, /* root, only the capabilities that spawning needs */
+	SANDBOX_CORE,	  /* own user, CAP_NET_ADMIN, seccomp */
+	SANDBOX_WORKER,	  /* own user, no capability, seccomp, no files */
+};
+
+/**
+ * Give up everything the profile does not need: supplementary groups, uid, gid,
+ * capabilities, bounding set, new privileges, core dumps, resource limits, system calls.
+ * There is no way back. Called once, before the first byte from outside is read.
+ *
+ * raw: core keeps CAP_NET_RAW too, which libiptc needs.
+ * Errors: -errno, and what could not be given up is logged; the caller must exit.
+ */
+int sandbox_enter(enum sandbox_profile profile, uid_t uid, gid_t gid, bool raw)
+	__attribute__((warn_unused_result));
+
+#endif

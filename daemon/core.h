@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_CORE_H
+#define DAEMON_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "conf/conf.h"
+#include "protocols/worker.h"
+
+struct event_base;
+
+/**
+ * The role that decides: configuration, policy, lease table, store, firewall, rtnetlink,
+ * control socket. Reads no byte from the network, only messages of its workers.
+ */
+struct core;
+
+struct core_events {
+	/** Everything is up: leases restored, kernel in agreement, control socket open. */
+	void (*ready)(void *user);
+	/**
+	 * A worker lied or its channel broke; core has closed the channel. The owner ends
+	 * that process and attaches its successor.
+	 */
+	void (*worker_ended)(void *user, const struct worker_ops *worker);
+	/** Core cannot go on; the reason is logged. */
+	void (*failed)(void *user);
+};
+
+/**
+ * Start on this loop. Nothing in the kernel changes before every check has passed: the
+ * control socket is ours, the store is open, the backend answers.
+ * Errors: -errno, one clear line logged; *out untouched.
+ */
+int core_new(struct event_base *base, const struct conf *conf,
+	     const struct core_events *events, void *user, struct core **out)
+	__attribute__((warn_unused_result));
+
+/** Take the channel to a (new) worker; an older one of the same kind is closed. Owns: takes fd. */
+int core_attach_worker(struct core *core, const struct worker_ops *worker, int fd)
+	__attribute__((warn_unused_result));
+
+/** Clean stop: store written, our table gone unless kept, control socket removed. */
+void core_free(struct core *core);
+
+#endif

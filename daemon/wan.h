@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_WAN_H
+#define DAEMON_WAN_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+#define LINKS_MAX 128
+#define LINK_ADDRESSES_MAX 16
+
+/** One network interface as rtnetlink tells it. */
+struct link {
+	uint32_t ifindex;
+	char name[IF_NAMESIZE];
+	bool up;      /* administratively up */
+	bool carrier; /* RUNNING */
+	bool loopback;
+	uint64_t octets_in, octets_out, packets_in, packets_out;
+	size_t address_count;
+	struct prefix addresses[LINK_ADDRESSES_MAX]; /* with host bits; primary IPv4 first */
+};
+
+/** Everything rtnetlink knows that we need, now. */
+struct links {
+	size_t count;
+	struct link list[LINKS_MAX];
+	uint32_t default_ifindex; /* of the IPv4 default route of least metric; 0 = none */
+};
+
+/** Watches links, addresses and the default route by rtnetlink. The one module that does. */
+struct wan;
+
+/** Owns: caller frees. Errors: -errno, logged. */
+int wan_open(struct wan **out) __attribute__((warn_unused_result));
+void wan_close(struct wan *wan);
+/** Read everything anew. Errors: -errno, *out untouched. */
+int wan_read(struct wan *wan, struct links *out) __attribute__((warn_unused_result));
+/** Counters of one interface, a single cheap query. Errors: -errno. */
+int wan_read_traffic(struct wan *wan, uint32_t ifindex, struct link *out)
+	__attribute__((warn_unused_result));
+/** Readable when something changed. */
+int wan_get_fd(const struct wan *wan);
+/** Drain notifications; true when something that we care about changed: wan_read() again. */
+bool wan_drain(struct wan *wan);
+
+const struct link *links_find_index(const struct links *links, uint32_t ifindex);
+const struct link *links_find_name(const struct links *links, const char *name);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PROTOCOLS_REQUEST_H
+#define PROTOCOLS_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/result.h"
+
+/** Longest description kept, octets without NUL (SOAP-8). */
+#define DESCRIPTION_MAX 255
+/** Remote peer filters in one request. */
+#define REQUEST_FILTERS_MAX 8
+#define NONCE_SIZE 12
+
+/** Who made a lease, and by whose rules it is changed. */
+enum origin {
+	ORIGIN_NATPMP,
+	ORIGIN_PCP,
+	ORIGIN_IGD,
+	ORIGIN_STATIC, /* the owner of the gateway, by configuration or the admin tool */
+};
+
+#define ORIGIN_COUNT (ORIGIN_STATIC + 1)
+
+enum request_op {
+	/* By (client, protocol, internal port), as NAT-PMP and PCP do: */
+	REQUEST_MAP,	   /* grant or renew; another external port will do */
+	REQUEST_UNMAP,	   /* delete; no such lease is a success */
+	REQUEST_UNMAP_ALL, /* delete all of the client's leases of the protocol */
+	/* By (remote peer, protocol, external port), as IGD does: */
+	REQUEST_ADD,	/* grant or overwrite this very external port, or CONFLICT */
+	REQUEST_DELETE, /* NO_ENTRY when there is none */
+	REQUEST_GET,	/* one lease by its key; NO_ENTRY */
+	REQUEST_INDEX,	/* the index-th lease that the client may see; NO_INDEX */
+	/* About the WAN: */
+	REQUEST_TRAFFIC, /* interface counters */
+};
+
+#define REQUEST_OP_COUNT (REQUEST_TRAFFIC + 1)
+
+/** A remote peer that may use a lease. Length 0 and port 0 mean any. */
+struct remote_filter {
+	struct prefix prefix;
+	uint16_t port; /* 0 = any */
+};
+
+/**
+ * What a client asks for, whichever protocol it spoke: fixed size, sent by a worker to
+ * core as MSG_REQUEST. Core trusts no field of it.
+ */
+struct request {
+	uint64_t cookie;	 /* the worker's own; comes back in the reply */
+	uint8_t op;		 /* enum request_op */
+	uint8_t origin;		 /* enum origin */
+	uint8_t protocol;	 /* IPPROTO_TCP or IPPROTO_UDP */
+	uint8_t enabled;	 /* 0 = keep the entry, forward nothing (IGD-26) */
+	uint8_t prefer_failure;	 /* the suggested external port or nothing */
+	uint8_t igd_version;	 /* 1 or 2: whose rules apply (IGD-5); 0 elsewhere */
+	uint8_t nonce[NONCE_SIZE];
+	uint8_t filter_count;
+	uint16_t lan;		 /* index from struct lan_info */
+	uint32_t ifindex;	 /* the interface it came in by */
+	struct ip_addr client;	 /* source address of the packet */
+	struct ip_addr internal; /* who shall get the traffic; the client but for third parties */
+	uint16_t internal_port;
+	uint16_t external_port;	 /* suggested, or the key; 0 = any */
+	struct ip_addr external; /* suggested; all zero = any */
+	uint32_t lifetime_s;	 /* asked; 0 only where the protocol means "longest" */
+	uint32_t index;		 /* REQUEST_INDEX */
+	struct remote_filter filters[REQUEST_FILTERS_MAX];
+	char description[DESCRIPTION_MAX + 1]; /* UTF-8, clean, NUL-terminated */
+};
+
+/** Core's answer, MSG_REPLY. Fields that the operation does not name are zero. */
+struct reply {
+	uint64_t cookie;
+	uint8_t op;
+	uint8_t result; /* enum result */
+	uint8_t protocol;
+	uint8_t enabled;
+	uint8_t filter_count;
+	uint8_t origin; /* of the lease shown by GET and INDEX */
+	uint16_t internal_port;
+	uint16_t external_port; /* 0 on error */
+	uint32_t lifetime_s;	/* granted or remaining; 0 on error or delete */
+	uint32_t epoch_s;
+	struct ip_addr external;
+	struct ip_addr internal;
+	struct remote_filter filters[REQUEST_FILTERS_MAX];
+	uint64_t octets_in, octets_out, packets_in, packets_out; /* REQUEST_TRAFFIC */
+	char description[DESCRIPTION_MAX + 1];
+};
+
+#endif

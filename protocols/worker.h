@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PROTOCOLS_WORKER_H
+#define PROTOCOLS_WORKER_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "protocols/request.h"
+
+struct event_base;
+
+/** LAN interfaces one daemon serves. */
+#define LANS_MAX 32
+/** Addresses of one LAN interface that we know of. */
+#define LAN_ADDRESSES_MAX 8
+
+/** Protocols of a LAN, bits. */
+#define LAN_PROTOCOL_UPNP 0x1u
+#define LAN_PROTOCOL_NATPMP 0x2u
+#define LAN_PROTOCOL_PCP 0x4u
+
+/**
+ * Messages between core and a worker. Core speaks first: SETUP, then WAN, then a LAN for
+ * each interface; from then on WAN and LAN again whenever they change.
+ */
+enum msg_type {
+	MSG_SETUP = 1, /* core -> worker, struct worker_setup */
+	MSG_WAN,       /* core -> worker, struct wan_info */
+	MSG_LAN,       /* core -> worker, struct lan_info; ifindex 0 = gone */
+	MSG_ANNOUNCE,  /* core -> worker, struct announce */
+	MSG_REPLY,     /* core -> worker, struct reply */
+	MSG_REQUEST,   /* worker -> core, struct request */
+	MSG_READY,     /* worker -> core, struct worker_ready: sockets are open */
+};
+
+/** What does not change while a worker lives. */
+struct worker_setup {
+	uint8_t uuid[16];      /* of this gateway, stable; UDNs derive from it (SSDP-11) */
+	uint32_t boot_id;      /* BOOTID.UPNP.ORG, grows at every start (SSDP-15) */
+	uint16_t http_port;    /* TCP port of description and control */
+	uint8_t ssdp_strict;   /* random delay 0..MX as written (SSDP-6) */
+	uint8_t reserved;
+	char friendly_name[64];
+};
+
+/** The outside, as far as clients are told. */
+struct wan_info {
+	int64_t epoch_origin_ms; /* epoch = (clock_now_ms() - this) / 1000 (NP-52) */
+	int64_t up_since_ms;	 /* clock_now_ms() when the address came; 0 = down */
+	struct ip_addr external; /* all zero = unknown: result 3, empty string */
+	uint64_t bit_rate_up;	 /* bit/s; 0 = unknown */
+	uint64_t bit_rate_down;
+	uint8_t nat;	/* 0: we do not translate: no NAT-PMP at all (NP-5) */
+	uint8_t carrier; /* 1: the link is up */
+	uint8_t reserved[6];
+};
+
+/** One LAN interface. Only what stands here is served; everything else is silence. */
+struct lan_info {
+	uint16_t lan;	  /* index, the same while core lives */
+	uint8_t protocols; /* LAN_PROTOCOL_... */
+	uint8_t igd;	  /* 1, 2, or 3 = both */
+	uint32_t ifindex; /* 0 = the interface is gone: close its sockets */
+	uint32_t address_count;
+	char name[IF_NAMESIZE];
+	struct prefix addresses[LAN_ADDRESSES_MAX]; /* our own, with the host bits */
+	/** Prefixes whose hosts are clients: those of the addresses, and configured ones. */
+	uint32_t network_count;
+	struct prefix networks[LAN_ADDRESSES_MAX];
+};
+
+/** Clients shall learn of a new epoch or address now (NP-55). */
+struct announce {
+	uint8_t reason; /* reserved for PCP; 0 */
+	uint8_t reserved[7];
+};
+
+/** The worker serves. */
+struct worker_ready {
+	uint32_t sockets; /* how many LAN sockets are open */
+	uint32_t failed;  /* how many could not be opened, e.g. port taken */
+};
+
+/** A protocol worker: pure input of packets and messages, one instance a process. */
+struct worker;
+
+/**
+ * A row of the table of workers; core and launcher know workers only by it.
+ */
+struct worker_ops {
+	const char *name; /* "upnp", "pcp" */
+	/** Bits LAN_PROTOCOL_... that it serves: core takes no request of another. */
+	uint8_t protocols;
+	/**
+	 * Start on this loop; fd is the channel to core.
+	 * Owns: takes fd. Errors: NULL, logged.
+	 * The loop is broken (event_base_loopbreak) when the channel ends.
+	 */
+	struct worker *(*start)(struct event_base *base, int fd);
+	/** Say goodbye on the LANs (byebye), close everything. */
+	void (*stop)(struct worker *worker);
+};
+
+const struct worker_ops *worker_get_upnp(void);
+const struct worker_ops *worker_get_pcp(void);
+
+/** The LAN a packet belongs to, by its interface; NULL = not ours: silence (NP-3). */
+const struct lan_info *lan_info_find(const struct lan_info *lans, size_t count,
+				     uint32_t ifindex);
+/** True when addr is one of our own addresses on this LAN. */
+bool lan_info_has_address(const struct lan_info *lan, const struct ip_addr *addr);
+/** True when addr is a host of this LAN: in its networks and not ours. */
+bool lan_info_has_host(const struct lan_info *lan, const struct ip_addr *addr);
+/** Our address that a client in this LAN talks to; NULL when we have none there. */
+const struct ip_addr *lan_info_get_address_for(const struct lan_info *lan,
+					       const struct ip_addr *client);
+
+#endif
