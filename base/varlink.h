@@ -173,8 +173,7 @@ int64_t varlink_get_int_or(struct varlink_members *members, const char *name,
 bool varlink_get_bool(struct varlink_members *members, const char *name);
 bool varlink_get_bool_or(struct varlink_members *members, const char *name,
 			 bool fallback);
-/* NULL on error: json-c's functions for objects and arrays take that for an empty one.
- */
+/* NULL on error: look at `failed` first, json-c's array functions abort on NULL. */
 struct json_object *varlink_get_object(struct varlink_members *members,
 				       const char *name);
 struct json_object *varlink_get_array(struct varlink_members *members,
