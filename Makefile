@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# For people. What is built and how stands in meson.build.
+
+# Debian's tools come first: another python or meson in PATH is not asked.
+export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
+BUILD := build/release
+# Where `make install` puts things, for packagers: make install DESTDIR=/tmp/x
+DESTDIR :=
+PREFIX := /usr/local
+
+.PHONY: all demo test lint install clean help
+
+all: ## build the daemon and the admin tool
+	@packaging/install-packages build
+	@test -f $(BUILD)/build.ninja || \
+		meson setup $(BUILD) --prefix=$(PREFIX) --sysconfdir=/etc
+	@ninja -C $(BUILD)
+
+demo: ## show it at work, in a laboratory of network namespaces (root)
+	@packaging/install-packages build demo
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 test/demo --build $(BUILD)
+
+test: ## run every test, with sanitizers (root)
+	@packaging/install-packages build demo test
+	@/usr/bin/python3 test/run
+
+lint: ## check the rules of the code
+	@packaging/install-packages build demo test
+	@/usr/bin/python3 test/lint/lint.py
+
+install: all ## install to PREFIX, with a default configuration and a systemd unit
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+clean: ## remove what was built
+	rm -rf build
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
