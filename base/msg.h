@@ -42,7 +42,8 @@ void msg_channel_free(struct msg_channel *channel);
 
 /**
  * Queue a message; everything queued in one turn of the event loop leaves in one burst.
- * Errors: -EMSGSIZE; -ENOBUFS when the peer reads too slowly; -ENOMEM.
+ * Errors: -EMSGSIZE; -ENOBUFS when the peer reads too slowly; -ENOMEM; -EPIPE after the
+ * channel has ended.
  */
 int msg_channel_send(struct msg_channel *channel, uint32_t type, const void *body,
 		     size_t length) __attribute__((warn_unused_result));

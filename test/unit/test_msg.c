@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/msg.h"
+
+#define WAIT_MAX_S 10
+
+/* What one end of a channel has seen, and how it shall behave. */
+struct end {
+	struct msg_channel *channel;
+	struct event_base *base;
+	unsigned int messages;
+	unsigned int drained;
+	unsigned int messages_at_drain;
+	unsigned int ended;
+	int error;
+	int fd;
+	uint32_t last_type;
+	size_t last_length;
+	uint8_t last_body[MSG_BODY_MAX];
+	bool in_order;
+	unsigned int stop_after; /* leave the loop after so many messages; 0 = never */
+	unsigned int free_at;	 /* free the channel in that message */
+	unsigned int refuse_at;	 /* answer an error to that message */
+	bool free_when_drained;
+};
+
+static int on_message(void *user, uint32_t type, const void *body, size_t length,
+		      int fd)
+{
+	struct end *end = user;
+
+	if (type != end->messages)
+		end->in_order = false;
+	end->messages++;
+	end->last_type = type;
+	end->last_length = length;
+	memcpy(end->last_body, body, length);
+	assert_int_equal((uintptr_t)body % 8, 0);
+	if (fd >= 0) {
+		if (end->fd >= 0)
+			close(end->fd);
+		end->fd = fd;
+	}
+	if (end->messages == end->free_at) {
+		msg_channel_free(end->channel);
+		end->channel = NULL;
+		event_base_loopbreak(end->base);
+	}
+	if (end->messages == end->refuse_at)
+		return -EPROTO;
+	if (end->messages == end->stop_after)
+		event_base_loopbreak(end->base);
+	return 0;
+}
+
+static void on_drained(void *user)
+{
+	struct end *end = user;
+
+	end->drained++;
+	end->messages_at_drain = end->messages;
+	if (end->free_when_drained) {
+		msg_channel_free(end->channel);
+		end->channel = NULL;
+		event_base_loopbreak(end->base);
+	}
+}
+
+static void on_ended(void *user, int error)
+{
+	struct end *end = user;
+
+	end->ended++;
+	end->error = error;
+	msg_channel_free(end->channel);
+	end->channel = NULL;
+	event_base_loopbreak(end->base);
+}
+
+static const struct msg_handler handler = {on_message, on_drained, on_ended};
+
+struct fixture {
+	struct event_base *base;
+	struct end a, b;
+	int raw; /* the other descriptor, where only one end is a channel */
+	unsigned int fds;
+};
+
+static unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int count = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *user)
+{
+	(void)fd;
+	(void)what;
+	(void)user;
+	fail_msg("nothing happened for %d s", WAIT_MAX_S);
+}
+
+static void run(struct fixture *fixture)
+{
+	const struct timeval limit = {WAIT_MAX_S, 0};
+	struct event *deadline = evtimer_new(fixture->base, on_deadline, NULL);
+
+	evtimer_add(deadline, &limit);
+	event_base_dispatch(fixture->base);
+	event_free(deadline);
+}
+
+static void end_init(struct fixture *fixture, struct end *end, int fd)
+{
+	*end = (struct end){.base = fixture->base, .fd = -1, .in_order = true};
+	if (fd < 0)
+		return;
+	end->channel = msg_channel_new(fixture->base, fd, &handler, end);
+	assert_non_null(end->channel);
+}
+
+static int set_up(void **state, bool both)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	int pair[2];
+
+	assert_non_null(fixture);
+	fixture->fds = count_fds();
+	fixture->base = event_base_new();
+	assert_int_equal(msg_pair(pair), 0);
+	end_init(fixture, &fixture->a, pair[0]);
+	end_init(fixture, &fixture->b, both ? pair[1] : -1);
+	fixture->raw = both ? -1 : pair[1];
+	*state = fixture;
+	return 0;
+}
+
+static int set_up_both(void **state)
+{
+	return set_up(state, true);
+}
+
+static int set_up_raw(void **state)
+{
+	return set_up(state, false);
+}
+
+/* Also the proof that no test leaks a descriptor. */
+static int tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	msg_channel_free(fixture->a.channel);
+	msg_channel_free(fixture->b.channel);
+	if (fixture->raw >= 0)
+		close(fixture->raw);
+	if (fixture->a.fd >= 0)
+		close(fixture->a.fd);
+	if (fixture->b.fd >= 0)
+		close(fixture->b.fd);
+	event_base_free(fixture->base);
+	assert_int_equal(count_fds(), fixture->fds);
+	free(fixture);
+	return 0;
+}
+
+static void send_many(struct end *end, unsigned int count)
+{
+	uint8_t body[400] = {0};
+
+	for (unsigned int i = 0; i < count; i++)
+		assert_int_equal(msg_channel_send(end->channel, i, body, sizeof(body)),
+				 0);
+}
+
+static void test_message_arrives_whole(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t body[MSG_BODY_MAX];
+
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = (uint8_t)(i * 7);
+	assert_int_equal(msg_channel_send(fixture->a.channel, 0, body, sizeof(body)),
+			 0);
+	assert_int_equal(msg_channel_send(fixture->a.channel, 1, NULL, 0), 0);
+	assert_int_equal(msg_channel_send(fixture->a.channel, 2, body, sizeof(body)),
+			 0);
+	fixture->b.stop_after = 3;
+	run(fixture);
+	assert_int_equal(fixture->b.messages, 3);
+	assert_true(fixture->b.in_order);
+	assert_int_equal(fixture->b.last_length, sizeof(body));
+	assert_memory_equal(fixture->b.last_body, body, sizeof(body));
+}
+
+static void test_body_too_long_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	static const uint8_t body[MSG_BODY_MAX + 1];
+
+	assert_int_equal(msg_channel_send(fixture->a.channel, 0, body, sizeof(body)),
+			 -EMSGSIZE);
+}
+
+static void test_messages_come_in_batches(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_many(&fixture->a, 3 * MSG_BATCH_MAX);
+	fixture->b.stop_after = 3 * MSG_BATCH_MAX;
+	run(fixture);
+	assert_int_equal(fixture->b.messages, 3 * MSG_BATCH_MAX);
+	assert_true(fixture->b.in_order);
+	assert_int_equal(fixture->b.drained, 3);
+	assert_int_equal(fixture->b.messages_at_drain, 3 * MSG_BATCH_MAX);
+}
+
+/* More than the socket holds: the rest waits, then all of it arrives in order. */
+static void test_queue_is_bounded_and_keeps_order(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int round = 0; round < 2; round++) {
+		send_many(&fixture->a, MSG_QUEUE_MAX);
+		assert_int_equal(msg_channel_send(fixture->a.channel, 0, NULL, 0),
+				 -ENOBUFS);
+		fixture->b.messages = 0;
+		fixture->b.stop_after = MSG_QUEUE_MAX;
+		run(fixture);
+		assert_int_equal(fixture->b.messages, MSG_QUEUE_MAX);
+		assert_true(fixture->b.in_order);
+	}
+}
+
+/* Nobody reads: the loop must rest until the socket can be written, not spin. */
+static void test_slow_reader_is_waited_for(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned int turns = 0;
+	uint8_t datagram[512];
+	uint32_t expected = 0;
+
+	send_many(&fixture->a, MSG_QUEUE_MAX);
+	while (event_base_loop(fixture->base, EVLOOP_NONBLOCK) == 0 && ++turns < 50)
+		continue;
+	assert_int_equal(msg_channel_send(fixture->a.channel, MSG_QUEUE_MAX, NULL, 0),
+			 0);
+	while (expected <= MSG_QUEUE_MAX) {
+		ssize_t length = recv(fixture->raw, datagram, sizeof(datagram), 0);
+		uint32_t type;
+
+		if (length < 0) {
+			assert_int_equal(errno, EAGAIN);
+			event_base_loop(fixture->base, EVLOOP_ONCE);
+			continue;
+		}
+		memcpy(&type, datagram, sizeof(type));
+		assert_int_equal(type, expected);
+		expected++;
+	}
+}
+
+static void test_descriptor_travels(void **state)
+{
+	struct fixture *fixture = *state;
+	int ends[2];
+	char byte = 0;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(msg_channel_send(fixture->a.channel, 0, NULL, 0), 0);
+	assert_int_equal(msg_channel_send_fd(fixture->a.channel, 1, "x", 1, ends[1]),
+			 0);
+	assert_int_equal(msg_channel_send(fixture->a.channel, 2, NULL, 0), 0);
+	fixture->b.stop_after = 3;
+	run(fixture);
+	assert_true(fixture->b.fd >= 0);
+	assert_int_equal(fcntl(fixture->b.fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(write(fixture->b.fd, "y", 1), 1);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(byte, 'y');
+	close(ends[0]);
+}
+
+static void test_queued_descriptor_is_closed_with_the_channel(void **state)
+{
+	struct fixture *fixture = *state;
+	int ends[2];
+	char byte = 0;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(msg_channel_send_fd(fixture->a.channel, 0, NULL, 0, ends[1]),
+			 0);
+	msg_channel_free(fixture->a.channel);
+	fixture->a.channel = NULL;
+	msg_channel_free(fixture->b.channel);
+	fixture->b.channel = NULL;
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	close(ends[0]);
+}
+
+static void send_raw(const struct fixture *fixture, size_t length)
+{
+	static const uint8_t zeros[MSG_BODY_MAX + 8];
+
+	assert_int_equal(send(fixture->raw, zeros, length, 0), length);
+}
+
+static void test_short_datagram_ends(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_raw(fixture, 3);
+	run(fixture);
+	assert_int_equal(fixture->a.ended, 1);
+	assert_int_equal(fixture->a.error, -EBADMSG);
+	assert_int_equal(fixture->a.messages, 0);
+}
+
+static void test_long_datagram_ends(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_raw(fixture, sizeof(uint32_t) + MSG_BODY_MAX);
+	send_raw(fixture, sizeof(uint32_t) + MSG_BODY_MAX + 1);
+	run(fixture);
+	assert_int_equal(fixture->a.messages, 1);
+	assert_int_equal(fixture->a.ended, 1);
+	assert_int_equal(fixture->a.error, -EMSGSIZE);
+}
+
+/* Two descriptors beside one message: the second is never installed here. */
+static void test_second_descriptor_ends(void **state)
+{
+	struct fixture *fixture = *state;
+	const int fds[2] = {STDERR_FILENO, STDERR_FILENO};
+	uint32_t type = 0;
+	struct iovec iovec = {&type, sizeof(type)};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(fds))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(sizeof(fds))}};
+	struct msghdr header = {.msg_iov = &iovec,
+				.msg_iovlen = 1,
+				.msg_control = &control,
+				.msg_controllen = sizeof(control)};
+
+	memcpy(CMSG_DATA(&control.header), fds, sizeof(fds));
+	assert_int_equal(sendmsg(fixture->raw, &header, 0), sizeof(type));
+	run(fixture);
+	assert_int_equal(fixture->a.ended, 1);
+	assert_int_equal(fixture->a.error, -EMSGSIZE);
+}
+
+static void test_peer_gone_after_its_last_message(void **state)
+{
+	struct fixture *fixture = *state;
+
+	/* Unread data on the other side makes the kernel say ECONNRESET first. */
+	assert_int_equal(msg_channel_send(fixture->a.channel, 9, NULL, 0), 0);
+	event_base_loop(fixture->base, EVLOOP_NONBLOCK);
+	send_raw(fixture, sizeof(uint32_t));
+	close(fixture->raw);
+	fixture->raw = -1;
+	assert_int_equal(msg_channel_send(fixture->a.channel, 9, NULL, 0), 0);
+	run(fixture);
+	assert_int_equal(fixture->a.messages, 1);
+	assert_int_equal(fixture->a.ended, 1);
+	assert_int_equal(fixture->a.error, 0);
+}
+
+static void test_last_word_is_sent_on_free(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(msg_channel_send(fixture->b.channel, 0, "bye", 3), 0);
+	msg_channel_free(fixture->b.channel);
+	fixture->b.channel = NULL;
+	run(fixture);
+	assert_int_equal(fixture->a.messages, 1);
+	assert_memory_equal(fixture->a.last_body, "bye", 3);
+	assert_int_equal(fixture->a.ended, 1);
+}
+
+static void test_handler_error_ends(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_many(&fixture->a, 5);
+	fixture->b.refuse_at = 2;
+	run(fixture);
+	assert_int_equal(fixture->b.messages, 2);
+	/* What came before the lie is still worked on. */
+	assert_int_equal(fixture->b.drained, 1);
+	assert_int_equal(fixture->b.ended, 1);
+	assert_int_equal(fixture->b.error, -EPROTO);
+}
+
+static void test_free_inside_message(void **state)
+{
+	struct fixture *fixture = *state;
+	int spare = dup(STDERR_FILENO);
+
+	send_many(&fixture->a, 5);
+	assert_int_equal(msg_channel_send_fd(fixture->a.channel, 5, NULL, 0, spare), 0);
+	fixture->b.free_at = 2;
+	run(fixture);
+	assert_int_equal(fixture->b.messages, 2);
+	assert_int_equal(fixture->b.drained, 0);
+	assert_int_equal(fixture->b.ended, 0);
+}
+
+static void test_free_inside_drained(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_many(&fixture->a, 5);
+	fixture->b.free_when_drained = true;
+	run(fixture);
+	assert_int_equal(fixture->b.messages, 5);
+	assert_int_equal(fixture->b.drained, 1);
+	assert_int_equal(fixture->b.ended, 0);
+}
+
+static void test_free_null(void **state)
+{
+	(void)state;
+	msg_channel_free(NULL);
+}
+
+#define WITH_BOTH(f) cmocka_unit_test_setup_teardown(f, set_up_both, tear_down)
+#define WITH_RAW(f) cmocka_unit_test_setup_teardown(f, set_up_raw, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_BOTH(test_message_arrives_whole),
+		WITH_BOTH(test_body_too_long_is_refused),
+		WITH_BOTH(test_messages_come_in_batches),
+		WITH_BOTH(test_queue_is_bounded_and_keeps_order),
+		WITH_RAW(test_slow_reader_is_waited_for),
+		WITH_BOTH(test_descriptor_travels),
+		WITH_BOTH(test_queued_descriptor_is_closed_with_the_channel),
+		WITH_RAW(test_short_datagram_ends),
+		WITH_RAW(test_long_datagram_ends),
+		WITH_RAW(test_second_descriptor_ends),
+		WITH_RAW(test_peer_gone_after_its_last_message),
+		WITH_BOTH(test_last_word_is_sent_on_free),
+		WITH_BOTH(test_handler_error_ends),
+		WITH_BOTH(test_free_inside_message),
+		WITH_BOTH(test_free_inside_drained),
+		cmocka_unit_test(test_free_null),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
