@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the end-to-end tests share: a laboratory and daemons in it."""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from daemon import Daemon  # noqa: E402 (found by the path above)
+from lab import Lab  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def get_build(name):
+    """Build directory: PORTREEVE_ASAN or PORTREEVE_RELEASE, else build/asan ..."""
+    path = os.environ.get("PORTREEVE_" + name.upper(), os.path.join(ROOT, "build", name))
+    return os.path.abspath(path)
+
+
+@pytest.fixture(scope="module")
+def lab():
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces are made")
+    with Lab() as laboratory:
+        yield laboratory
+
+
+@pytest.fixture
+def daemon_factory(lab):
+    """
+    daemon_factory(config, build="asan", ...) -> Daemon, not started. At the end of the
+    test every one is stopped, and no log may hold a sanitizer's report.
+    """
+    made = []
+
+    def make(config="", build="asan", **options):
+        daemon = Daemon(lab, get_build(build), config, **options)
+        made.append(daemon)
+        return daemon
+
+    yield make
+    for daemon in made:
+        daemon.close()
+    for daemon in made:
+        daemon.check_log()
+        shutil.rmtree(daemon.directory, ignore_errors=True)
+
+
+@pytest.fixture
+def daemon(daemon_factory):
+    """portreeved on its default configuration, serving."""
+    return daemon_factory().start()
+
+
+@pytest.hookimpl(tryfirst=True, hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test tells what the daemons had logged."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed and "lab" in getattr(item, "funcargs", {}):
+        for process in item.funcargs["lab"].processes:
+            if os.path.exists(process.log):
+                report.sections.append((f"{process.argv[0]} {process.pid}",
+                                        process.output()[-8000:]))
+
+
