@@ -15,13 +15,19 @@ enum sandbox_profile {
 
 /**
  * Give up everything the profile does not need: supplementary groups, uid, gid,
- * capabilities, bounding set, new privileges, core dumps, resource limits, system calls.
- * There is no way back. Called once, before the first byte from outside is read.
+ * capabilities, bounding set, new privileges, core dumps, resource limits, system
+ * calls. There is no way back. Called once, before the first byte from outside is read.
  *
  * raw: core keeps CAP_NET_RAW too, which libiptc needs.
  * Errors: -errno, and what could not be given up is logged; the caller must exit.
  */
 int sandbox_enter(enum sandbox_profile profile, uid_t uid, gid_t gid, bool raw)
 	__attribute__((warn_unused_result));
+
+/**
+ * True in a build with a sanitizer, whose runtime opens files, traces and starts
+ * processes: the filter then limits little more than sockets.
+ */
+bool sandbox_is_wide(void);
 
 #endif
