@@ -46,16 +46,16 @@ struct conf_wan {
 /** One `rule =` line of [policy]: the first that matches decides. */
 struct conf_rule {
 	bool allow;
-	unsigned int line; /* of the configuration file; 0 = built in */
-	char lan[IF_NAMESIZE];		     /* "" = any */
-	struct prefix client;		     /* length 0 = any */
+	unsigned int line;     /* of the configuration file; 0 = built in */
+	char lan[IF_NAMESIZE]; /* "" = any */
+	struct prefix client;  /* length 0 = any */
 	bool has_client;
-	uint8_t protocol;		     /* 0 = any, else IPPROTO_TCP or _UDP */
-	struct port_range external;	     /* 1-65535 = any */
+	uint8_t protocol;	    /* 0 = any, else IPPROTO_TCP or _UDP */
+	struct port_range external; /* 1-65535 = any */
 	struct port_range internal;
-	char description[CONF_PATTERN_MAX];  /* "" = any; * and ? as in a shell */
-	uint32_t lifetime_max_s;	     /* 0 = the limit of [limits] */
-	struct prefix third_party;	     /* who the client may map for */
+	char description[CONF_PATTERN_MAX]; /* "" = any; * and ? as in a shell */
+	uint32_t lifetime_max_s;	    /* 0 = the limit of [limits] */
+	struct prefix third_party;	    /* who the client may map for */
 	bool has_third_party;
 };
 
@@ -85,6 +85,7 @@ struct conf {
 		uint32_t requests_per_second;
 		uint32_t lifetime_min_s;
 		uint32_t lifetime_max_s;
+		uint32_t igd_lifetime_max_s; /* also what IGD's lease 0 becomes */
 	} limits;
 	struct {
 		char state_dir[CONF_PATH_MAX]; /* "" = keep nothing on disk */
@@ -93,7 +94,8 @@ struct conf {
 		bool ssdp_strict;
 		enum log_level log_level;
 		char user[CONF_NAME_MAX];     /* of core; "" = portreeve, else nobody */
-		char net_user[CONF_NAME_MAX]; /* of workers; "" = portreeve-net, else nobody */
+		char net_user[CONF_NAME_MAX]; /* of workers; "" = portreeve-net, else
+						 nobody */
 		char friendly_name[CONF_NAME_MAX];
 	} global;
 };

@@ -36,25 +36,6 @@ static const struct conf_field options[OPTION_COUNT] = {
 	[OPTION_THIRD_PARTY] = {"third-party", CONF_TYPE_PREFIX, MEMBER(third_party)},
 };
 
-bool conf_word_next(const char **at, char word[CONF_LINE_SIZE])
-{
-	bool quoted = false;
-	size_t length = 0;
-
-	while (**at == ' ')
-		++*at;
-	if (**at == '\0')
-		return false;
-	for (; **at != '\0' && (quoted || **at != ' '); ++*at) {
-		if (**at == '"')
-			quoted = !quoted;
-		else if (length < CONF_LINE_SIZE - 1)
-			word[length++] = **at;
-	}
-	word[length] = '\0';
-	return true;
-}
-
 static bool fail_option(struct conf_parser *parser, const char *word)
 {
 	const char *near =

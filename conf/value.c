@@ -69,15 +69,6 @@ static bool parse_scaled(const char *text, const struct unit *units, uint64_t ma
 	return true;
 }
 
-bool conf_interface_is_valid(const char *name)
-{
-	const size_t length = strlen(name);
-
-	return length > 0 && length < IF_NAMESIZE && strcspn(name, " /:\"") == length &&
-	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
-	       strcmp(name, "auto") != 0;
-}
-
 static const struct conf_word *find_word(const struct conf_word *words,
 					 const char *text)
 {

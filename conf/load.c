@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,35 +41,6 @@ void conf_init(struct conf *conf)
 	conf->global.http_port = 49152;
 	conf->global.log_level = LOG_LEVEL_NOTICE;
 	memcpy(conf->global.friendly_name, "portreeve", sizeof("portreeve"));
-}
-
-bool conf_fail(struct conf_parser *parser, const struct conf_where *where,
-	       const char *format, ...)
-{
-	char message[CONF_ERROR_MAX];
-	va_list args;
-	int length;
-
-	if (parser->failed)
-		return false;
-	parser->failed = true;
-	if (where == NULL)
-		where = &parser->at;
-	va_start(args, format);
-	(void)vsnprintf(message, sizeof(message), format, args);
-	va_end(args);
-	if (where->line > 0)
-		length = snprintf(parser->error, CONF_ERROR_MAX, "%s:%u: %s",
-				  where->file, where->line, message);
-	else
-		length =
-			snprintf(parser->error, CONF_ERROR_MAX, "%s: %s",
-				 where->file ? where->file : "portreeve.conf", message);
-	/* The end says what would be right; where it does not fit, say that there is
-	 * more. */
-	if (length >= CONF_ERROR_MAX)
-		memcpy(parser->error + CONF_ERROR_MAX - 4, "...", 4);
-	return false;
 }
 
 int conf_parse(const char *name, const char *text, size_t length, struct conf *out,
