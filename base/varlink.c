@@ -291,6 +291,9 @@ bool varlink_add_null(struct json_object *object, const char *name)
 
 struct varlink_members varlink_members_init(struct json_object *object)
 {
+	/* An element of an array may be anything. */
+	if (!json_object_is_type(object, json_type_object))
+		object = NULL;
 	return (struct varlink_members){.object = object};
 }
 

@@ -150,6 +150,7 @@ struct varlink_members {
 	const char *asked[VARLINK_MEMBERS_MAX];
 };
 
+/** NULL, or anything that is no object, is an empty object. */
 struct varlink_members varlink_members_init(struct json_object *object);
 /**
  * The strict end, for the daemon: the name of the first bad member, or of one that

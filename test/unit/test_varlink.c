@@ -377,12 +377,16 @@ static void first_wrong_member_stays(void **state)
 static void no_object_is_an_empty_one(void **state)
 {
 	struct varlink_members members = varlink_members_init(NULL);
+	struct json_object *array = json_tokener_parse("[1]");
 
 	(void)state;
 	assert_int_equal(varlink_get_int_or(&members, "i", 0, 9, 4), 4);
 	assert_null(varlink_members_finish(&members));
 	assert_string_equal(varlink_get_string(&members, "s"), "");
 	assert_string_equal(varlink_members_finish(&members), "s");
+	members = varlink_members_init(array);
+	assert_null(varlink_members_finish(&members));
+	json_object_put(array);
 }
 
 /** The definition that clients get declares what the code names. */

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/admin.h"
+#include "admin/client.h"
+#include "admin/lease.h"
+#include "admin/parse.h"
+#include "base/addr.h"
+#include "base/buf.h"
+#include "base/control.h"
+
+static enum exit_code report_memory(struct json_object *parameters)
+{
+	json_object_put(parameters);
+	admin_report("out of memory");
+	return EXIT_CODE_ERROR;
+}
+
+/** What is done with the lease that a method answers. */
+enum shape {
+	SHAPE_ALL,
+	SHAPE_ADDED,
+	SHAPE_DELETED,
+};
+
+static void print_lease(const struct options *options, const struct lease_view *lease,
+			enum shape shape)
+{
+	switch (shape) {
+	case SHAPE_ALL:
+		lease_print_all(lease, stdout, options->color);
+		return;
+	case SHAPE_ADDED:
+		(void)printf("added %" PRId64 ": ", lease->id);
+		break;
+	case SHAPE_DELETED:
+		(void)printf("deleted %" PRId64 ": ", lease->id);
+		break;
+	}
+	lease_print_line(lease, stdout);
+	(void)fputs("\n", stdout);
+}
+
+/** Call a method that answers one lease, and show it. Owns: takes parameters. */
+static enum exit_code ask_for_lease(struct client *client,
+				    const struct options *options, const char *method,
+				    struct json_object *parameters, enum shape shape)
+{
+	struct varlink_members members;
+	struct varlink_reply reply;
+	struct lease_view lease;
+	enum exit_code code = client_ask(client, method, parameters, &reply);
+
+	if (code != EXIT_CODE_OK)
+		return code;
+	members = varlink_members_init(reply.parameters);
+	if (!lease_read(varlink_get_object(&members, "lease"), &lease))
+		code = EXIT_CODE_ERROR;
+	else if (options->json)
+		(void)puts(json_object_to_json_string_ext(
+			reply.parameters,
+			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	else
+		print_lease(options, &lease, shape);
+	varlink_reply_fini(&reply);
+	return code;
+}
+
+static bool ids_check(char *const *operands)
+{
+	uint64_t id;
+
+	for (; *operands != NULL; operands++) {
+		if (!parse_number(*operands, INT64_MAX, &id)) {
+			admin_report("'%s' is no id of a lease; see portreeve list",
+				     *operands);
+			return false;
+		}
+	}
+	return true;
+}
+
+/** The same method for each id; ends with the first failure, having tried them all. */
+static enum exit_code ask_for_ids(const struct options *options, char *const *operands,
+				  const char *method, enum shape shape)
+{
+	struct client *client = NULL;
+	enum exit_code code, worst;
+
+	if (!ids_check(operands))
+		return EXIT_CODE_USAGE;
+	worst = client_open(options, &client);
+	if (worst != EXIT_CODE_OK)
+		return worst;
+	for (; *operands != NULL; operands++) {
+		struct json_object *parameters = json_object_new_object();
+
+		if (parameters == NULL ||
+		    !varlink_add_int(parameters, "id", strtoll(*operands, NULL, 10))) {
+			worst = report_memory(parameters);
+			break;
+		}
+		code = ask_for_lease(client, options, method, parameters, shape);
+		if (worst == EXIT_CODE_OK)
+			worst = code;
+		if (code == EXIT_CODE_UNREACHABLE || code == EXIT_CODE_ERROR)
+			break; /* the connection is of no use any more */
+	}
+	client_free(client);
+	return worst;
+}
+
+enum exit_code command_show(const struct options *options, char *const *operands)
+{
+	return ask_for_ids(options, operands, CONTROL_SHOW, SHAPE_ALL);
+}
+
+enum exit_code command_delete(const struct options *options, char *const *operands)
+{
+	return ask_for_ids(options, operands, CONTROL_DELETE, SHAPE_DELETED);
+}
+
+/* ---- add ---- */
+
+/** The command line of `add`, checked. */
+struct wish {
+	const char *protocol;
+	struct ip_addr internal;
+	uint16_t internal_port;
+	uint16_t external_port; /* 0 = the daemon chooses */
+	uint32_t lifetime_s;	/* 0 = for ever */
+	const char *remote;	/* NULL = any */
+	const char *description;
+};
+
+static bool wish_read_options(const struct options *options, struct wish *wish)
+{
+	struct prefix prefix;
+
+	if (options->lifetime != NULL &&
+	    !parse_duration(options->lifetime, &wish->lifetime_s)) {
+		admin_report(
+			"--lifetime: '%s' is no duration such as 3600, 90m, 1h or 2d",
+			options->lifetime);
+		return false;
+	}
+	if (options->remote != NULL && !prefix_parse(options->remote, &prefix)) {
+		admin_report("--remote: '%s' is no address or prefix", options->remote);
+		return false;
+	}
+	wish->remote = options->remote;
+	wish->description = options->description == NULL ? "" : options->description;
+	if (strlen(wish->description) > ADMIN_DESCRIPTION_MAX) {
+		admin_report("--description: longer than %d octets",
+			     ADMIN_DESCRIPTION_MAX);
+		return false;
+	}
+	return true;
+}
+
+static bool wish_read(const struct options *options, char *const *operands,
+		      struct wish *wish)
+{
+	uint64_t port;
+
+	wish->protocol = operands[0];
+	if (strcmp(wish->protocol, "tcp") != 0 && strcmp(wish->protocol, "udp") != 0) {
+		admin_report("'%s' is neither tcp nor udp", operands[0]);
+		return false;
+	}
+	if (!parse_number(operands[1], UINT16_MAX, &port)) {
+		admin_report("'%s' is no port: 1 to 65535, or 0 for any", operands[1]);
+		return false;
+	}
+	wish->external_port = (uint16_t)port;
+	if (!parse_endpoint(operands[2], &wish->internal, &wish->internal_port)) {
+		admin_report("'%s' is no ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT",
+			     operands[2]);
+		return false;
+	}
+	if (wish->internal_port == 0)
+		wish->internal_port = wish->external_port;
+	if (wish->internal_port == 0) {
+		admin_report("external port 0 needs a port behind the address: %s:PORT",
+			     operands[2]);
+		return false;
+	}
+	return wish_read_options(options, wish);
+}
+
+/** Parameters of Add; NULL = out of memory. */
+static struct json_object *wish_pack(const struct wish *wish)
+{
+	struct json_object *object = json_object_new_object();
+	char internal[ADDR_TEXT_SIZE], description[ADMIN_DESCRIPTION_MAX + 1];
+
+	text_copy_clean(description, sizeof(description), wish->description,
+			strlen(wish->description));
+	if (object != NULL && varlink_add_string(object, "protocol", wish->protocol) &&
+	    varlink_add_string(object, "internal_address",
+			       addr_format(&wish->internal, internal)) &&
+	    varlink_add_int(object, "internal_port", wish->internal_port) &&
+	    varlink_add_int(object, "external_port", wish->external_port) &&
+	    varlink_add_int(object, "lifetime_s", wish->lifetime_s) &&
+	    varlink_add_string(object, "description", description) &&
+	    varlink_add_string(object, "remote", wish->remote))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+enum exit_code command_add(const struct options *options, char *const *operands)
+{
+	struct wish wish = {0};
+	struct client *client = NULL;
+	struct json_object *parameters;
+	enum exit_code code;
+
+	if (!wish_read(options, operands, &wish))
+		return EXIT_CODE_USAGE;
+	parameters = wish_pack(&wish);
+	if (parameters == NULL)
+		return report_memory(NULL);
+	code = client_open(options, &client);
+	if (code == EXIT_CODE_OK)
+		code = ask_for_lease(client, options, CONTROL_ADD, parameters,
+				     SHAPE_ADDED);
+	else
+		json_object_put(parameters);
+	client_free(client);
+	return code;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "admin/admin.h"
+#include "admin/client.h"
+#include "admin/format.h"
+#include "base/control.h"
+
+/*
+ * Each print_ function shows one part of the answer and returns false when that part is
+ * not as it must be. A part is read whole before any of it is shown.
+ */
+
+static void print_head(const char *name)
+{
+	(void)printf("  %-10s", name);
+}
+
+/** An escaped text with something before it. */
+static void print_text(const char *before, const char *text)
+{
+	char safe[FORMAT_TEXT_SIZE];
+
+	(void)printf("%s%s", before, format_escape(safe, sizeof(safe), text));
+}
+
+static void print_count(const char *before, int64_t count, const char *after)
+{
+	char number[FORMAT_NUMBER_SIZE];
+
+	(void)printf("%s%s%s", before, format_count(number, count), after);
+}
+
+/** "a b c" of an array of strings, or "none". */
+static void print_words(const char *before, struct json_object *words)
+{
+	size_t count = json_object_array_length(words);
+
+	(void)fputs(before, stdout);
+	if (count == 0)
+		(void)fputs("none", stdout);
+	for (size_t i = 0; i < count; i++) {
+		const char *word =
+			json_object_get_string(json_object_array_get_idx(words, i));
+
+		print_text(i == 0 ? "" : " ", word == NULL ? "?" : word);
+	}
+}
+
+static bool print_wan(struct json_object *object)
+{
+	struct varlink_members members = varlink_members_init(object);
+	const char *interface = varlink_get_string(&members, "interface");
+	bool up = varlink_get_bool(&members, "up");
+	const char *address = varlink_get_string_or(&members, "address", NULL);
+	const char *external =
+		varlink_get_string_or(&members, "external_address", NULL);
+	bool private = varlink_get_bool(&members, "private");
+
+	if (members.failed != NULL)
+		return false;
+	print_head("WAN");
+	print_text("", interface[0] == '\0' ? "no interface" : interface);
+	(void)fputs(up ? " up, " : " down, ", stdout);
+	print_text("", address == NULL ? "no address" : address);
+	if (private)
+		(void)fputs(" (private: another NAT is in front)", stdout);
+	if (external != NULL && (address == NULL || strcmp(address, external) != 0))
+		print_text(", reports ", external);
+	(void)fputs("\n", stdout);
+	return true;
+}
+
+static bool print_lan(struct json_object *object)
+{
+	struct varlink_members members = varlink_members_init(object);
+	const char *name = varlink_get_string(&members, "name");
+	bool up = varlink_get_bool(&members, "up");
+	struct json_object *addresses = varlink_get_array(&members, "addresses");
+	struct json_object *protocols = varlink_get_array(&members, "protocols");
+
+	if (members.failed != NULL)
+		return false;
+	print_head("LAN");
+	print_text("", name);
+	(void)fputs(up ? " up" : " down", stdout);
+	print_words(", addresses ", addresses);
+	print_words(", protocols ", protocols);
+	(void)fputs("\n", stdout);
+	return true;
+}
+
+static bool print_leases(struct json_object *object, int64_t clients)
+{
+	struct varlink_members members = varlink_members_init(object);
+	int64_t total = varlink_get_int(&members, "total", 0, INT64_MAX);
+	int64_t limit = varlink_get_int(&members, "limit", 0, INT64_MAX);
+	struct json_object *origins = varlink_get_object(&members, "by_origin");
+	struct json_object_iterator at, end;
+	const char *before = ": ";
+
+	if (members.failed != NULL)
+		return false;
+	print_head("Leases");
+	print_count("", total, "");
+	if (limit > 0)
+		print_count(" of at most ", limit, "");
+	print_count(", clients ", clients, "");
+	at = json_object_iter_begin(origins);
+	end = json_object_iter_end(origins);
+	for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
+		int64_t count = json_object_get_int64(json_object_iter_peek_value(&at));
+
+		if (count == 0)
+			continue;
+		print_text(before, json_object_iter_peek_name(&at));
+		print_count(" ", count, "");
+		before = ", ";
+	}
+	(void)fputs("\n", stdout);
+	return true;
+}
+
+static bool print_backend(struct json_object *object)
+{
+	struct varlink_members members = varlink_members_init(object);
+	const char *name = varlink_get_string(&members, "name");
+	int64_t rules = varlink_get_int(&members, "rules", 0, INT64_MAX);
+	int64_t resyncs = varlink_get_int(&members, "resyncs", 0, INT64_MAX);
+
+	if (members.failed != NULL)
+		return false;
+	print_head("Firewall");
+	print_text("", name);
+	print_count(", ", rules, " rules, put back ");
+	print_count("", resyncs, " times\n");
+	return true;
+}
+
+static bool print_store(struct json_object *object)
+{
+	struct varlink_members members = varlink_members_init(object);
+	const char *state = varlink_get_string(&members, "state");
+	const char *path = varlink_get_string_or(&members, "path", "");
+	const char *text = varlink_get_string_or(&members, "text", "");
+
+	if (members.failed != NULL)
+		return false;
+	print_head("Store");
+	print_text("", state);
+	print_text(path[0] == '\0' ? "" : ", ", path);
+	print_text(text[0] == '\0' ? "" : ", ", text);
+	(void)fputs("\n", stdout);
+	return true;
+}
+
+static bool print_worker(struct json_object *object)
+{
+	struct varlink_members members = varlink_members_init(object);
+	const char *name = varlink_get_string(&members, "name");
+	const char *state = varlink_get_string(&members, "state");
+	int64_t restarts = varlink_get_int(&members, "restarts", 0, INT64_MAX);
+
+	if (members.failed != NULL)
+		return false;
+	print_head("Worker");
+	print_text("", name);
+	print_text(" ", state);
+	print_count(", restarted ", restarts, " times\n");
+	return true;
+}
+
+static bool print_requests(struct json_object *object)
+{
+	struct varlink_members members = varlink_members_init(object);
+	int64_t total = varlink_get_int(&members, "total", 0, INT64_MAX);
+	int64_t granted = varlink_get_int(&members, "granted", 0, INT64_MAX);
+	int64_t refused = varlink_get_int(&members, "refused", 0, INT64_MAX);
+	int64_t dropped = varlink_get_int(&members, "dropped", 0, INT64_MAX);
+
+	if (members.failed != NULL)
+		return false;
+	print_head("Requests");
+	print_count("", total, ": ");
+	print_count("", granted, " granted, ");
+	print_count("", refused, " refused, ");
+	print_count("", dropped, " dropped\n");
+	return true;
+}
+
+static bool print_problem(struct json_object *object)
+{
+	struct varlink_members members = varlink_members_init(object);
+	const char *code = varlink_get_string(&members, "code");
+	const char *text = varlink_get_string(&members, "text");
+
+	if (members.failed != NULL)
+		return false;
+	print_head("Problem");
+	print_text("", text);
+	print_text(" (", code);
+	(void)fputs(")\n", stdout);
+	return true;
+}
+
+static bool print_each(struct json_object *array, bool (*print)(struct json_object *))
+{
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		if (!print(json_object_array_get_idx(array, i)))
+			return false;
+	}
+	return true;
+}
+
+/** The first two lines: version, state, and since when. */
+static bool print_title(struct varlink_members *members, const char *state, bool color)
+{
+	const char *version = varlink_get_string(members, "version");
+	int64_t uptime_s = varlink_get_int(members, "uptime_s", 0, INT64_MAX);
+	int64_t epoch_s = varlink_get_int(members, "epoch_s", 0, INT64_MAX);
+	const char *paint = strcmp(state, "ok") == 0 ? "\033[1;32m" : "\033[1;31m";
+	char text[FORMAT_NUMBER_SIZE];
+
+	if (members->failed != NULL)
+		return false;
+	print_text("portreeved ", version);
+	(void)printf(": %s", color ? paint : "");
+	print_text("", state);
+	(void)fputs(color ? "\033[0m\n" : "\n", stdout);
+	print_head("Up");
+	(void)fputs(format_duration(text, uptime_s), stdout);
+	(void)printf(", epoch %s\n", format_duration(text, epoch_s));
+	return true;
+}
+
+static bool print_status(struct varlink_members *members, const char *state, bool color)
+{
+	struct json_object *problems = varlink_get_array(members, "problems");
+	struct json_object *backend = varlink_get_object(members, "backend");
+	struct json_object *wan = varlink_get_object(members, "wan");
+	struct json_object *lans = varlink_get_array(members, "lans");
+	struct json_object *leases = varlink_get_object(members, "leases");
+	int64_t clients = varlink_get_int(members, "clients", 0, INT64_MAX);
+	struct json_object *store = varlink_get_object(members, "store");
+	struct json_object *workers = varlink_get_array(members, "workers");
+	struct json_object *requests = varlink_get_object(members, "requests");
+
+	return print_title(members, state, color) &&
+	       print_each(problems, print_problem) && print_wan(wan) &&
+	       print_each(lans, print_lan) && print_leases(leases, clients) &&
+	       print_backend(backend) && print_store(store) &&
+	       print_each(workers, print_worker) && print_requests(requests);
+}
+
+static enum exit_code show_status(const struct options *options,
+				  struct json_object *parameters)
+{
+	struct varlink_members outer = varlink_members_init(parameters);
+	struct json_object *status = varlink_get_object(&outer, "status");
+	struct varlink_members members = varlink_members_init(status);
+	const char *state = varlink_get_string(&members, "state");
+	bool good = members.failed == NULL;
+
+	if (good && options->json)
+		(void)puts(json_object_to_json_string_ext(
+			parameters,
+			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	else if (good)
+		good = print_status(&members, state, options->color);
+	if (!good) {
+		admin_report("portreeved sent a status without a proper '%s'",
+			     members.failed == NULL ? "part" : members.failed);
+		return EXIT_CODE_ERROR;
+	}
+	return strcmp(state, "ok") == 0 ? EXIT_CODE_OK : EXIT_CODE_DEGRADED;
+}
+
+enum exit_code command_status(const struct options *options, char *const *operands)
+{
+	struct client *client = NULL;
+	struct varlink_reply reply;
+	enum exit_code code = client_open(options, &client);
+
+	(void)operands;
+	if (code == EXIT_CODE_OK)
+		code = client_ask(client, CONTROL_STATUS, NULL, &reply);
+	if (code == EXIT_CODE_OK) {
+		code = show_status(options, reply.parameters);
+		varlink_reply_fini(&reply);
+	}
+	client_free(client);
+	return code;
+}

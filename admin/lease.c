@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "admin/lease.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "admin/admin.h"
+#include "base/varlink.h"
+
+bool lease_read(struct json_object *object, struct lease_view *out)
+{
+	struct varlink_members members = varlink_members_init(object);
+	struct lease_view lease = {
+		.id = varlink_get_int(&members, "id", 0, INT64_MAX),
+		.protocol = varlink_get_string(&members, "protocol"),
+		.external_address =
+			varlink_get_string_or(&members, "external_address", NULL),
+		.external_port =
+			varlink_get_int(&members, "external_port", 0, UINT16_MAX),
+		.internal_address = varlink_get_string(&members, "internal_address"),
+		.internal_port =
+			varlink_get_int(&members, "internal_port", 0, UINT16_MAX),
+		.remote = varlink_get_string_or(&members, "remote", NULL),
+		.lifetime_s =
+			varlink_get_int_or(&members, "lifetime_s", 0, INT64_MAX, -1),
+		.expires = varlink_get_string_or(&members, "expires", NULL),
+		.created = varlink_get_string(&members, "created"),
+		.origin = varlink_get_string(&members, "origin"),
+		.client = varlink_get_string(&members, "client"),
+		.lan = varlink_get_string(&members, "lan"),
+		.description = varlink_get_string(&members, "description"),
+		.enabled = varlink_get_bool(&members, "enabled"),
+		.octets = varlink_get_int(&members, "bytes", 0, INT64_MAX),
+		.packets = varlink_get_int(&members, "packets", 0, INT64_MAX),
+	};
+
+	if (members.failed != NULL) {
+		admin_report("portreeved sent a lease without a proper '%s'",
+			     members.failed);
+		return false;
+	}
+	*out = lease;
+	return true;
+}
+
+const char *lease_format_endpoint(char out[LEASE_ENDPOINT_SIZE], const char *address,
+				  int64_t port)
+{
+	char text[LEASE_ENDPOINT_SIZE / 2];
+	bool brackets;
+
+	format_escape(text, sizeof(text), address == NULL ? "-" : address);
+	brackets = strchr(text, ':') != NULL;
+	(void)snprintf(out, LEASE_ENDPOINT_SIZE, "%s%s%s:%" PRId64, brackets ? "[" : "",
+		       text, brackets ? "]" : "", port);
+	return out;
+}
+
+const char *lease_format_left(char out[FORMAT_NUMBER_SIZE],
+			      const struct lease_view *lease)
+{
+	if (lease->lifetime_s >= 0)
+		return format_duration(out, lease->lifetime_s);
+	memcpy(out, "never", sizeof("never"));
+	return out;
+}
+
+static void print_escaped(const char *before, const char *text, const char *after,
+			  FILE *file)
+{
+	char safe[FORMAT_TEXT_SIZE];
+
+	(void)fprintf(file, "%s%s%s", before, format_escape(safe, sizeof(safe), text),
+		      after);
+}
+
+void lease_print_line(const struct lease_view *lease, FILE *file)
+{
+	char external[LEASE_ENDPOINT_SIZE], internal[LEASE_ENDPOINT_SIZE];
+	char left[FORMAT_NUMBER_SIZE], protocol[LEASE_ENDPOINT_SIZE];
+
+	(void)fprintf(file, "%s %s -> %s",
+		      format_escape(protocol, sizeof(protocol), lease->protocol),
+		      lease_format_endpoint(external, lease->external_address,
+					    lease->external_port),
+		      lease_format_endpoint(internal, lease->internal_address,
+					    lease->internal_port));
+	if (lease->remote != NULL)
+		print_escaped(" from ", lease->remote, "", file);
+	if (lease->lifetime_s < 0)
+		(void)fputs(", never ends", file);
+	else
+		(void)fprintf(file, ", %s left", lease_format_left(left, lease));
+	print_escaped(", ", lease->origin, "", file);
+	if (lease->description[0] != '\0')
+		print_escaped(", \"", lease->description, "\"", file);
+}
+
+/** "  Remote       any" */
+static void print_field(const char *name, const char *text, FILE *file)
+{
+	char safe[FORMAT_TEXT_SIZE];
+
+	(void)fprintf(file, "  %-12s %s\n", name,
+		      format_escape(safe, sizeof(safe), text));
+}
+
+void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
+{
+	char external[LEASE_ENDPOINT_SIZE], internal[LEASE_ENDPOINT_SIZE];
+	char left[FORMAT_NUMBER_SIZE], octets[FORMAT_NUMBER_SIZE];
+	char packets[FORMAT_NUMBER_SIZE], safe[FORMAT_TEXT_SIZE];
+
+	(void)fprintf(file, "%sLease %" PRId64 "%s\n", color ? "\033[1m" : "",
+		      lease->id, color ? "\033[0m" : "");
+	print_field("Protocol", lease->protocol, file);
+	(void)fprintf(file, "  %-12s %s\n", "External",
+		      lease_format_endpoint(external, lease->external_address,
+					    lease->external_port));
+	(void)fprintf(file, "  %-12s %s\n", "Internal",
+		      lease_format_endpoint(internal, lease->internal_address,
+					    lease->internal_port));
+	print_field("Remote", lease->remote == NULL ? "any" : lease->remote, file);
+	print_field("State", lease->enabled ? "forwarding" : "disabled by its client",
+		    file);
+	if (lease->lifetime_s < 0)
+		print_field("Ends", "never", file);
+	else
+		(void)fprintf(
+			file, "  %-12s in %s (%s)\n", "Ends",
+			lease_format_left(left, lease),
+			format_escape(safe, sizeof(safe),
+				      lease->expires == NULL ? "?" : lease->expires));
+	print_field("Created", lease->created, file);
+	print_field("Origin", lease->origin, file);
+	print_field("Client", lease->client, file);
+	print_field("LAN", lease->lan, file);
+	print_field("Description", lease->description, file);
+	(void)fprintf(file, "  %-12s %s in %s packets\n", "Traffic",
+		      format_octets(octets, lease->octets),
+		      format_count(packets, lease->packets));
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "admin/table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/format.h"
+
+#define GAP 2
+#define ELLIPSIS "\u2026"
+
+struct table {
+	const struct table_column *columns;
+	size_t column_count;
+	size_t widths[TABLE_COLUMNS_MAX]; /* of the widest cell so far */
+	size_t row_count;
+	char *cells; /* all rows, each cell with its NUL */
+	size_t used;
+	size_t size;
+};
+
+struct table *table_new(const struct table_column *columns, size_t count)
+{
+	struct table *table = calloc(1, sizeof(*table));
+
+	assert(count > 0 && count <= TABLE_COLUMNS_MAX);
+	if (table == NULL)
+		return NULL;
+	table->columns = columns;
+	table->column_count = count;
+	for (size_t i = 0; i < count; i++)
+		table->widths[i] = strlen(columns[i].name);
+	return table;
+}
+
+void table_free(struct table *table)
+{
+	if (table == NULL)
+		return;
+	free(table->cells);
+	free(table);
+}
+
+static bool table_grow(struct table *table, size_t needed)
+{
+	size_t size = table->size == 0 ? 4096 : table->size;
+	char *cells;
+
+	if (needed <= table->size)
+		return true;
+	while (size < needed)
+		size *= 2;
+	cells = realloc(table->cells, size);
+	if (cells == NULL)
+		return false;
+	table->cells = cells;
+	table->size = size;
+	return true;
+}
+
+bool table_add(struct table *table, const char *const *cells)
+{
+	size_t octets = 0;
+
+	for (size_t i = 0; i < table->column_count; i++)
+		octets += strlen(cells[i]) + 1;
+	if (!table_grow(table, table->used + octets))
+		return false;
+	for (size_t i = 0; i < table->column_count; i++) {
+		size_t length = strlen(cells[i]) + 1;
+		size_t width = format_get_width(cells[i]);
+
+		memcpy(table->cells + table->used, cells[i], length);
+		table->used += length;
+		if (width > table->widths[i])
+			table->widths[i] = width;
+	}
+	table->row_count++;
+	return true;
+}
+
+/** Which columns a terminal shows, and how wide the last one may be. */
+struct layout {
+	bool shown[TABLE_COLUMNS_MAX];
+	size_t last_width; /* 0 = as wide as it is */
+};
+
+/** Columns taken by everything shown before the last column. */
+static size_t layout_get_used(const struct table *table, const struct layout *layout)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i + 1 < table->column_count; i++) {
+		if (layout->shown[i])
+			used += table->widths[i] + GAP;
+	}
+	return used;
+}
+
+static struct layout layout_decide(const struct table *table, size_t width)
+{
+	size_t last = table->column_count - 1;
+	size_t wanted = table->widths[last];
+	struct layout layout = {0};
+
+	for (size_t i = 0; i <= last; i++)
+		layout.shown[i] = true;
+	if (width == 0)
+		return layout;
+	if (wanted > TABLE_LAST_MIN)
+		wanted = TABLE_LAST_MIN;
+	for (size_t i = last; i-- > 0;) {
+		if (layout_get_used(table, &layout) + wanted <= width)
+			break;
+		layout.shown[i] = !table->columns[i].optional;
+	}
+	width -= layout_get_used(table, &layout) < width
+			 ? layout_get_used(table, &layout)
+			 : width;
+	/* Where not even the header fits, lines are too long: better than nothing said.
+	 */
+	layout.last_width = strlen(table->columns[last].name);
+	if (width > layout.last_width)
+		layout.last_width = width;
+	return layout;
+}
+
+static void print_spaces(FILE *file, size_t count)
+{
+	(void)fprintf(file, "%*s", (int)count, "");
+}
+
+/** The last cell of a line, cut where the terminal ends. */
+static void print_last(const char *cell, FILE *file, size_t width)
+{
+	if (width == 0 || format_get_width(cell) <= width)
+		(void)fprintf(file, "%s\n", cell);
+	else
+		(void)fprintf(file, "%.*s" ELLIPSIS "\n",
+			      (int)format_get_fitting(cell, width - 1), cell);
+}
+
+static void print_row(const struct table *table, const struct layout *layout,
+		      const char *const *cells, FILE *file)
+{
+	size_t last = table->column_count - 1;
+
+	for (size_t i = 0; i < last; i++) {
+		size_t padding = table->widths[i] - format_get_width(cells[i]);
+
+		if (!layout->shown[i])
+			continue;
+		if (table->columns[i].right)
+			print_spaces(file, padding);
+		(void)fputs(cells[i], file);
+		print_spaces(file, (table->columns[i].right ? 0 : padding) + GAP);
+	}
+	print_last(cells[last], file, layout->last_width);
+}
+
+void table_print(const struct table *table, FILE *file, size_t width, bool color)
+{
+	struct layout layout = layout_decide(table, width);
+	const char *cells[TABLE_COLUMNS_MAX] = {0};
+	const char *at = table->cells;
+
+	for (size_t i = 0; i < table->column_count; i++)
+		cells[i] = table->columns[i].name;
+	(void)fputs(color ? "\033[1m" : "", file);
+	print_row(table, &layout, cells, file);
+	(void)fputs(color ? "\033[0m" : "", file);
+	for (size_t row = 0; row < table->row_count; row++) {
+		for (size_t i = 0; i < table->column_count; i++) {
+			cells[i] = at;
+			at += strlen(at) + 1;
+		}
+		print_row(table, &layout, cells, file);
+	}
+}
