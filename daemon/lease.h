@@ -12,14 +12,15 @@
 
 /**
  * A promise: until it expires, the internal endpoint has the external port. What stands
- * here is what clients were told and what the kernel does. Plain data, no pointers: it is
- * what the store keeps; the table's own links are in lease.c.
+ * here is what clients were told and what the kernel does. Plain data, no pointers: it
+ * is what the store keeps; the table's own links are in lease.c.
  */
 struct lease {
 	uint64_t id; /* never used twice, not even over restarts */
 	struct ip_addr internal;
-	struct ip_addr client;	 /* who asked: internal, but for third parties */
-	struct ip_addr remote;	 /* IGD's RemoteHost, part of the external key; none = any */
+	struct ip_addr client; /* who asked: internal, but for third parties */
+	struct ip_addr
+		remote; /* IGD's RemoteHost, part of the external key; none = any */
 	uint16_t internal_port;
 	uint16_t external_port;
 	uint16_t lan; /* index of the LAN it came from */

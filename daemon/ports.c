@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/ports.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+
+#define WORD_BITS 64u
+#define WORDS (65536u / WORD_BITS)
+
+struct hold_key {
+	uint16_t wan;
+	uint16_t port;
+};
+
+struct hold {
+	struct hold_key key;
+	uint32_t leases; /* 0 = it rests */
+	int64_t rest_until_ms;
+	struct ip_addr host;
+	UT_hash_handle hh;
+	struct hold *prev, *next; /* in the queue of resting ports, oldest first */
+};
+
+struct ports {
+	struct hold *holds;
+	struct hold *resting;
+	uint64_t *taken[PORTS_WANS_MAX]; /* one bit a port; NULL = no port taken */
+};
+
+struct ports *ports_new(void)
+{
+	return calloc(1, sizeof(struct ports));
+}
+
+void ports_free(struct ports *ports)
+{
+	struct hold *hold, *next;
+
+	if (!ports)
+		return;
+	HASH_ITER (hh, ports->holds, hold, next) {
+		HASH_DEL(ports->holds, hold);
+		free(hold);
+	}
+	for (size_t wan = 0; wan < PORTS_WANS_MAX; wan++)
+		free(ports->taken[wan]);
+	free(ports);
+}
+
+static struct hold *ports_find(const struct ports *ports, uint16_t wan, uint16_t port)
+{
+	struct hold_key key = {.wan = wan, .port = port};
+	struct hold *hold;
+
+	HASH_FIND(hh, ports->holds, &key, sizeof(key), hold);
+	return hold;
+}
+
+bool ports_is_free_for(const struct ports *ports, uint16_t wan, uint16_t port,
+		       const struct ip_addr *host, int64_t now_ms)
+{
+	const struct hold *hold = ports_find(ports, wan, port);
+
+	return !hold || addr_equal(&hold->host, host) ||
+	       (hold->leases == 0 && hold->rest_until_ms <= now_ms);
+}
+
+static struct hold *ports_add(struct ports *ports, uint16_t wan, uint16_t port)
+{
+	struct hold *hold;
+
+	if (!ports->taken[wan])
+		ports->taken[wan] = calloc(WORDS, sizeof(uint64_t));
+	if (!ports->taken[wan])
+		return NULL;
+	hold = calloc(1, sizeof(*hold));
+	if (!hold)
+		return NULL;
+	hold->key = (struct hold_key){.wan = wan, .port = port};
+	HASH_ADD(hh, ports->holds, key, sizeof(hold->key), hold);
+	if (!hold->hh.tbl) {
+		free(hold);
+		return NULL;
+	}
+	ports->taken[wan][port / WORD_BITS] |= UINT64_C(1) << (port % WORD_BITS);
+	return hold;
+}
+
+int ports_hold(struct ports *ports, uint16_t wan, uint16_t port,
+	       const struct ip_addr *host)
+{
+	struct hold *hold = ports_find(ports, wan, port);
+
+	if (hold && hold->leases > 0 && !addr_equal(&hold->host, host))
+		return -EADDRINUSE;
+	if (!hold)
+		hold = ports_add(ports, wan, port);
+	else if (hold->leases == 0)
+		DL_DELETE(ports->resting, hold);
+	if (!hold)
+		return -ENOMEM;
+	hold->host = *host;
+	hold->leases++;
+	return 0;
+}
+
+void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now_ms)
+{
+	struct hold *hold = ports_find(ports, wan, port);
+
+	if (!hold || --hold->leases > 0)
+		return;
+	hold->rest_until_ms = now_ms + PORT_REST_MS;
+	DL_APPEND(ports->resting, hold);
+}
+
+static uint64_t ports_free_bits(const struct ports *ports, uint16_t wan, uint32_t word,
+				struct port_range range)
+{
+	uint64_t bits = ports->taken[wan] ? ~ports->taken[wan][word] : ~UINT64_C(0);
+	uint32_t first = word * WORD_BITS;
+
+	if (range.first > first)
+		bits &= ~UINT64_C(0) << (range.first - first);
+	if (range.last < first + WORD_BITS - 1)
+		bits &= ~UINT64_C(0) >> (first + WORD_BITS - 1 - range.last);
+	return bits;
+}
+
+uint16_t ports_find_free(const struct ports *ports, uint16_t wan,
+			 struct port_range range, uint16_t start)
+{
+	uint32_t first = range.first / WORD_BITS;
+	uint32_t count = range.last / WORD_BITS - first + 1;
+	uint32_t at;
+
+	if (start < range.first || start > range.last)
+		start = range.first;
+	at = start / WORD_BITS;
+	/* One step more than words, so that the start's own word is seen whole. */
+	for (uint32_t step = 0; step <= count; step++) {
+		uint64_t bits = ports_free_bits(ports, wan, at, range);
+
+		if (step == 0)
+			bits &= ~UINT64_C(0) << (start % WORD_BITS);
+		if (bits != 0)
+			return (uint16_t)(at * WORD_BITS +
+					  (uint32_t)__builtin_ctzll(bits));
+		at = at + 1 < first + count ? at + 1 : first;
+	}
+	return 0;
+}
+
+void ports_reap(struct ports *ports, int64_t now_ms)
+{
+	while (ports->resting && ports->resting->rest_until_ms <= now_ms) {
+		struct hold *hold = ports->resting;
+		uint64_t *word =
+			&ports->taken[hold->key.wan][hold->key.port / WORD_BITS];
+
+		*word &= ~(UINT64_C(1) << (hold->key.port % WORD_BITS));
+		DL_DELETE(ports->resting, hold);
+		HASH_DEL(ports->holds, hold);
+		free(hold);
+	}
+}
+
+int64_t ports_get_due(const struct ports *ports)
+{
+	return ports->resting ? ports->resting->rest_until_ms : TIME_NEVER;
+}

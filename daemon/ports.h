@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_PORTS_H
+#define DAEMON_PORTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+/** WANs told apart. */
+#define PORTS_WANS_MAX 8
+/**
+ * How long a freed external port rests before another host may get it (NP-41, PCP-70).
+ */
+#define PORT_REST_MS (120 * 1000)
+
+/**
+ * Who holds which external port. A port is held by one internal host, TCP and UDP
+ * alike: while a host has TCP p nobody else gets UDP p (NP-34). A freed port rests
+ * before another host may have it; its last holder may take it back at once.
+ */
+struct ports;
+
+/** Owns: caller frees. Errors: NULL when out of memory. */
+struct ports *ports_new(void);
+void ports_free(struct ports *ports);
+
+/** True when host may take the port: free, rested, or its own. */
+bool ports_is_free_for(const struct ports *ports, uint16_t wan, uint16_t port,
+		       const struct ip_addr *host, int64_t now_ms);
+
+/** Count one lease more on the port. Errors: -ENOMEM; -EADDRINUSE, another host's. */
+int ports_hold(struct ports *ports, uint16_t wan, uint16_t port,
+	       const struct ip_addr *host) __attribute__((warn_unused_result));
+/** One lease less; the last one sends the port to rest until now_ms + PORT_REST_MS. */
+void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now_ms);
+
+/**
+ * A port in the range that nobody holds and that does not rest, the first at or after
+ * `start`, going round; 0 = none. Costs at most one look at each 64 ports of the range.
+ */
+uint16_t ports_find_free(const struct ports *ports, uint16_t wan,
+			 struct port_range range, uint16_t start);
+
+/** Forget ports that have rested. */
+void ports_reap(struct ports *ports, int64_t now_ms);
+/** When the first port has rested; TIME_NEVER = none rests. */
+int64_t ports_get_due(const struct ports *ports);
+
+#endif

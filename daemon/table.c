@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/table.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "daemon/expiry.h"
+#include "daemon/ports.h"
+#include "protocols/worker.h"
+
+struct internal_key {
+	struct ip_addr addr;
+	uint16_t port;
+	uint16_t protocol;
+};
+
+/* For IPv6 the external address is the internal one, so hosts do not share its ports.
+ */
+struct external_key {
+	struct ip_addr external;
+	struct ip_addr remote;
+	uint16_t wan;
+	uint16_t port;
+	uint32_t protocol;
+};
+
+struct entry {
+	struct lease lease; /* first, so that a lease leads back to its entry */
+	struct expiry_node expiry;
+	struct internal_key internal;
+	struct external_key external;
+	UT_hash_handle hh_id;
+	UT_hash_handle hh_external;
+	UT_hash_handle hh_internal; /* only while first of its internal endpoint */
+	struct entry *next_of_internal;
+	struct holder *holder;
+	struct entry *prev, *next; /* of the same client */
+	size_t lan_index;
+};
+
+/** A client that has leases. */
+struct holder {
+	struct ip_addr client;
+	size_t count;
+	struct entry *entries;
+	UT_hash_handle hh;
+};
+
+/** The IPv4 leases of one LAN, for listing by index. */
+struct listing {
+	struct entry **entries;
+	size_t count;
+	size_t size;
+};
+
+struct table {
+	struct entry *by_id;
+	struct entry *by_external;
+	struct entry *by_internal;
+	struct holder *holders;
+	struct expiry *expiry;
+	struct ports *ports;
+	struct listing listings[LANS_MAX];
+	size_t count_of_origin[ORIGIN_COUNT];
+};
+
+static const struct entry *entry_of(const struct lease *lease)
+{
+	return (const struct entry *)(const void *)lease;
+}
+
+static const struct lease *lease_of(const struct entry *entry)
+{
+	return entry ? &entry->lease : NULL;
+}
+
+struct table *table_new(void)
+{
+	struct table *table = calloc(1, sizeof(*table));
+
+	if (!table)
+		return NULL;
+	table->ports = ports_new();
+	table->expiry = expiry_new();
+	if (!table->ports || !table->expiry) {
+		table_free(table);
+		return NULL;
+	}
+	return table;
+}
+
+void table_free(struct table *table)
+{
+	struct entry *entry, *next;
+	struct holder *holder, *next_holder;
+
+	if (!table)
+		return;
+	HASH_CLEAR(hh_internal, table->by_internal);
+	HASH_CLEAR(hh_external, table->by_external);
+	HASH_ITER (hh_id, table->by_id, entry, next) {
+		HASH_DELETE(hh_id, table->by_id, entry);
+		free(entry);
+	}
+	HASH_ITER (hh, table->holders, holder, next_holder) {
+		HASH_DEL(table->holders, holder);
+		free(holder);
+	}
+	for (size_t lan = 0; lan < LANS_MAX; lan++)
+		free(table->listings[lan].entries);
+	expiry_free(table->expiry);
+	ports_free(table->ports);
+	free(table);
+}
+
+/* --- internal endpoints: the hash holds the first, the others hang on it --- */
+
+static struct entry *internal_find(const struct table *table,
+				   const struct internal_key *key)
+{
+	struct entry *entry;
+
+	HASH_FIND(hh_internal, table->by_internal, key, sizeof(*key), entry);
+	return entry;
+}
+
+static bool internal_add_first(struct table *table, struct entry *entry)
+{
+	HASH_ADD(hh_internal, table->by_internal, internal, sizeof(entry->internal),
+		 entry);
+	return entry->hh_internal.tbl != NULL;
+}
+
+static bool internal_link(struct table *table, struct entry *entry)
+{
+	struct entry *first = internal_find(table, &entry->internal);
+
+	entry->next_of_internal = NULL;
+	if (!first)
+		return internal_add_first(table, entry);
+	LL_APPEND2(first, entry, next_of_internal);
+	return true;
+}
+
+static void internal_unlink(struct table *table, struct entry *entry)
+{
+	struct entry *first = internal_find(table, &entry->internal);
+	struct entry *second = entry->next_of_internal;
+
+	if (first != entry) {
+		LL_DELETE2(first, entry, next_of_internal);
+		return;
+	}
+	HASH_DELETE(hh_internal, table->by_internal, entry);
+	/* The hash has just lost an item, so taking this one in needs no memory but
+	 * when it was the only one; then we are out of memory for a few octets: start
+	 * again from the store rather than go on with a table that is not whole. */
+	if (second && !internal_add_first(table, second))
+		abort();
+}
+
+/* --- clients --- */
+
+static struct holder *holder_find(const struct table *table,
+				  const struct ip_addr *client)
+{
+	struct holder *holder;
+
+	HASH_FIND(hh, table->holders, client, sizeof(*client), holder);
+	return holder;
+}
+
+static bool holder_link(struct table *table, struct entry *entry)
+{
+	struct holder *holder = holder_find(table, &entry->lease.client);
+
+	if (!holder) {
+		holder = calloc(1, sizeof(*holder));
+		if (!holder)
+			return false;
+		holder->client = entry->lease.client;
+		HASH_ADD(hh, table->holders, client, sizeof(holder->client), holder);
+		if (!holder->hh.tbl) {
+			free(holder);
+			return false;
+		}
+	}
+	DL_APPEND(holder->entries, entry);
+	holder->count++;
+	entry->holder = holder;
+	return true;
+}
+
+static void holder_unlink(struct table *table, struct entry *entry)
+{
+	struct holder *holder = entry->holder;
+
+	DL_DELETE(holder->entries, entry);
+	if (--holder->count > 0)
+		return;
+	HASH_DEL(table->holders, holder);
+	free(holder);
+}
+
+/* --- listings by index --- */
+
+static bool listing_link(struct table *table, struct entry *entry)
+{
+	struct listing *listing;
+
+	if (entry->lease.lan >= LANS_MAX || !addr_is_ipv4(&entry->lease.internal))
+		return true;
+	listing = &table->listings[entry->lease.lan];
+	if (listing->count == listing->size) {
+		size_t size = listing->size > 0 ? 2 * listing->size : 64;
+		struct entry **grown =
+			reallocarray(listing->entries, size, sizeof(*grown));
+
+		if (!grown)
+			return false;
+		listing->entries = grown;
+		listing->size = size;
+	}
+	entry->lan_index = listing->count;
+	listing->entries[listing->count++] = entry;
+	return true;
+}
+
+static void listing_unlink(struct table *table, struct entry *entry)
+{
+	struct listing *listing;
+
+	if (entry->lease.lan >= LANS_MAX || !addr_is_ipv4(&entry->lease.internal))
+		return;
+	listing = &table->listings[entry->lease.lan];
+	listing->entries[entry->lan_index] = listing->entries[--listing->count];
+	listing->entries[entry->lan_index]->lan_index = entry->lan_index;
+}
+
+/* --- the rows of insert and remove --- */
+
+static bool id_link(struct table *table, struct entry *entry)
+{
+	HASH_ADD(hh_id, table->by_id, lease.id, sizeof(entry->lease.id), entry);
+	return entry->hh_id.tbl != NULL;
+}
+
+static void id_unlink(struct table *table, struct entry *entry)
+{
+	HASH_DELETE(hh_id, table->by_id, entry);
+}
+
+static bool external_link(struct table *table, struct entry *entry)
+{
+	HASH_ADD(hh_external, table->by_external, external, sizeof(entry->external),
+		 entry);
+	return entry->hh_external.tbl != NULL;
+}
+
+static void external_unlink(struct table *table, struct entry *entry)
+{
+	HASH_DELETE(hh_external, table->by_external, entry);
+}
+
+static bool expiry_link(struct table *table, struct entry *entry)
+{
+	return expiry_insert(table->expiry, &entry->expiry, entry->lease.expires_ms);
+}
+
+static void expiry_unlink(struct table *table, struct entry *entry)
+{
+	expiry_remove(table->expiry, &entry->expiry);
+}
+
+static const struct {
+	bool (*link)(struct table *table, struct entry *entry);
+	void (*unlink)(struct table *table, struct entry *entry);
+} table_indexes[] = {
+	{id_link, id_unlink},	      {external_link, external_unlink},
+	{holder_link, holder_unlink}, {listing_link, listing_unlink},
+	{expiry_link, expiry_unlink}, {internal_link, internal_unlink},
+};
+
+#define INDEX_COUNT (sizeof(table_indexes) / sizeof(table_indexes[0]))
+
+static bool table_link(struct table *table, struct entry *entry)
+{
+	size_t done = 0;
+
+	while (done < INDEX_COUNT && table_indexes[done].link(table, entry))
+		done++;
+	if (done == INDEX_COUNT)
+		return true;
+	while (done-- > 0)
+		table_indexes[done].unlink(table, entry);
+	return false;
+}
+
+static struct external_key external_key_of(const struct lease *lease)
+{
+	struct external_key key = {.remote = lease->remote,
+				   .wan = lease->wan,
+				   .port = lease->external_port,
+				   .protocol = lease->protocol};
+
+	if (!addr_is_ipv4(&lease->internal))
+		key.external = lease->internal;
+	return key;
+}
+
+/* Only IPv4 hosts share the ports of one address. */
+static int table_hold_port(struct table *table, const struct lease *lease)
+{
+	if (!addr_is_ipv4(&lease->internal))
+		return 0;
+	return ports_hold(table->ports, lease->wan, lease->external_port,
+			  &lease->internal);
+}
+
+static void table_release_port(struct table *table, const struct lease *lease,
+			       int64_t now_ms)
+{
+	if (addr_is_ipv4(&lease->internal))
+		ports_release(table->ports, lease->wan, lease->external_port, now_ms);
+}
+
+int table_insert(struct table *table, const struct lease *lease)
+{
+	struct entry *entry = calloc(1, sizeof(*entry));
+	int error;
+
+	if (!entry)
+		return -ENOMEM;
+	entry->lease = *lease;
+	entry->external = external_key_of(lease);
+	entry->internal = (struct internal_key){.addr = lease->internal,
+						.port = lease->internal_port,
+						.protocol = lease->protocol};
+	if (table_get_by_id(table, lease->id) || table_get_by_external(table, lease))
+		error = -EEXIST;
+	else
+		error = table_hold_port(table, lease);
+	if (error != 0) {
+		free(entry);
+		return error;
+	}
+	if (!table_link(table, entry)) {
+		table_release_port(table, lease, 0);
+		free(entry);
+		return -ENOMEM;
+	}
+	table->count_of_origin[lease->origin]++;
+	return 0;
+}
+
+static struct entry *table_find_id(const struct table *table, uint64_t id)
+{
+	struct entry *entry;
+
+	HASH_FIND(hh_id, table->by_id, &id, sizeof(id), entry);
+	return entry;
+}
+
+void table_update(struct table *table, const struct lease *lease)
+{
+	struct entry *entry = table_find_id(table, lease->id);
+
+	if (!entry)
+		return;
+	table->count_of_origin[entry->lease.origin]--;
+	table->count_of_origin[lease->origin]++;
+	entry->lease = *lease;
+	expiry_move(table->expiry, &entry->expiry, lease->expires_ms);
+}
+
+void table_remove(struct table *table, uint64_t id, int64_t now_ms)
+{
+	struct entry *entry = table_find_id(table, id);
+
+	if (!entry)
+		return;
+	for (size_t i = INDEX_COUNT; i-- > 0;)
+		table_indexes[i].unlink(table, entry);
+	ports_release(table->ports, entry->lease.wan, entry->lease.external_port,
+		      now_ms);
+	table->count_of_origin[entry->lease.origin]--;
+	free(entry);
+}
+
+/* --- looking --- */
+
+const struct lease *table_get_by_id(const struct table *table, uint64_t id)
+{
+	return lease_of(table_find_id(table, id));
+}
+
+const struct lease *table_get_by_internal(const struct table *table,
+					  const struct ip_addr *internal,
+					  uint8_t protocol, uint16_t port)
+{
+	struct internal_key key = {
+		.addr = *internal, .port = port, .protocol = protocol};
+	const struct entry *first = internal_find(table, &key);
+
+	for (const struct entry *entry = first; entry; entry = entry->next_of_internal)
+		if (entry->lease.outbound)
+			return &entry->lease;
+	return lease_of(first);
+}
+
+const struct lease *table_get_next_of_internal(const struct table *table,
+					       const struct lease *lease)
+{
+	const struct lease *outbound = table_get_by_internal(
+		table, &lease->internal, lease->protocol, lease->internal_port);
+	const struct entry *next;
+
+	/* The outbound one comes first whatever its place in the chain. */
+	next = lease == outbound ? internal_find(table, &entry_of(lease)->internal)
+				 : entry_of(lease)->next_of_internal;
+	if (next && &next->lease == outbound)
+		next = next->next_of_internal;
+	return lease_of(next);
+}
+
+const struct lease *table_get_by_external(const struct table *table,
+					  const struct lease *like)
+{
+	struct external_key key = external_key_of(like);
+	struct entry *entry;
+
+	HASH_FIND(hh_external, table->by_external, &key, sizeof(key), entry);
+	return lease_of(entry);
+}
+
+const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
+				       size_t index)
+{
+	if (lan >= LANS_MAX || index >= table->listings[lan].count)
+		return NULL;
+	return &table->listings[lan].entries[index]->lease;
+}
+
+const struct lease *table_get_first_of_client(const struct table *table,
+					      const struct ip_addr *client)
+{
+	const struct holder *holder = holder_find(table, client);
+
+	return holder ? &holder->entries->lease : NULL;
+}
+
+const struct lease *table_get_next_of_client(const struct table *table,
+					     const struct lease *lease)
+{
+	(void)table;
+	return lease_of(entry_of(lease)->next);
+}
+
+const struct lease *table_get_first_to_expire(const struct table *table)
+{
+	const struct expiry_node *node = expiry_get_first(table->expiry);
+	const char *at = (const char *)node;
+
+	if (!node)
+		return NULL;
+	return (const struct lease *)(const void *)(at -
+						    offsetof(struct entry, expiry));
+}
+
+const struct lease *table_get_next(const struct table *table, const struct lease *lease)
+{
+	return lease ? lease_of(entry_of(lease)->hh_id.next) : lease_of(table->by_id);
+}
+
+size_t table_get_count(const struct table *table)
+{
+	return HASH_CNT(hh_id, table->by_id);
+}
+
+size_t table_get_client_count(const struct table *table)
+{
+	return HASH_COUNT(table->holders);
+}
+
+size_t table_get_count_of_client(const struct table *table,
+				 const struct ip_addr *client)
+{
+	const struct holder *holder = holder_find(table, client);
+
+	return holder ? holder->count : 0;
+}
+
+size_t table_get_count_of_origin(const struct table *table, enum origin origin)
+{
+	return table->count_of_origin[origin];
+}
+
+struct ports *table_get_ports(const struct table *table)
+{
+	return table->ports;
+}

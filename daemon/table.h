@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_TABLE_H
+#define DAEMON_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/lease.h"
+
+struct ports;
+
+/**
+ * The lease table: every lease of every protocol, found by its internal endpoint, by
+ * its external key, by id, by client and by its end, each at a cost that does not grow
+ * with the table. It keeps; it does not decide (plan.h does).
+ *
+ * Leases handed out are borrowed until the next change of the table.
+ */
+struct table;
+
+/** Owns: caller frees. Errors: NULL when out of memory. */
+struct table *table_new(void);
+void table_free(struct table *table);
+
+/**
+ * Take in a copy. Errors: -ENOMEM; -EEXIST when its id or external key is there;
+ * -EADDRINUSE when another host holds the external port. Nothing changed then.
+ */
+int table_insert(struct table *table, const struct lease *lease)
+	__attribute__((warn_unused_result));
+/**
+ * Overwrite the lease of the same id; keys and LAN must be the same, all else may
+ * differ.
+ */
+void table_update(struct table *table, const struct lease *lease);
+/** Take out; its external port rests from now_ms on when it was the port's last lease.
+ */
+void table_remove(struct table *table, uint64_t id, int64_t now_ms);
+
+const struct lease *table_get_by_id(const struct table *table, uint64_t id);
+/** First of the leases of an internal endpoint: the outbound one when there is one. */
+const struct lease *table_get_by_internal(const struct table *table,
+					  const struct ip_addr *internal,
+					  uint8_t protocol, uint16_t port);
+const struct lease *table_get_next_of_internal(const struct table *table,
+					       const struct lease *lease);
+/**
+ * By IGD's key: WAN, protocol, external port and remote peer of `like` (remote none =
+ * the lease that is open to all), for IPv6 its internal address too.
+ */
+const struct lease *table_get_by_external(const struct table *table,
+					  const struct lease *like);
+/** The index-th IPv4 lease of a LAN; removing one moves the last into its place. */
+const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
+				       size_t index);
+const struct lease *table_get_first_of_client(const struct table *table,
+					      const struct ip_addr *client);
+const struct lease *table_get_next_of_client(const struct table *table,
+					     const struct lease *lease);
+/** The lease that ends first; NULL when none ever ends. */
+const struct lease *table_get_first_to_expire(const struct table *table);
+/** Any order, each once; NULL starts and ends. For the admin and for start only. */
+const struct lease *table_get_next(const struct table *table,
+				   const struct lease *lease);
+
+size_t table_get_count(const struct table *table);
+size_t table_get_client_count(const struct table *table); /* clients that hold leases */
+size_t table_get_count_of_client(const struct table *table,
+				 const struct ip_addr *client);
+size_t table_get_count_of_origin(const struct table *table, enum origin origin);
+
+/** Who holds which external port: changes with insert and remove. */
+struct ports *table_get_ports(const struct table *table);
+
+#endif
