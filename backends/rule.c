@@ -11,7 +11,8 @@ bool rule_equal(const struct rule *a, const struct rule *b)
 {
 	if (a->protocol != b->protocol || a->outbound != b->outbound ||
 	    a->external_port != b->external_port ||
-	    a->internal_port != b->internal_port || a->filter_count != b->filter_count ||
+	    a->internal_port != b->internal_port ||
+	    a->filter_count != b->filter_count ||
 	    !addr_equal(&a->external, &b->external) ||
 	    !addr_equal(&a->internal, &b->internal))
 		return false;

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends/nft.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+struct backend {
+	struct backend_config config;
+	const struct backend_events *events;
+	void *user;
+	struct nft_socket socket;
+	struct nft_batch batch;
+	struct nft_skeleton skeleton;
+	struct nft_watch watch;
+	struct nft_flows flows;
+	struct backend_network network;
+	int epoll;  /* the descriptors of watch and flows, as one */
+	bool ready; /* sync() has been here: the table is ours */
+	bool told;  /* the owner knows that it must sync() */
+};
+
+static void nft_close(struct backend *backend, bool keep)
+{
+	if (!backend)
+		return;
+	if (!keep) {
+		int error;
+
+		nft_batch_begin(&backend->batch, &backend->socket);
+		nft_batch_drop_table(&backend->batch);
+		error = nft_batch_send(&backend->batch, &backend->socket);
+		if (error < 0)
+			log_error("cannot remove table inet %s: %s", NFT_TABLE,
+				  strerror(-error));
+	}
+	if (backend->epoll >= 0)
+		close(backend->epoll);
+	nft_flows_close(&backend->flows);
+	nft_watch_close(&backend->watch);
+	nft_skeleton_fini(&backend->skeleton);
+	nft_batch_fini(&backend->batch);
+	nft_socket_close(&backend->socket);
+	free(backend);
+}
+
+static int join(struct backend *backend, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(backend->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_parts(struct backend *backend)
+{
+	int error = nft_socket_open(&backend->socket);
+
+	if (error == 0)
+		error = nft_socket_probe(&backend->socket);
+	if (error == 0)
+		error = nft_skeleton_init(&backend->skeleton, backend->config.mark);
+	if (error == 0)
+		error = nft_skeleton_probe(&backend->skeleton);
+	if (error == 0)
+		error = nft_watch_open(&backend->watch, backend->socket.port_id);
+	if (error == 0)
+		error = nft_flows_open(&backend->flows, backend->config.mark);
+	if (error < 0)
+		return error;
+	backend->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (backend->epoll < 0)
+		return -errno;
+	error = join(backend, nft_watch_get_fd(&backend->watch));
+	return error < 0 ? error : join(backend, backend->flows.timer);
+}
+
+static int nft_open(const struct backend_config *config,
+		    const struct backend_events *events, void *user,
+		    struct backend **out)
+{
+	struct backend *backend = calloc(1, sizeof(*backend));
+	int error;
+
+	if (!backend)
+		return -ENOMEM;
+	backend->config = *config;
+	backend->events = events;
+	backend->user = user;
+	backend->epoll = -1;
+	backend->flows.timer = -1;
+	error = open_parts(backend);
+	if (error < 0) {
+		nft_close(backend, true);
+		return error;
+	}
+	*out = backend;
+	return 0;
+}
+
+static int nft_set_network(struct backend *backend,
+			   const struct backend_network *network)
+{
+	struct nft_element elements[NFT_NETWORK_MAX];
+	size_t count = nft_element_from_network(network, elements);
+	int error = 0;
+
+	if (backend->ready) {
+		nft_batch_begin(&backend->batch, &backend->socket);
+		nft_batch_flush(&backend->batch, NFT_WAN_IF);
+		nft_batch_flush(&backend->batch, NFT_LAN_IF);
+		nft_batch_flush(&backend->batch, NFT_WAN4);
+		for (size_t i = 0; i < count; i++)
+			nft_batch_element(&backend->batch, &backend->socket, NFT_OP_PUT,
+					  &elements[i]);
+		error = nft_batch_send(&backend->batch, &backend->socket);
+	}
+	if (error < 0)
+		return error;
+	backend->network = *network;
+	nft_flows_set_network(&backend->flows, network);
+	return 0;
+}
+
+static int put_all(struct backend *backend, const struct rule *rule,
+		   enum nft_operation operation)
+{
+	struct nft_element elements[NFT_ELEMENTS_MAX];
+	int count = nft_element_from_rule(rule, elements);
+
+	for (int i = 0; i < count; i++)
+		nft_batch_element(&backend->batch, &backend->socket, operation,
+				  &elements[i]);
+	return count < 0 ? count : 0;
+}
+
+static const struct nft_element *find_key(const struct nft_element *elements, int count,
+					  const struct nft_element *wanted)
+{
+	for (int i = 0; i < count; i++)
+		if (nft_element_same_key(&elements[i], wanted))
+			return &elements[i];
+	return NULL;
+}
+
+static int put_replacement(struct backend *backend, const struct rule *before,
+			   const struct rule *after)
+{
+	struct nft_element old[NFT_ELEMENTS_MAX];
+	struct nft_element new[NFT_ELEMENTS_MAX];
+	int old_count = nft_element_from_rule(before, old);
+	int new_count = nft_element_from_rule(after, new);
+	/* An element made without a timeout cannot be given one in place. */
+	bool updatable = before->timeout_ms > 0;
+	struct nft_batch *batch = &backend->batch;
+
+	if (old_count < 0 || new_count < 0)
+		return old_count < 0 ? old_count : new_count;
+	for (int i = 0; i < old_count; i++) {
+		const struct nft_element *same = find_key(new, new_count, &old[i]);
+
+		if (!same || !nft_element_equal(same, &old[i]) || !updatable)
+			nft_batch_element(batch, &backend->socket, NFT_OP_REMOVE,
+					  &old[i]);
+	}
+	for (int i = 0; i < new_count; i++) {
+		const struct nft_element *same = find_key(old, old_count, &new[i]);
+		bool update = same && nft_element_equal(same, &new[i]) && updatable;
+
+		nft_batch_element(batch, &backend->socket,
+				  update ? NFT_OP_UPDATE : NFT_OP_ADD, &new[i]);
+	}
+	return 0;
+}
+
+static int put_change(struct backend *backend, const struct backend_change *change)
+{
+	switch (change->kind) {
+	case CHANGE_ADD:
+		return put_all(backend, &change->after, NFT_OP_ADD);
+	case CHANGE_REPLACE:
+		return put_replacement(backend, &change->before, &change->after);
+	case CHANGE_DELETE:
+		return put_all(backend, &change->before, NFT_OP_REMOVE);
+	}
+	return -EINVAL;
+}
+
+/* The way in changed for somebody: not renewed, not only its way out. */
+static bool ends_flows(const struct backend_change *change)
+{
+	struct rule after = change->after;
+
+	if (change->kind != CHANGE_REPLACE)
+		return change->kind == CHANGE_DELETE;
+	after.outbound = change->before.outbound;
+	return !rule_equal(&change->before, &after);
+}
+
+static size_t count_endings(const struct backend_change *changes, size_t count)
+{
+	size_t endings = 0;
+
+	for (size_t i = 0; i < count; i++)
+		endings += ends_flows(&changes[i]);
+	return endings;
+}
+
+/* The kernel holds the changes; what is left cannot fail them. */
+static void settle_flows(struct backend *backend, const struct backend_change *changes,
+			 size_t count, struct rule *ended)
+{
+	size_t endings = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (ended && ends_flows(&changes[i]))
+			ended[endings++] = changes[i].before;
+		if (changes[i].kind == CHANGE_ADD ||
+		    (changes[i].kind == CHANGE_REPLACE && ends_flows(&changes[i])))
+			nft_flows_note(&backend->flows, &changes[i].after);
+	}
+	if (ended)
+		nft_flows_end(&backend->flows, ended, endings);
+}
+
+static int nft_apply(struct backend *backend, const struct backend_change *changes,
+		     size_t count)
+{
+	size_t endings = backend->config.keep_flows ? 0 : count_endings(changes, count);
+	struct rule *ended = NULL;
+	int error = 0;
+
+	if (!backend->ready)
+		return -ENOTCONN;
+	if (endings > 0) {
+		ended = reallocarray(NULL, endings, sizeof(*ended));
+		if (!ended)
+			return -ENOMEM;
+	}
+	nft_batch_begin(&backend->batch, &backend->socket);
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = put_change(backend, &changes[i]);
+	if (error == 0)
+		error = nft_batch_send(&backend->batch, &backend->socket);
+	if (error == 0)
+		settle_flows(backend, changes, count, ended);
+	free(ended);
+	return error;
+}
+
+static int collect_wanted(const struct backend *backend, const struct rule *rules,
+			  size_t count, struct nft_elements *wanted)
+{
+	struct nft_element elements[NFT_NETWORK_MAX];
+	int made = (int)nft_element_from_network(&backend->network, elements);
+	int error = 0;
+
+	for (int i = 0; i < made && error == 0; i++)
+		error = nft_elements_append(wanted, &elements[i]);
+	for (size_t r = 0; r < count && error == 0; r++) {
+		made = nft_element_from_rule(&rules[r], elements);
+		error = made < 0 ? made : 0;
+		for (int i = 0; i < made && error == 0; i++)
+			error = nft_elements_append(wanted, &elements[i]);
+	}
+	return error;
+}
+
+static int ensure_skeleton(struct backend *backend, const struct nft_elements *wanted)
+{
+	enum nft_skeleton_state state;
+	int error = nft_skeleton_check(&backend->skeleton, &backend->socket, &state);
+
+	if (error < 0 || state == NFT_SKELETON_OURS)
+		return error;
+	if (state == NFT_SKELETON_OTHER)
+		log_notice(
+			"table inet %s is not as this version makes it: making it anew",
+			NFT_TABLE);
+	error = nft_skeleton_load(&backend->skeleton, &backend->socket,
+				  state == NFT_SKELETON_OTHER ? wanted : NULL);
+	/* libnftables has a socket of its own: what it did looks like a stranger's
+	 * work. */
+	nft_watch_drain(&backend->watch);
+	return error;
+}
+
+static int nft_sync(struct backend *backend, const struct rule *rules, size_t count,
+		    size_t *added, size_t *removed)
+{
+	struct nft_elements wanted = {0};
+	struct nft_elements there = {0};
+	struct nft_difference difference = {0};
+	int error;
+
+	/* What happened up to here is in the dumps below. */
+	nft_watch_drain(&backend->watch);
+	backend->told = false;
+	error = collect_wanted(backend, rules, count, &wanted);
+	nft_elements_sort(&wanted);
+	if (error == 0)
+		error = ensure_skeleton(backend, &wanted);
+	if (error == 0)
+		error = nft_elements_dump_all(&there, &backend->socket, NFT_WAN_IF);
+	if (error == 0)
+		error = nft_difference_apply(&backend->socket, &backend->batch, &wanted,
+					     &there, &difference);
+	nft_elements_fini(&wanted);
+	nft_elements_fini(&there);
+	if (error < 0)
+		return error;
+	backend->ready = true;
+	*added = difference.added;
+	*removed = difference.removed;
+	return 0;
+}
+
+static int nft_dump(struct backend *backend,
+		    int (*visit)(void *user, const struct rule *), void *user)
+{
+	struct nft_elements there = {0};
+	int error = nft_elements_dump_all(&there, &backend->socket, NFT_DNAT4);
+
+	if (error == 0) {
+		nft_elements_sort(&there);
+		error = nft_rules_visit(&there, visit, user);
+	}
+	nft_elements_fini(&there);
+	/* No table, no rules. */
+	return error == -ENOENT && !backend->ready ? 0 : error;
+}
+
+static int nft_counters(struct backend *backend, const struct rule *rule,
+			struct rule_counters *out)
+{
+	struct nft_element elements[NFT_ELEMENTS_MAX];
+	struct rule_counters sum = {0};
+	int count = nft_element_from_rule(rule, elements);
+
+	if (count < 0)
+		return count;
+	for (int i = 0; i < count; i++) {
+		int error;
+
+		if (elements[i].set < NFT_COUNT4)
+			continue;
+		error = nft_elements_get(&backend->socket, &elements[i]);
+		if (error < 0)
+			return error;
+		sum.packets += elements[i].counters.packets;
+		sum.octets += elements[i].counters.octets;
+	}
+	*out = sum;
+	return 0;
+}
+
+static int nft_fd(struct backend *backend)
+{
+	return backend->epoll;
+}
+
+static void nft_event(struct backend *backend)
+{
+	nft_flows_run(&backend->flows);
+	if (!nft_watch_drain(&backend->watch) || backend->told || !backend->ready)
+		return;
+	backend->told = true;
+	backend->events->disturbed(backend->user);
+}
+
+static const struct backend_ops ops = {
+	.name = "nftables",
+	.has_timeouts = true,
+	.open = nft_open,
+	.close = nft_close,
+	.set_network = nft_set_network,
+	.apply = nft_apply,
+	.sync = nft_sync,
+	.dump = nft_dump,
+	.counters = nft_counters,
+	.fd = nft_fd,
+	.event = nft_event,
+};
+
+const struct backend_ops *backend_get_nftables(void)
+{
+	return &ops;
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BACKENDS_NFT_H
+#define BACKENDS_NFT_H
+
+/* What the files of the nftables backend share; nobody else includes it. */
+
+#include <linux/netlink.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backends/backend.h"
+
+#define NFT_TABLE "portreeve"
+/** Longest key: protocol . IPv6 address . port . IPv6 address . port, 4-octet aligned.
+ */
+#define NFT_KEY_MAX 44
+/** IPv4 address . port. */
+#define NFT_DATA_LENGTH 8
+/** Elements of one rule: its filters (or one), its way out, its counter. */
+#define NFT_ELEMENTS_MAX (RULE_FILTERS_MAX + 2)
+/** One transaction of sync() ends when it is longer than this. */
+#define NFT_CHUNK_OCTETS (1024 * 1024)
+/** A timeout in the kernel may be wrong by this much before sync() mends it. */
+#define NFT_TIMEOUT_SLACK_MS 2000
+/** Tries of a dump that other people's changes keep interrupting. */
+#define NFT_DUMP_TRIES 20
+
+/** The sets of the skeleton that hold elements of ours. */
+enum nft_set {
+	NFT_WAN_IF,
+	NFT_LAN_IF,
+	NFT_WAN4,
+	NFT_DNAT4,
+	NFT_DNAT4_FROM,
+	NFT_SNAT4,
+	NFT_COUNT4,
+	NFT_PINHOLE6,
+	NFT_PINHOLE6_FROM,
+};
+
+#define NFT_SET_COUNT (NFT_PINHOLE6_FROM + 1)
+
+/** What a set looks like; lengths in octets as the kernel stores them. */
+struct nft_set_shape {
+	const char *name;
+	uint8_t key_length;
+	uint8_t data_length; /* 0: not a map */
+	bool interval;
+	bool timeout;
+};
+
+const struct nft_set_shape *nft_set_get_shape(enum nft_set set);
+
+/** One element, in the octets of the kernel. Unused octets are zero. */
+struct nft_element {
+	enum nft_set set;
+	uint8_t key[NFT_KEY_MAX];
+	uint8_t key_end[NFT_KEY_MAX]; /* equal to key where the set has no intervals */
+	uint8_t data[NFT_DATA_LENGTH];
+	/** NFT_COUNT4: the external address, kept as the comment that `nft list` shows.
+	 */
+	struct ip_addr external;
+	/** Units: milliseconds left; 0 = for ever. */
+	uint64_t timeout_ms;
+	struct rule_counters counters; /* of a dumped element */
+};
+
+/**
+ * Elements of a rule, and how many.
+ * Errors: -EINVAL for a rule that makes no sense, -EOPNOTSUPP for one that sets cannot
+ * say.
+ */
+int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
+	__attribute__((warn_unused_result));
+/** The internal endpoint's rule that a counting element or pinhole speaks of. */
+void nft_element_to_rule(const struct nft_element *element, struct rule *rule);
+/** The remote peer of an element of NFT_DNAT4_FROM or NFT_PINHOLE6_FROM. */
+struct rule_filter nft_element_get_filter(const struct nft_element *element);
+/** Elements of interfaces and addresses; returns how many, at most NFT_NETWORK_MAX. */
+size_t nft_element_from_network(const struct backend_network *network,
+				struct nft_element *elements);
+#define NFT_NETWORK_MAX (1 + BACKEND_LANS_MAX + BACKEND_ADDRESSES_MAX)
+/** Same set, key and interval. */
+bool nft_element_same_key(const struct nft_element *a, const struct nft_element *b);
+/** And the same data: nothing but the time left may differ. */
+bool nft_element_equal(const struct nft_element *a, const struct nft_element *b);
+/** Parse an element of a dump. Errors: false where its shape is not ours. */
+struct nftnl_set_elem;
+bool nft_element_parse(enum nft_set set, struct nftnl_set_elem *from,
+		       struct nft_element *out);
+
+/** What a batch does with an element. */
+enum nft_operation {
+	NFT_OP_ADD,    /* must not be there yet */
+	NFT_OP_UPDATE, /* make it so, with this timeout, whether it is there or not */
+	NFT_OP_REMOVE, /* may be gone already: its own timeout may have come first */
+	NFT_OP_PUT,    /* may be there already */
+};
+
+/** One transaction in the making. Consecutive elements of one set share a message. */
+struct nft_batch {
+	uint8_t *bytes;
+	size_t used;
+	size_t size;
+	size_t message; /* offset of the open message, 0 = none */
+	size_t list;	/* offset of its nested list of elements */
+	size_t last;	/* offset of the last message */
+	uint32_t seq;
+	enum nft_set set;
+	unsigned int type; /* of the open message */
+	unsigned int flags;
+	bool failed; /* out of memory */
+};
+
+/** The request socket. */
+struct nft_socket {
+	struct mnl_socket *mnl;
+	uint32_t port_id;
+	uint32_t seq;
+	size_t send_room; /* SO_SNDBUF as it is now */
+	bool updates;	  /* the kernel changes timeouts in place (Linux 6.12) */
+	bool destroys;	  /* the kernel knows "delete if there" (Linux 6.3) */
+	uint8_t *buffer;
+};
+
+/** Errors: -errno. */
+int nft_socket_open(struct nft_socket *nft) __attribute__((warn_unused_result));
+void nft_socket_close(struct nft_socket *nft);
+/** Ask the kernel whether it has nf_tables and lets us. Errors: -errno, logged. */
+int nft_socket_probe(struct nft_socket *nft) __attribute__((warn_unused_result));
+/** Start a message in buffer (NFT_BUFFER_SIZE octets), for our family. */
+struct nlmsghdr *nft_socket_start(struct nft_socket *nft, uint16_t type,
+				  uint16_t flags);
+/**
+ * Send one request and hand every answer to visit.
+ * Errors: -errno; -EINTR when a dump was interrupted; what visit answers below zero.
+ */
+int nft_socket_ask(struct nft_socket *nft, struct nlmsghdr *request,
+		   int (*visit)(const struct nlmsghdr *answer, void *user), void *user)
+	__attribute__((warn_unused_result));
+#define NFT_BUFFER_SIZE 65536
+
+/** Begin, fill and send a transaction. The batch keeps its memory for the next one. */
+void nft_batch_begin(struct nft_batch *batch, struct nft_socket *nft);
+void nft_batch_element(struct nft_batch *batch, const struct nft_socket *nft,
+		       enum nft_operation operation, const struct nft_element *element);
+/** Remove every element of a set. */
+void nft_batch_flush(struct nft_batch *batch, enum nft_set set);
+/** Make sure the table is there, then remove it with all that is in it. */
+void nft_batch_drop_table(struct nft_batch *batch);
+/** Put `fingerprint` into the set of that name, alone. */
+void nft_batch_fingerprint(struct nft_batch *batch, uint32_t fingerprint);
+/** Close the last message and the transaction; nft_batch_send() calls it. */
+void nft_batch_finish(struct nft_batch *batch);
+/** Errors: -errno, nothing changed. An empty batch is 0 at once. */
+int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
+	__attribute__((warn_unused_result));
+void nft_batch_fini(struct nft_batch *batch);
+
+/** Elements that a dump found. Owns: items, freed by nft_elements_fini(). */
+struct nft_elements {
+	struct nft_element *items;
+	size_t count;
+	size_t size;
+};
+
+/** Add what `set` holds. Errors: -ENOENT without a table; -errno. */
+int nft_elements_dump(struct nft_elements *elements, struct nft_socket *nft,
+		      enum nft_set set) __attribute__((warn_unused_result));
+/** All sets, from `first` on. Errors: as above. */
+int nft_elements_dump_all(struct nft_elements *elements, struct nft_socket *nft,
+			  enum nft_set first) __attribute__((warn_unused_result));
+/** Errors: -ENOMEM. */
+int nft_elements_append(struct nft_elements *elements,
+			const struct nft_element *element)
+	__attribute__((warn_unused_result));
+/** Read one element with its counters. Errors: -ENOENT, -errno. */
+int nft_elements_get(struct nft_socket *nft, struct nft_element *element)
+	__attribute__((warn_unused_result));
+/** Sort by set and key. */
+void nft_elements_sort(struct nft_elements *elements);
+/** Find in sorted elements by set and key; NULL when it is not there. */
+struct nft_element *nft_elements_find(const struct nft_elements *elements,
+				      const struct nft_element *wanted);
+void nft_elements_fini(struct nft_elements *elements);
+
+/** Rules that sorted elements of all sets stand for. Errors: as backend dump(). */
+int nft_rules_visit(const struct nft_elements *elements,
+		    int (*visit)(void *user, const struct rule *rule), void *user);
+
+/** Difference between elements wanted and there; both are sorted by it. */
+struct nft_difference {
+	size_t added;	/* rules that were not whole */
+	size_t removed; /* mappings and pinholes that nobody wanted */
+};
+int nft_difference_apply(struct nft_socket *nft, struct nft_batch *batch,
+			 struct nft_elements *wanted, struct nft_elements *there,
+			 struct nft_difference *difference)
+	__attribute__((warn_unused_result));
+
+/** The text of nft_ruleset.nft, comments aside. Owns: static. */
+const char *nft_ruleset_get_text(void);
+
+/** The skeleton: libnftables, and whether the kernel's table is still what we loaded.
+ */
+struct nft_skeleton {
+	struct nft_ctx *ctx;
+	uint32_t mark;
+};
+
+enum nft_skeleton_state {
+	NFT_SKELETON_ABSENT,
+	NFT_SKELETON_OTHER, /* another version's, or tampered with */
+	NFT_SKELETON_OURS,
+};
+
+/** Errors: -errno. */
+int nft_skeleton_init(struct nft_skeleton *skeleton, uint32_t mark)
+	__attribute__((warn_unused_result));
+void nft_skeleton_fini(struct nft_skeleton *skeleton);
+/** Let the kernel check the whole ruleset and take none of it. Errors: -errno, logged.
+ */
+int nft_skeleton_probe(struct nft_skeleton *skeleton)
+	__attribute__((warn_unused_result));
+/** Errors: -errno. */
+int nft_skeleton_check(const struct nft_skeleton *skeleton, struct nft_socket *nft,
+		       enum nft_skeleton_state *state)
+	__attribute__((warn_unused_result));
+/**
+ * Load the skeleton with these elements, in the place of whatever the table is now, in
+ * one transaction. Errors: -errno, logged, nothing changed.
+ */
+int nft_skeleton_load(const struct nft_skeleton *skeleton, struct nft_socket *nft,
+		      const struct nft_elements *elements)
+	__attribute__((warn_unused_result));
+/** An element as nft reads it, between the braces of `add element`. Returns its length.
+ */
+#define NFT_TEXT_MAX 512
+int nft_element_format(const struct nft_element *element, char text[NFT_TEXT_MAX]);
+
+/** Listens for what other people do to our table. */
+struct nft_watch {
+	struct mnl_socket *mnl;
+};
+
+/** own: port id whose changes are not news. Errors: -errno. */
+int nft_watch_open(struct nft_watch *watch, uint32_t own)
+	__attribute__((warn_unused_result));
+void nft_watch_close(struct nft_watch *watch);
+int nft_watch_get_fd(const struct nft_watch *watch);
+/** Read all that waits; true when some of it was about our table, or was lost. */
+bool nft_watch_drain(struct nft_watch *watch);
+
+/** Ends the conntrack flows of deleted rules and of the time before a rule. */
+struct nft_flows {
+	struct mnl_socket *mnl;
+	uint32_t seq;
+	uint32_t mark;
+	int timer; /* timerfd: look now for flows that began before their rule */
+	bool armed;
+	bool complained;
+	int64_t spent_ms; /* what the last such search took */
+	uint8_t *buffer;
+	uint8_t *fresh; /* one bit for each external UDP port that got a rule */
+	size_t address_count;
+	struct in_addr addresses[BACKEND_ADDRESSES_MAX];
+};
+
+/** Errors: -errno. */
+int nft_flows_open(struct nft_flows *flows, uint32_t mark)
+	__attribute__((warn_unused_result));
+void nft_flows_close(struct nft_flows *flows);
+/** End the flows of these rules; sorts them. One or two filtered dumps, whatever count.
+ */
+void nft_flows_end(struct nft_flows *flows, struct rule *rules, size_t count);
+/** A rule has been made: remember to look for UDP flows that passed it by. */
+void nft_flows_note(struct nft_flows *flows, const struct rule *rule);
+/** External addresses, where flows from before a rule are looked for. */
+void nft_flows_set_network(struct nft_flows *flows,
+			   const struct backend_network *network);
+/** When `timer` is readable. */
+void nft_flows_run(struct nft_flows *flows);
+
+#endif

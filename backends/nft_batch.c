@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends/nft.h"
+
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/common.h>
+#include <libnftnl/udata.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "Delete if it is there"; in kernel headers since Linux 6.3. */
+#define DESTROY_SET_ELEMENT 30
+/* Room that one element, or a message without elements, takes at most. */
+#define PIECE_MAX 512
+/* A list of elements is one attribute, whose length has 16 bits. */
+#define LIST_MAX 60000
+#define START_OCTETS 65536
+
+static bool make_room(struct nft_batch *batch)
+{
+	size_t size = batch->size > 0 ? batch->size * 2 : START_OCTETS;
+	uint8_t *bytes;
+
+	if (batch->failed || batch->size - batch->used >= PIECE_MAX)
+		return !batch->failed;
+	bytes = realloc(batch->bytes, size);
+	if (!bytes) {
+		batch->failed = true;
+		return false;
+	}
+	batch->bytes = bytes;
+	batch->size = size;
+	return true;
+}
+
+static struct nlmsghdr *at_offset(const struct nft_batch *batch, size_t offset)
+{
+	return (void *)(batch->bytes + offset);
+}
+
+/* Lengths of the open message and its list are known only now. */
+static void close_message(struct nft_batch *batch)
+{
+	if (batch->message == 0)
+		return;
+	if (batch->list > 0) {
+		struct nlattr *list = (void *)(batch->bytes + batch->list);
+
+		list->nla_len = (uint16_t)(batch->used - batch->list);
+	}
+	at_offset(batch, batch->message)->nlmsg_len =
+		(uint32_t)(batch->used - batch->message);
+	batch->message = 0;
+	batch->list = 0;
+}
+
+static struct nlmsghdr *open_message(struct nft_batch *batch, uint16_t type,
+				     uint16_t flags)
+{
+	struct nlmsghdr *header;
+
+	close_message(batch);
+	header = nftnl_nlmsg_build_hdr((char *)batch->bytes + batch->used, type,
+				       NFPROTO_INET, flags, batch->seq++);
+	batch->message = batch->used;
+	batch->last = batch->used;
+	batch->used += header->nlmsg_len;
+	return header;
+}
+
+/* mnl writes behind the message's end; the message then ends where the batch does. */
+static struct nlmsghdr *resume(const struct nft_batch *batch)
+{
+	struct nlmsghdr *header = at_offset(batch, batch->message);
+
+	header->nlmsg_len = (uint32_t)(batch->used - batch->message);
+	return header;
+}
+
+static void suspend(struct nft_batch *batch)
+{
+	batch->used = batch->message + at_offset(batch, batch->message)->nlmsg_len;
+}
+
+void nft_batch_begin(struct nft_batch *batch, struct nft_socket *nft)
+{
+	batch->used = 0;
+	batch->message = 0;
+	batch->list = 0;
+	batch->last = 0;
+	batch->failed = false;
+	batch->seq = nft->seq;
+	if (!make_room(batch))
+		return;
+	batch->used = nftnl_batch_begin((char *)batch->bytes, batch->seq++)->nlmsg_len;
+}
+
+static void open_list(struct nft_batch *batch, enum nft_set set, uint16_t type,
+		      uint16_t flags)
+{
+	struct nlmsghdr *header;
+
+	if (batch->message > 0 && batch->list > 0 && batch->set == set &&
+	    batch->type == type && batch->flags == flags &&
+	    batch->used - batch->list < LIST_MAX)
+		return;
+	header = open_message(batch, type, flags);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, nft_set_get_shape(set)->name);
+	suspend(batch);
+	batch->list = batch->used;
+	mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
+	suspend(batch);
+	batch->set = set;
+	batch->type = type;
+	batch->flags = flags;
+}
+
+static void put_value(struct nlmsghdr *header, uint16_t type, const uint8_t *octets,
+		      size_t length)
+{
+	struct nlattr *nest = mnl_attr_nest_start(header, type);
+
+	mnl_attr_put(header, NFTA_DATA_VALUE, length, octets);
+	mnl_attr_nest_end(header, nest);
+}
+
+static void put_comment(struct nlmsghdr *header, const struct ip_addr *external)
+{
+	uint8_t octets[2 + ADDR_TEXT_SIZE] = {NFTNL_UDATA_SET_ELEM_COMMENT};
+	char *text = (char *)octets + 2;
+	size_t length;
+
+	addr_format(external, text);
+	length = strlen(text) + 1;
+	octets[1] = (uint8_t)length;
+	mnl_attr_put(header, NFTA_SET_ELEM_USERDATA, 2 + length, octets);
+}
+
+static void put_element(struct nft_batch *batch, const struct nft_element *element,
+			bool key_only)
+{
+	const struct nft_set_shape *shape = nft_set_get_shape(element->set);
+	struct nlmsghdr *header = resume(batch);
+	struct nlattr *nest = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
+
+	put_value(header, NFTA_SET_ELEM_KEY, element->key, shape->key_length);
+	if (shape->interval)
+		put_value(header, NFTA_SET_ELEM_KEY_END, element->key_end,
+			  shape->key_length);
+	if (!key_only) {
+		if (shape->data_length > 0)
+			put_value(header, NFTA_SET_ELEM_DATA, element->data,
+				  shape->data_length);
+		if (shape->timeout && element->timeout_ms > 0)
+			mnl_attr_put_u64(header, NFTA_SET_ELEM_TIMEOUT,
+					 htobe64(element->timeout_ms));
+		if (element->set == NFT_COUNT4)
+			put_comment(header, &element->external);
+	}
+	mnl_attr_nest_end(header, nest);
+	suspend(batch);
+}
+
+static void add(struct nft_batch *batch, const struct nft_element *element,
+		uint16_t flags)
+{
+	if (!make_room(batch))
+		return;
+	open_list(batch, element->set, NFT_MSG_NEWSETELEM, flags);
+	put_element(batch, element, false);
+}
+
+static void delete (struct nft_batch *batch, const struct nft_element *element,
+		    bool destroys)
+{
+	/* An old kernel fails the batch when the element is gone: put it there first.
+	 */
+	if (!destroys)
+		add(batch, element, NLM_F_CREATE);
+	if (!make_room(batch))
+		return;
+	open_list(batch, element->set,
+		  destroys ? DESTROY_SET_ELEMENT : NFT_MSG_DELSETELEM, 0);
+	put_element(batch, element, true);
+}
+
+void nft_batch_element(struct nft_batch *batch, const struct nft_socket *nft,
+		       enum nft_operation operation, const struct nft_element *element)
+{
+	switch (operation) {
+	case NFT_OP_ADD:
+		add(batch, element, NLM_F_CREATE | NLM_F_EXCL);
+		break;
+	case NFT_OP_PUT:
+		add(batch, element, NLM_F_CREATE);
+		break;
+	case NFT_OP_UPDATE:
+		/* In one transaction no packet sees the element gone. */
+		if (!nft->updates || element->timeout_ms == 0)
+			delete (batch, element, nft->destroys);
+		add(batch, element, NLM_F_CREATE);
+		break;
+	case NFT_OP_REMOVE:
+		delete (batch, element, nft->destroys);
+		break;
+	}
+}
+
+void nft_batch_flush(struct nft_batch *batch, enum nft_set set)
+{
+	struct nlmsghdr *header;
+
+	if (!make_room(batch))
+		return;
+	header = open_message(batch, NFT_MSG_DELSETELEM, 0);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, nft_set_get_shape(set)->name);
+	suspend(batch);
+}
+
+void nft_batch_drop_table(struct nft_batch *batch)
+{
+	struct nlmsghdr *header;
+
+	if (!make_room(batch))
+		return;
+	header = open_message(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+	mnl_attr_put_strz(header, NFTA_TABLE_NAME, NFT_TABLE);
+	suspend(batch);
+	header = open_message(batch, NFT_MSG_DELTABLE, 0);
+	mnl_attr_put_strz(header, NFTA_TABLE_NAME, NFT_TABLE);
+	suspend(batch);
+}
+
+void nft_batch_fingerprint(struct nft_batch *batch, uint32_t fingerprint)
+{
+	struct nlmsghdr *header;
+	struct nlattr *list;
+	struct nlattr *nest;
+
+	if (!make_room(batch))
+		return;
+	header = open_message(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE);
+	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, "fingerprint");
+	list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
+	nest = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
+	put_value(header, NFTA_SET_ELEM_KEY, (const uint8_t *)&fingerprint,
+		  sizeof(fingerprint));
+	mnl_attr_nest_end(header, nest);
+	mnl_attr_nest_end(header, list);
+	suspend(batch);
+}
+
+void nft_batch_finish(struct nft_batch *batch)
+{
+	close_message(batch);
+	batch->used += nftnl_batch_end((char *)batch->bytes + batch->used, batch->seq++)
+			       ->nlmsg_len;
+}
+
+void nft_batch_fini(struct nft_batch *batch)
+{
+	free(batch->bytes);
+	*batch = (struct nft_batch){0};
+}
