@@ -46,6 +46,7 @@ const char *status_get_upnp_text(uint16_t code)
 		{605, "String Argument Too Long"},
 		{606, "Action not authorized"},
 		{703, "InactiveConnectionStateRequired"},
+		{704, "ConnectionSetupFailed"},
 		{711, "ConnectionAlreadyTerminated"},
 		{713, "SpecifiedArrayIndexInvalid"},
 		{714, "NoSuchEntryInArray"},

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "protocols/http.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+
+#define ENVELOPE_MAN "http://schemas.xmlsoap.org/soap/envelope/"
+
+enum http_method http_parse_method(const char *method)
+{
+	static const struct {
+		const char *name;
+		enum http_method method;
+	} rows[] = {
+		{"GET", HTTP_GET},	   {"HEAD", HTTP_HEAD},
+		{"POST", HTTP_POST},	   {"M-POST", HTTP_M_POST},
+		{"SUBSCRIBE", HTTP_OTHER}, {"UNSUBSCRIBE", HTTP_OTHER},
+		{"NOTIFY", HTTP_OTHER},	   {"OPTIONS", HTTP_OTHER},
+		{"PUT", HTTP_OTHER},	   {"DELETE", HTTP_OTHER},
+		{"TRACE", HTTP_OTHER},	   {"CONNECT", HTTP_OTHER},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcmp(rows[i].name, method) == 0)
+			return rows[i].method;
+	return HTTP_UNKNOWN;
+}
+
+/* "01-SOAPACTION" */
+static bool is_m_soap_action(const char *name)
+{
+	return name[0] >= '0' && name[0] <= '9' && name[1] >= '0' && name[1] <= '9' &&
+	       strcasecmp(name + 2, "-SOAPACTION") == 0;
+}
+
+static void note(struct http_headers *headers, const char **slot, const char *value)
+{
+	if (*slot)
+		headers->repeated = true;
+	*slot = value;
+}
+
+void http_headers_add(struct http_headers *headers, const char *name, const char *value)
+{
+	const struct {
+		const char *name;
+		const char **slot;
+	} rows[] = {
+		{"Host", &headers->host},
+		{"Content-Type", &headers->content_type},
+		{"Content-Length", &headers->content_length},
+		{"Transfer-Encoding", &headers->transfer_encoding},
+		{"Expect", &headers->expect},
+		{"Man", &headers->man},
+		{"SOAPAction", &headers->soap_action},
+	};
+
+	headers->octets += strlen(name) + strlen(value) + 4; /* ": " and CRLF */
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcasecmp(rows[i].name, name) == 0) {
+			note(headers, rows[i].slot, value);
+			return;
+		}
+	if (is_m_soap_action(name)) {
+		note(headers, &headers->m_soap_action, value);
+		memcpy(headers->m_prefix, name, sizeof(headers->m_prefix));
+	}
+}
+
+bool http_host_is_ours(const char *host, const struct lan_info *lan)
+{
+	char text[ADDR_TEXT_SIZE];
+	bool bracket = *host == '[';
+	const char *from = bracket ? host + 1 : host;
+	size_t length = strcspn(from, bracket ? "]" : ":");
+	const char *rest = from + length;
+	struct ip_addr addr;
+	uint64_t port;
+
+	if (length >= sizeof(text) || (bracket && *rest++ != ']'))
+		return false;
+	if (*rest != '\0' &&
+	    (*rest != ':' || !parse_number(rest + 1, UINT16_MAX, &port)))
+		return false;
+	memcpy(text, from, length);
+	text[length] = '\0';
+	return addr_parse(text, &addr) && addr_is_ipv4(&addr) == !bracket &&
+	       lan_info_has_address(lan, &addr);
+}
+
+uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0,
+			    const struct lan_info *lan)
+{
+	uint64_t length = 0;
+
+	if (headers->octets > HTTP_HEADERS_MAX)
+		return 431;
+	if (headers->repeated)
+		return 400;
+	if (headers->content_length && headers->transfer_encoding)
+		return 400; /* two lengths are none */
+	if (!headers->host && !is_http_1_0)
+		return 400;
+	if (headers->host && !http_host_is_ours(headers->host, lan))
+		return 403;
+	if (headers->content_length &&
+	    !parse_number(headers->content_length, UINT64_MAX, &length))
+		return 400;
+	return length > HTTP_BODY_MAX ? 413 : 0;
+}
+
+bool http_content_type_is_xml(const char *content_type)
+{
+	static const char *const types[] = {"text/xml", "application/xml",
+					    "application/soap+xml"};
+	size_t length;
+
+	if (!content_type)
+		return true;
+	length = strcspn(content_type, "; \t");
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strlen(types[i]) == length &&
+		    strncasecmp(types[i], content_type, length) == 0)
+			return true;
+	return false;
+}
+
+/* MAN: "http://schemas.xmlsoap.org/soap/envelope/"; ns=01 */
+static bool man_names_prefix(const char *man, const char prefix[2])
+{
+	const char *ns;
+
+	if (*man == '"')
+		man++;
+	if (strncmp(man, ENVELOPE_MAN, strlen(ENVELOPE_MAN)) != 0)
+		return false;
+	man += strlen(ENVELOPE_MAN);
+	ns = strcasestr(man, "ns=");
+	return ns && ns[3] == prefix[0] && ns[4] == prefix[1];
+}
+
+const char *http_headers_get_soap_action(const struct http_headers *headers,
+					 enum http_method method)
+{
+	if (method != HTTP_M_POST || headers->soap_action)
+		return headers->soap_action;
+	if (!headers->m_soap_action || !headers->man ||
+	    !man_names_prefix(headers->man, headers->m_prefix))
+		return NULL;
+	return headers->m_soap_action;
+}

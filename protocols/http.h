@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PROTOCOLS_HTTP_H
+#define PROTOCOLS_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "protocols/worker.h"
+
+/* The rules of HTTP that are ours, apart from any socket. */
+
+/** Octets of all header names and values of a request (HTTP-3). */
+#define HTTP_HEADERS_MAX 8192
+/** Octets of a request's body (HTTP-3). */
+#define HTTP_BODY_MAX 65536
+
+enum http_method {
+	HTTP_GET,
+	HTTP_HEAD,
+	HTTP_POST,
+	HTTP_M_POST,  /* HTTP Extension Framework, SOAP-1 */
+	HTTP_OTHER,   /* of HTTP or UPnP, but nothing here takes it: 405 */
+	HTTP_UNKNOWN, /* 501 */
+};
+
+enum http_method http_parse_method(const char *method);
+
+/** The headers that we look at. Borrowed strings; NULL = not there. */
+struct http_headers {
+	const char *host;
+	const char *content_type;
+	const char *content_length;
+	const char *transfer_encoding;
+	const char *expect;
+	const char *man;
+	const char *soap_action;
+	const char *m_soap_action; /* NN-SOAPACTION of an M-POST */
+	char m_prefix[2];	   /* that NN */
+	bool repeated;		   /* one of these came twice */
+	size_t octets;
+};
+
+/** Note one header of the request; names in any case (HTTP-2, CL-15). */
+void http_headers_add(struct http_headers *headers, const char *name,
+		      const char *value);
+
+/**
+ * Check what must hold for every request, before its body is read.
+ * Errors: the HTTP status to answer: 400 repeated or contradictory headers, or no Host
+ * in HTTP/1.1; 403 a Host that is no address of ours (HTTP-4: DNS rebinding); 413, 431
+ * too large. 0 = fine.
+ */
+uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0,
+			    const struct lan_info *lan);
+
+/** True when Host is an address literal of ours on this LAN, with or without a port. */
+bool http_host_is_ours(const char *host, const struct lan_info *lan);
+
+/** True for a content type that can be SOAP; none given counts as one (SOAP-7). */
+bool http_content_type_is_xml(const char *content_type);
+
+/** SOAPACTION of a POST, or of an M-POST whose MAN names its prefix; NULL = none. */
+const char *http_headers_get_soap_action(const struct http_headers *headers,
+					 enum http_method method);
+
+#endif
