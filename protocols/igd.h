@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PROTOCOLS_IGD_H
+#define PROTOCOLS_IGD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "protocols/request.h"
+#include "protocols/soap.h"
+#include "protocols/worker.h"
+
+/*
+ * The services of an Internet gateway as tables. One table says what a service can do:
+ * the SCPD document, the check of arguments and the dispatch all read it, so what is
+ * advertised is what works (DESC-6).
+ */
+
+/** Arguments of one direction of an action; AddPortMapping has 8. */
+#define IGD_ARGS_MAX 8
+/** Values that a state variable may have. */
+#define IGD_ALLOWED_MAX 8
+/** Longest lease an IGD client gets, and what lease 0 becomes, seconds (IGD-14,
+ * IGD-15). */
+#define IGD_LEASE_MAX_S 604800u
+
+/** dataType of a state variable. */
+enum igd_type {
+	IGD_STRING,
+	IGD_BOOLEAN,
+	IGD_UI2,
+	IGD_UI4,
+};
+
+/** What a handler may look at besides its arguments. Borrowed for the call. */
+struct igd_context {
+	const struct wan_info *wan;
+	const struct lan_info *lan;	/* the LAN the call came from */
+	const char *default_connection; /* value of DefaultConnectionService (IGD-60) */
+	struct ip_addr client;
+	int64_t now_ms;
+};
+
+struct igd_var {
+	const char *name;
+	enum igd_type type;
+	bool evented; /* by the service's document; whether we do is the face's word */
+	/** Write the value of now; NULL where only core knows or it is an argument
+	 * type. */
+	void (*read)(const struct igd_context *context, struct writer *out);
+	const char *allowed[IGD_ALLOWED_MAX]; /* ends with NULL; empty = anything */
+};
+
+struct igd_arg {
+	const char *name; /* NULL ends the list */
+	const char *var;  /* relatedStateVariable */
+};
+
+/** An in-argument, checked against the type of its variable. */
+struct igd_value {
+	const char *text;
+	size_t length;
+	uint32_t number; /* BOOLEAN 0 or 1, UI2, UI4 */
+};
+
+/** Out-arguments in the order of the table. */
+struct igd_output {
+	size_t count;
+	size_t used;
+	uint16_t offsets[IGD_ARGS_MAX];
+	char text[768];
+};
+
+enum igd_state {
+	IGD_DONE,  /* output is the answer */
+	IGD_ASK,   /* core decides: send request, then igd_action_finish() */
+	IGD_FAULT, /* error is the answer */
+};
+
+struct igd_answer {
+	enum igd_state state;
+	uint16_t error;
+	struct igd_output output;
+	struct request request;
+};
+
+struct igd_action {
+	const char *name;
+	struct igd_arg in[IGD_ARGS_MAX];
+	struct igd_arg out[IGD_ARGS_MAX];
+	/**
+	 * Answer, or fill answer->request and set its state. NULL: the out-arguments
+	 * are the state variables they are related to. Errors: UPnP error code, 0 =
+	 * none.
+	 */
+	uint16_t (*start)(const struct igd_context *context, const struct igd_value *in,
+			  struct igd_answer *answer);
+	/** Turn core's successful reply into out-arguments; NULL: there are none. */
+	void (*finish)(const struct reply *reply, struct igd_output *output);
+};
+
+struct igd_service {
+	const char *name; /* "WANIPConnection" */
+	uint8_t version;
+	const char *id; /* last part of the serviceId, and of our URLs: "WANIPConn1" */
+	const struct igd_var *vars;
+	size_t var_count;
+	const struct igd_action *actions;
+	size_t action_count;
+};
+
+const struct igd_service *igd_get_wanip1(void);
+const struct igd_service *igd_get_wancic1(void);
+const struct igd_service *igd_get_l3f1(void);
+
+const struct igd_action *igd_service_find_action(const struct igd_service *service,
+						 const char *name);
+const struct igd_var *igd_service_find_var(const struct igd_service *service,
+					   const char *name);
+/**
+ * True when a control request of this service type is ours to answer: our name, a
+ * version not above ours (SOAP-2).
+ */
+bool igd_service_has_type(const struct igd_service *service, const char *type);
+
+/** Check arguments and run the action (SOAP-4); the result is in *answer. */
+void igd_action_start(const struct igd_context *context,
+		      const struct igd_service *service,
+		      const struct igd_action *action, const struct soap_call *call,
+		      struct igd_answer *answer);
+/** Core's reply to the request that igd_action_start() asked for. */
+void igd_action_finish(const struct igd_action *action, const struct reply *reply,
+		       struct igd_answer *answer);
+
+/**
+ * QueryStateVariable (SOAP-9): answer at once, or name in *action the action without
+ * arguments that gets the value.
+ */
+void igd_service_query(const struct igd_context *context,
+		       const struct igd_service *service, const char *name,
+		       const struct igd_action **action, struct igd_answer *answer);
+
+/** Append one out-argument; one that does not fit becomes empty. */
+void igd_output_add(struct igd_output *output, const char *text);
+void igd_output_add_number(struct igd_output *output, uint64_t value);
+const char *igd_output_get(const struct igd_output *output, size_t index);
+
+#endif
