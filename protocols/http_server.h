@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PROTOCOLS_HTTP_SERVER_H
+#define PROTOCOLS_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocols/http.h"
+#include "protocols/worker.h"
+
+struct event_base;
+
+/** Connections of one LAN together, and of one address in it (HTTP-3). */
+#define HTTP_CONNECTIONS_MAX 160
+#define HTTP_CONNECTIONS_PER_CLIENT_MAX 64
+/** Units: seconds until a request must be complete, and that a peer may be silent. */
+#define HTTP_TIMEOUT_S 30
+
+/** The HTTP server of one LAN: one listening socket, bound to its interface. */
+struct http_server;
+
+/** One request on its way to an answer. */
+struct http_exchange;
+
+/** A complete request. Borrowed for the call. */
+struct http_request {
+	enum http_method method;
+	const char *path;
+	const struct http_headers *headers;
+	const char *body;
+	size_t length;
+	struct ip_addr client;
+	const struct lan_info *lan;
+};
+
+struct http_answer {
+	uint16_t status;
+	const char *allow;	  /* of a 405, else NULL; static */
+	const char *content_type; /* NULL: there is no body; static */
+	void *bytes;
+	size_t length;
+	/** Called with bytes when they were sent; NULL: they outlive the server. */
+	void (*release)(void *bytes);
+};
+
+struct http_handler {
+	/** A whole request: http_exchange_answer() now or later, exactly once. */
+	void (*request)(void *user, struct http_exchange *exchange,
+			const struct http_request *request);
+	/** An exchange that was not answered is gone: forget it. */
+	void (*closed)(void *user, struct http_exchange *exchange);
+};
+
+struct http_config {
+	struct event_base *base;
+	const struct lan_info *lan; /* must outlive the server; may change */
+	uint16_t port;
+	const struct http_handler *handler; /* must outlive the server */
+	void *user;
+};
+
+/** Owns: caller closes. Errors: -errno, *out untouched. */
+int http_server_open(const struct http_config *config, struct http_server **out)
+	__attribute__((warn_unused_result));
+/** Safe on NULL; not inside a handler's callbacks. Calls closed() for what is pending.
+ */
+void http_server_close(struct http_server *server);
+
+/** Owns: takes answer->bytes. */
+void http_exchange_answer(struct http_exchange *exchange,
+			  const struct http_answer *answer);
+
+/** A pointer of the handler's, NULL at first. */
+void http_exchange_set_context(struct http_exchange *exchange, void *context);
+void *http_exchange_get_context(const struct http_exchange *exchange);
+
+#endif

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "protocols/upnp_control.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "protocols/soap.h"
+#include "protocols/upnp.h"
+
+#define QUERY_ACTION "QueryStateVariable"
+#define COOKIE_SLOT_BITS 16
+
+/* A control request that waits for core. */
+struct upnp_pending {
+	TAILQ_ENTRY(upnp_pending) link; /* waiting, or free */
+	uint64_t generation;		/* tells a late reply from ours */
+	int64_t deadline_ms;
+	struct http_exchange *exchange; /* NULL = free */
+	const struct igd_action *action;
+	bool query; /* answer as QueryStateVariable */
+	char type[SOAP_TYPE_SIZE];
+};
+
+TAILQ_HEAD(upnp_pending_list, upnp_pending);
+
+struct upnp_control {
+	struct upnp_control_config config;
+	struct event *timer;
+	struct upnp_pending_list waiting; /* the oldest first */
+	struct upnp_pending_list unused;
+	struct upnp_pending slots[UPNP_PENDING_MAX];
+};
+
+/* How the outcome of a control request is to be written. */
+struct upnp_wording {
+	const struct igd_action
+		*action; /* NULL with query: a value without an action */
+	const char *type;
+	bool query;
+};
+
+/* ---- answers ---- */
+
+static void release_document(void *bytes)
+{
+	struct xmldoc doc = {.bytes = bytes};
+
+	xmldoc_fini(&doc);
+}
+
+static void answer_status(struct http_exchange *exchange, uint16_t status,
+			  const char *allow)
+{
+	struct http_answer answer = {.status = status, .allow = allow};
+
+	http_exchange_answer(exchange, &answer);
+}
+
+static void answer_document(struct http_exchange *exchange, uint16_t status,
+			    struct xmldoc *doc)
+{
+	struct http_answer answer = {
+		.status = status,
+		.content_type = UPNP_CONTENT_TYPE,
+		.bytes = doc->bytes,
+		.length = doc->length,
+		.release = release_document,
+	};
+
+	http_exchange_answer(exchange, &answer);
+}
+
+/* SOAP-6: HTTP 500 */
+static void answer_fault(struct http_exchange *exchange, uint16_t error)
+{
+	struct xmldoc doc;
+
+	if (soap_write_fault(error, &doc))
+		answer_document(exchange, 500, &doc);
+	else
+		answer_status(exchange, 500, NULL);
+}
+
+static void answer_result(struct http_exchange *exchange,
+			  const struct upnp_wording *wording,
+			  const struct igd_output *output)
+{
+	struct soap_out args[IGD_ARGS_MAX];
+	struct soap_action action = {.name = QUERY_ACTION};
+	struct xmldoc doc;
+	size_t count = 0;
+
+	if (wording->query) {
+		args[count++] = (struct soap_out){"return", igd_output_get(output, 0)};
+	} else {
+		(void)strncpy(action.name, wording->action->name,
+			      sizeof(action.name) - 1);
+		for (; count < output->count && count < IGD_ARGS_MAX; count++)
+			args[count] =
+				(struct soap_out){wording->action->out[count].name,
+						  igd_output_get(output, count)};
+	}
+	(void)strncpy(action.type, wording->type, sizeof(action.type) - 1);
+	if (soap_write_response(&action, args, count, &doc))
+		answer_document(exchange, 200, &doc);
+	else
+		answer_status(exchange, 500, NULL);
+}
+
+/* ---- requests that wait for core ---- */
+
+static void start_timer(struct upnp_control *control)
+{
+	struct upnp_pending *oldest = TAILQ_FIRST(&control->waiting);
+	struct timeval delay;
+	int64_t ms;
+
+	if (!oldest) {
+		event_del(control->timer);
+		return;
+	}
+	ms = oldest->deadline_ms - clock_now_ms();
+	ms = ms > 0 ? ms : 0;
+	delay.tv_sec = (time_t)(ms / 1000);
+	delay.tv_usec = (suseconds_t)(ms % 1000 * 1000);
+	event_add(control->timer, &delay);
+}
+
+/* The slot is free again; whoever holds its cookie holds nothing. */
+static struct http_exchange *pending_end(struct upnp_control *control,
+					 struct upnp_pending *pending)
+{
+	struct http_exchange *exchange = pending->exchange;
+
+	http_exchange_set_context(exchange, NULL);
+	pending->exchange = NULL;
+	pending->generation++;
+	TAILQ_REMOVE(&control->waiting, pending, link);
+	TAILQ_INSERT_HEAD(&control->unused, pending, link);
+	if (TAILQ_EMPTY(&control->waiting))
+		start_timer(control); /* stops it: an idle worker sleeps */
+	return exchange;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *user)
+{
+	struct upnp_control *control = user;
+	int64_t now_ms = clock_now_ms();
+	struct upnp_pending *pending;
+
+	(void)fd;
+	(void)what;
+	while ((pending = TAILQ_FIRST(&control->waiting)) &&
+	       pending->deadline_ms <= now_ms)
+		answer_fault(pending_end(control, pending), 501);
+	start_timer(control);
+}
+
+static void ask_core(struct upnp_control *control, struct http_exchange *exchange,
+		     const struct upnp_wording *wording, struct request *request)
+{
+	struct upnp_pending *pending = TAILQ_FIRST(&control->unused);
+	bool first = TAILQ_EMPTY(&control->waiting);
+	uint64_t slot;
+
+	if (!pending) {
+		answer_fault(exchange, 501);
+		return;
+	}
+	slot = (uint64_t)(pending - control->slots);
+	request->cookie = pending->generation << COOKIE_SLOT_BITS | slot;
+	if (control->config.ask(control->config.user, request) < 0) {
+		answer_fault(exchange, 501);
+		return;
+	}
+	TAILQ_REMOVE(&control->unused, pending, link);
+	TAILQ_INSERT_TAIL(&control->waiting, pending, link);
+	pending->exchange = exchange;
+	pending->deadline_ms = clock_now_ms() + UPNP_REPLY_TIMEOUT_MS;
+	pending->action = wording->action;
+	pending->query = wording->query;
+	(void)strncpy(pending->type, wording->type, sizeof(pending->type) - 1);
+	http_exchange_set_context(exchange, pending);
+	if (first)
+		start_timer(control);
+}
+
+void upnp_control_take_reply(struct upnp_control *control, const struct reply *reply)
+{
+	uint64_t slot = reply->cookie & ((UINT64_C(1) << COOKIE_SLOT_BITS) - 1);
+	struct upnp_pending *pending;
+	struct upnp_wording wording;
+	struct igd_answer answer;
+	char type[SOAP_TYPE_SIZE];
+	struct http_exchange *exchange;
+
+	if (slot >= UPNP_PENDING_MAX)
+		return;
+	pending = &control->slots[slot];
+	if (!pending->exchange ||
+	    pending->generation != reply->cookie >> COOKIE_SLOT_BITS)
+		return; /* the client left, or we gave up */
+	memcpy(type, pending->type, sizeof(type));
+	wording = (struct upnp_wording){pending->action, type, pending->query};
+	exchange = pending_end(control, pending);
+	igd_action_finish(wording.action, reply, &answer);
+	if (answer.state == IGD_FAULT)
+		answer_fault(exchange, answer.error);
+	else
+		answer_result(exchange, &wording, &answer.output);
+}
+
+/* ---- control requests ---- */
+
+static void conclude(struct upnp_control *control, struct http_exchange *exchange,
+		     const struct upnp_wording *wording, struct igd_answer *answer)
+{
+	switch (answer->state) {
+	case IGD_DONE:
+		answer_result(exchange, wording, &answer->output);
+		break;
+	case IGD_ASK:
+		ask_core(control, exchange, wording, &answer->request);
+		break;
+	case IGD_FAULT:
+		answer_fault(exchange, answer->error);
+		break;
+	}
+}
+
+/* SOAP-9. The argument is varName, in whatever namespace. */
+static void run_query(struct upnp_control *control, struct http_exchange *exchange,
+		      const struct igd_context *context,
+		      const struct igd_service *service, const struct soap_call *call)
+{
+	const struct soap_arg *arg = soap_call_get_arg(call, "varName");
+	struct upnp_wording wording = {.type = SOAP_CONTROL_TYPE, .query = true};
+	struct igd_answer answer;
+
+	if (!arg) {
+		answer_fault(exchange, 402);
+		return;
+	}
+	igd_service_query(context, service, soap_call_get_value(call, arg),
+			  &wording.action, &answer);
+	conclude(control, exchange, &wording, &answer);
+}
+
+/* The type asked for must be one served here, and the body must ask for the same as the
+ * header (SOAP-2). */
+static void run_action(struct upnp_control *control, struct http_exchange *exchange,
+		       const struct igd_context *context,
+		       const struct igd_service *service, const struct soap_call *call)
+{
+	const struct igd_action *action =
+		igd_service_find_action(service, call->action.name);
+	struct upnp_wording wording = {.action = action, .type = call->action.type};
+	struct igd_answer answer;
+
+	if (!action || !igd_service_has_type(service, call->action.type)) {
+		answer_fault(exchange, 401);
+		return;
+	}
+	igd_action_start(context, service, action, call, &answer);
+	conclude(control, exchange, &wording, &answer);
+}
+
+/* HTTP-level errors are HTTP's (SOAP-7); 0 = a call was parsed. */
+static uint16_t parse_control(const struct http_request *request,
+			      struct soap_action *header, struct soap_call *call)
+{
+	const char *text;
+
+	if (!http_content_type_is_xml(request->headers->content_type))
+		return 415;
+	text = http_headers_get_soap_action(request->headers, request->method);
+	if (!text || !soap_parse_action(text, header) ||
+	    !soap_parse_call(request->body, request->length, call))
+		return 400;
+	return 0;
+}
+
+static void handle_control(struct upnp_control *control, struct http_exchange *exchange,
+			   const struct http_request *request,
+			   const struct igd_site *site,
+			   const struct igd_service *service)
+{
+	struct igd_context context = {
+		.wan = control->config.wan,
+		.lan = request->lan,
+		.default_connection = site->default_connection,
+		.client = request->client,
+		.now_ms = clock_now_ms(),
+	};
+	struct soap_action header;
+	struct soap_call call;
+	uint16_t status = parse_control(request, &header, &call);
+
+	if (status)
+		answer_status(exchange, status, NULL);
+	else if (strcmp(header.type, call.action.type) != 0 ||
+		 strcmp(header.name, call.action.name) != 0)
+		answer_fault(exchange, 401);
+	else if (strcmp(header.type, SOAP_CONTROL_TYPE) == 0 &&
+		 strcmp(header.name, QUERY_ACTION) == 0)
+		run_query(control, exchange, &context, service, &call);
+	else
+		run_action(control, exchange, &context, service, &call);
+}
+
+/* ---- routing (HTTP-5) ---- */
+
+static void serve_bytes(struct http_exchange *exchange,
+			const struct http_request *request, const char *content_type,
+			const char *bytes, size_t length)
+{
+	struct http_answer answer = {
+		.status = 200,
+		.content_type = content_type,
+		.bytes = (void *)(uintptr_t)
+			bytes, /* only read, as there is no release */
+		.length = length,
+	};
+
+	if (request->method == HTTP_GET || request->method == HTTP_HEAD)
+		http_exchange_answer(exchange, &answer);
+	else
+		answer_status(exchange, 405, "GET, HEAD");
+}
+
+static void serve_page(struct http_exchange *exchange,
+		       const struct http_request *request)
+{
+	static const char page[] =
+		"<!DOCTYPE html>\n<html "
+		"lang=\"en\"><head><title>portreeve</title></head>"
+		"<body><h1>portreeve</h1><p>This gateway leases ports to the hosts of "
+		"its "
+		"network, by UPnP IGD, NAT-PMP and PCP. Its owner sees and changes the "
+		"leases with the command <code>portreeve</code> on the "
+		"gateway.</p></body>"
+		"</html>\n";
+
+	serve_bytes(exchange, request, "text/html; charset=\"utf-8\"", page,
+		    sizeof(page) - 1);
+}
+
+/* False when the path is nothing of this face's. */
+static bool serve_site(struct upnp_control *control, struct http_exchange *exchange,
+		       const struct http_request *request, const struct igd_site *site)
+{
+	const struct igd_document *document =
+		igd_site_find_document(site, request->path);
+	const struct igd_control *target = igd_site_find_control(site, request->path);
+
+	if (document)
+		serve_bytes(exchange, request, UPNP_CONTENT_TYPE, document->xml.bytes,
+			    document->xml.length);
+	else if (target &&
+		 (request->method == HTTP_POST || request->method == HTTP_M_POST))
+		handle_control(control, exchange, request, site, target->service);
+	else if (target)
+		answer_status(exchange, 405, "POST, M-POST");
+	return document || target;
+}
+
+static void on_http_request(void *user, struct http_exchange *exchange,
+			    const struct http_request *request)
+{
+	struct upnp_control *control = user;
+
+	if (request->method == HTTP_UNKNOWN) {
+		answer_status(exchange, 501, NULL);
+		return;
+	}
+	if (strcmp(request->path, "/") == 0) {
+		serve_page(exchange, request);
+		return;
+	}
+	for (size_t i = 0; i < control->config.site_count; i++) {
+		const struct igd_site *site = control->config.sites[i];
+
+		if ((request->lan->igd & site->face->bit) &&
+		    serve_site(control, exchange, request, site))
+			return;
+	}
+	answer_status(exchange, 404, NULL);
+}
+
+static void on_http_closed(void *user, struct http_exchange *exchange)
+{
+	struct upnp_pending *pending = http_exchange_get_context(exchange);
+
+	if (pending)
+		(void)pending_end(user, pending);
+}
+
+const struct http_handler *upnp_control_get_handler(void)
+{
+	static const struct http_handler handler = {
+		.request = on_http_request,
+		.closed = on_http_closed,
+	};
+
+	return &handler;
+}
+
+struct upnp_control *upnp_control_new(const struct upnp_control_config *config)
+{
+	struct upnp_control *control = calloc(1, sizeof(*control));
+
+	if (!control)
+		return NULL;
+	control->config = *config;
+	control->timer = evtimer_new(config->base, on_timer, control);
+	if (!control->timer) {
+		free(control);
+		return NULL;
+	}
+	TAILQ_INIT(&control->waiting);
+	TAILQ_INIT(&control->unused);
+	for (size_t i = 0; i < UPNP_PENDING_MAX; i++) {
+		control->slots[i].generation = 1;
+		TAILQ_INSERT_TAIL(&control->unused, &control->slots[i], link);
+	}
+	return control;
+}
+
+void upnp_control_free(struct upnp_control *control)
+{
+	if (!control)
+		return;
+	event_free(control->timer);
+	free(control);
+}
