@@ -18,7 +18,7 @@
 #define HASH_START 0x811c9dc5U
 #define HASH_PRIME 0x01000193U
 
-#define DEFINITION "define bit = 0x%08x\n"
+#define DEFINITION "redefine bit = 0x%08x\n"
 #define REPLACEMENT "table inet " NFT_TABLE "\ndelete table inet " NFT_TABLE "\n"
 
 int nft_skeleton_init(struct nft_skeleton *skeleton, uint32_t mark)
