@@ -135,8 +135,8 @@ static bool print_backend(struct json_object *object)
 		return false;
 	print_head("Firewall");
 	print_text("", name);
-	print_count(", ", rules, " rules, put back ");
-	print_count("", resyncs, " times\n");
+	print_count(", ", rules, " rules, resyncs ");
+	print_count("", resyncs, "\n");
 	return true;
 }
 
@@ -169,7 +169,7 @@ static bool print_worker(struct json_object *object)
 	print_head("Worker");
 	print_text("", name);
 	print_text(" ", state);
-	print_count(", restarted ", restarts, " times\n");
+	print_count(", restarts ", restarts, "\n");
 	return true;
 }
 

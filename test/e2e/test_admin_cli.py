@@ -1,0 +1,592 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""portreeve, the admin tool, against a scripted daemon on a unix socket: no root."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+
+import pytest
+
+from conftest import ROOT, get_build
+
+PORTREEVE = os.path.join(get_build("asan"), "admin", "portreeve")
+DEADLINE_S = 30
+
+LEASE = {
+    "id": 12, "protocol": "udp", "external_address": "203.0.113.5",
+    "external_port": 3074, "internal_address": "192.168.1.20", "internal_port": 3074,
+    "remote": None, "lifetime_s": 7139, "expires": "2026-11-21T13:12:01Z",
+    "created": "2026-11-21T11:12:01Z", "origin": "igd", "client": "192.168.1.20",
+    "lan": "lan0", "description": "Xbox", "enabled": True, "bytes": 1536, "packets": 1234,
+}
+STATIC = dict(LEASE, id=7, protocol="tcp", external_port=443,
+              internal_address="192.168.1.99", internal_port=8443, lifetime_s=None,
+              expires=None, origin="static", client="192.168.1.1", description="",
+              remote="198.51.100.0/24", bytes=0, packets=0)
+STATUS = {
+    "version": "0.1.0", "state": "ok", "problems": [], "uptime_s": 183599,
+    "epoch_s": 604800,
+    "backend": {"name": "nftables", "rules": 3, "resyncs": 1},
+    "wan": {"interface": "wan0", "up": True, "address": "203.0.113.5",
+            "external_address": "203.0.113.5", "private": False},
+    "lans": [{"name": "lan0", "up": True, "addresses": ["192.168.1.1/24", "fd00::1/64"],
+              "protocols": ["upnp", "nat-pmp"]}],
+    "leases": {"total": 3, "limit": 65536,
+               "by_origin": {"nat-pmp": 0, "pcp": 0, "igd": 2, "static": 1}},
+    "clients": 2,
+    "store": {"state": "ok", "path": "/var/lib/portreeve", "text": ""},
+    "workers": [{"name": "upnp", "state": "up", "restarts": 0},
+                {"name": "pcp", "state": "up", "restarts": 2}],
+    "requests": {"total": 1234, "granted": 1200, "refused": 30, "dropped": 4},
+}
+
+
+def message(*objects):
+    """Objects as they go over the socket."""
+    return b"".join(json.dumps(each).encode() + b"\0" for each in objects)
+
+
+def reply(parameters, continues=False):
+    return message({"parameters": parameters, **({"continues": True} if continues else {})})
+
+
+def error(name, **parameters):
+    return message({"error": name, "parameters": parameters})
+
+
+class FakeDaemon:
+    """Takes one connection; answers each call with the next of its scripted answers."""
+
+    def __init__(self, path, answers, hold):
+        self.answers = answers
+        self.hold = hold  # keep the connection after the last answer
+        self.calls = []
+        self.over = threading.Event()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(8)
+        self.listener.settimeout(DEADLINE_S)
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            connection, _ = self.listener.accept()
+            with connection:
+                connection.settimeout(DEADLINE_S)
+                for answer in self.answers:
+                    self.calls.append(self.read_call(connection))
+                    connection.sendall(answer)
+                if self.hold:
+                    self.over.wait(DEADLINE_S)
+
+    @staticmethod
+    def read_call(connection):
+        received = b""
+        while not received.endswith(b"\0"):
+            piece = connection.recv(65536)
+            if not piece:
+                raise ConnectionError
+            received += piece
+        return json.loads(received[:-1])
+
+    def close(self):
+        self.over.set()
+        self.listener.close()
+        self.thread.join(DEADLINE_S)
+
+
+@pytest.fixture
+def tool(tmp_path):
+    """tool(answers, arguments...) -> finished process, with .calls of the daemon."""
+    path = str(tmp_path / "control.sock")
+    daemons = []
+
+    def run(answers, *arguments, hold=True, start=False, environment=None, **options):
+        if os.path.exists(path):
+            os.unlink(path)
+        daemon = FakeDaemon(path, answers, hold)
+        daemons.append(daemon)
+        argv = [PORTREEVE, "--socket", path, *arguments]
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        environment = {**os.environ, "TZ": "UTC", **(environment or {})}
+        if start:
+            process = subprocess.Popen(argv, env=environment, text=True, **options)
+        else:
+            process = subprocess.run(argv, env=environment, text=True, check=False,
+                                     timeout=DEADLINE_S, **options)
+        process.calls = daemon.calls
+        process.path = path
+        return process
+
+    yield run
+    for daemon in daemons:
+        daemon.close()
+
+
+def run_plain(*arguments, **environment):
+    return subprocess.run([PORTREEVE, *arguments], env={**os.environ, **environment},
+                          capture_output=True, text=True, check=False,
+                          timeout=DEADLINE_S)
+
+
+def check_failed(process, code, text):
+    """One clear line on stderr, nothing on stdout, that exit code."""
+    assert text in process.stderr
+    assert process.stderr.startswith("portreeve: ")
+    assert process.stderr.count("\n") == 1
+    assert process.stdout == ""
+    assert process.returncode == code
+
+
+# ---- what is shown ----
+
+def test_list(tool):
+    process = tool([reply({"leases": [LEASE]}, True) + reply({"leases": [STATIC]})], "list")
+    assert process.stdout == (
+        "ID  PROTO  EXTERNAL          INTERNAL             LEFT  ORIGIN  LAN   TRAFFIC"
+        "  DESCRIPTION\n"
+        "12  udp    203.0.113.5:3074  192.168.1.20:3074  1h 58m  igd     lan0  1.5 KiB"
+        "  Xbox\n"
+        " 7  tcp    203.0.113.5:443   192.168.1.99:8443   never  static  lan0      0 B"
+        "  \n")
+    assert process.stderr == ""
+    assert process.returncode == 0
+    assert process.calls == [
+        {"method": "org.portreeve.List", "parameters": {}, "more": True}]
+
+
+def test_list_json(tool):
+    lease = dict(LEASE, new_member=1)  # a newer daemon may tell more
+    process = tool([reply({"leases": [lease]}, True) + reply({"leases": [STATIC]})],
+                   "list", "--json")
+    assert json.loads(process.stdout) == {"leases": [lease, STATIC]}
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("arguments, ids", [
+    (["--host", "192.168.1.99"], [7]), (["--proto", "udp"], [12]),
+    (["--host", "192.168.1.99", "--proto", "udp"], []),
+])
+def test_list_filters(tool, arguments, ids):
+    process = tool([reply({"leases": [LEASE, STATIC]})], "--json", "list", *arguments)
+    assert [each["id"] for each in json.loads(process.stdout)["leases"]] == ids
+
+
+def test_list_without_leases(tool):
+    answer = reply({"leases": []})
+    assert tool([answer], "list").stdout.startswith("ID  PROTO")
+    assert tool([answer], "list", "--json").stdout == '{"leases":[]}\n'
+
+
+def test_show(tool):
+    process = tool([reply({"lease": STATIC})], "show", "7")
+    assert process.stdout == """\
+Lease 7
+  Protocol     tcp
+  External     203.0.113.5:443
+  Internal     192.168.1.99:8443
+  Remote       198.51.100.0/24
+  State        forwarding
+  Ends         never
+  Created      2026-11-21T11:12:01Z
+  Origin       static
+  Client       192.168.1.1
+  LAN          lan0
+  Description  \n\
+  Traffic      0 B in 0 packets
+"""
+    assert process.calls == [{"method": "org.portreeve.Show", "parameters": {"id": 7}}]
+    process = tool([reply({"lease": LEASE})], "show", "12")
+    assert "  Ends         in 1h 58m (2026-11-21T13:12:01Z)\n" in process.stdout
+    assert "  Traffic      1.5 KiB in 1,234 packets\n" in process.stdout
+    process = tool([reply({"lease": LEASE})], "show", "12", "--json")
+    assert json.loads(process.stdout) == {"lease": LEASE}
+
+
+def test_status(tool):
+    process = tool([reply({"status": STATUS})], "status")
+    assert process.stdout == """\
+portreeved 0.1.0: ok
+  Up        2d 2h, epoch 7d
+  WAN       wan0 up, 203.0.113.5
+  LAN       lan0 up, addresses 192.168.1.1/24 fd00::1/64, protocols upnp nat-pmp
+  Leases    3 of at most 65,536, clients 2: igd 2, static 1
+  Firewall  nftables, 3 rules, resyncs 1
+  Store     ok, /var/lib/portreeve
+  Worker    upnp up, restarts 0
+  Worker    pcp up, restarts 2
+  Requests  1,234: 1,200 granted, 30 refused, 4 dropped
+"""
+    assert process.returncode == 0
+    process = tool([reply({"status": STATUS})], "status", "--json")
+    assert json.loads(process.stdout) == {"status": STATUS}
+
+
+def test_status_degraded(tool):
+    status = dict(STATUS, state="degraded",
+                  problems=[{"code": "store-failed", "text": "No space left on device"}],
+                  wan={"interface": "", "up": False, "address": None,
+                       "external_address": None, "private": False})
+    process = tool([reply({"status": status})], "status")
+    assert process.stdout.startswith("portreeved 0.1.0: degraded\n")
+    assert "  Problem   No space left on device (store-failed)\n" in process.stdout
+    assert "  WAN       no interface down, no address\n" in process.stdout
+    assert process.returncode == 7
+    process = tool([reply({"status": status})], "status", "--json")
+    assert json.loads(process.stdout) == {"status": status}
+    assert process.returncode == 7
+
+
+def test_add(tool):
+    process = tool([reply({"lease": STATIC})], "add", "tcp", "443", "192.168.1.99:8443",
+                   "--lifetime", "2d", "--remote", "198.51.100.0/24",
+                   "--description", "web \x1b server")
+    assert process.stdout == ("added 7: tcp 203.0.113.5:443 -> 192.168.1.99:8443 from "
+                              "198.51.100.0/24, never ends, static\n")
+    assert process.calls == [{"method": "org.portreeve.Add", "parameters": {
+        "protocol": "tcp", "internal_address": "192.168.1.99", "internal_port": 8443,
+        "external_port": 443, "lifetime_s": 172800, "description": "web  server",
+        "remote": "198.51.100.0/24"}}]
+    assert process.returncode == 0
+
+
+def test_add_defaults(tool):
+    process = tool([reply({"lease": LEASE})], "--json", "add", "udp", "53", "fd00::5")
+    assert json.loads(process.stdout) == {"lease": LEASE}
+    assert process.calls[0]["parameters"] == {
+        "protocol": "udp", "internal_address": "fd00::5", "internal_port": 53,
+        "external_port": 53, "lifetime_s": 0, "description": "", "remote": None}
+
+
+def test_delete_several(tool):
+    process = tool([reply({"lease": LEASE}), error("org.portreeve.NotFound", id=13),
+                    reply({"lease": STATIC})], "delete", "12", "13", "7")
+    assert process.stdout == (
+        "deleted 12: udp 203.0.113.5:3074 -> 192.168.1.20:3074, 1h 58m left, igd, "
+        "\"Xbox\"\n"
+        "deleted 7: tcp 203.0.113.5:443 -> 192.168.1.99:8443 from 198.51.100.0/24, "
+        "never ends, static\n")
+    assert process.stderr == "portreeve: no lease with id 13\n"
+    assert process.returncode == 5
+    assert [each["parameters"]["id"] for each in process.calls] == [12, 13, 7]
+
+
+def test_client_text_is_escaped(tool):
+    lease = dict(LEASE, description="\x1b]0;gotcha\x07\u202eevil", lan="l\nan")
+    for arguments in (["list"], ["show", "12"], ["delete", "12"]):
+        answer = {"leases": [lease]} if arguments == ["list"] else {"lease": lease}
+        process = tool([reply(answer)], *arguments)
+        assert "\\x1b]0;gotcha\\x07\\u{202e}evil" in process.stdout
+        assert "\x1b" not in process.stdout
+        assert "\x07" not in process.stdout
+    assert process.returncode == 0
+
+
+# ---- exit codes ----
+
+@pytest.mark.parametrize("arguments, text", [
+    ([], "no command"), (["frobnicate"], "no command 'frobnicate'"),
+    (["--frobnicate", "list"], "unrecognized option"),
+    (["list", "x"], "usage: portreeve list"), (["list", "--remote", "x"], "usage:"),
+    (["list", "--host", "nas"], "--host"), (["list", "--proto", "sctp"], "--proto"),
+    (["show"], "usage:"), (["show", "x"], "'x'"), (["show", "-1"], "invalid option"),
+    (["show", "99999999999999999999"], "no id"), (["delete"], "usage:"),
+    (["delete", "1", "x"], "'x'"), (["add", "tcp", "80"], "usage:"),
+    (["add", "sctp", "80", "192.168.1.2"], "sctp"),
+    (["add", "tcp", "65616", "192.168.1.2"], "65616"),
+    (["add", "tcp", "80", "nas"], "'nas'"), (["add", "tcp", "0", "192.168.1.2"], "PORT"),
+    (["add", "tcp", "80", "192.168.1.2", "--lifetime", "long"], "--lifetime"),
+    (["add", "tcp", "80", "192.168.1.2", "--remote", "192.0.2.1/24"], "--remote"),
+    (["add", "tcp", "80", "192.168.1.2", "--description", "x" * 256], "--description"),
+    (["--color=purple", "list"], "--color"), (["--timeout", "0", "list"], "--timeout"),
+    (["--socket", "/" + "x" * 200, "list"], "no path"), (["--socket"], "argument"),
+])
+def test_usage(arguments, text):
+    process = run_plain(*arguments, PORTREEVE_SOCKET="/nonexistent/socket")
+    check_failed(process, 2, text)
+
+
+def test_help_and_version():
+    for command in ("status", "list", "show", "watch", "add", "delete"):
+        process = run_plain(command, "--help")
+        assert process.stdout.startswith(f"Usage: portreeve {command} ")
+        assert process.returncode == 0
+        assert run_plain("help", command).stdout == process.stdout
+        assert f"\n  {command} " in run_plain("--help").stdout
+    assert run_plain("help").stdout == run_plain("--help").stdout
+    assert re.fullmatch(r"portreeve \d+\.\d+\.\d+\n", run_plain("--version").stdout)
+
+
+@pytest.mark.parametrize("command", [["status"], ["list"], ["show", "1"], ["watch"],
+                                     ["add", "tcp", "80", "192.168.1.2"],
+                                     ["delete", "1"]])
+def test_daemon_is_not_there(tmp_path, command):
+    path = str(tmp_path / "none.sock")
+    process = run_plain(*command, PORTREEVE_SOCKET=path)
+    check_failed(process, 3, f"cannot reach portreeved at {path}: no such file; is it")
+
+
+def test_nobody_listens(tmp_path):
+    path = str(tmp_path / "dead.sock")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    check_failed(run_plain("--socket", path, "list"), 3, "nobody listens")
+
+
+def test_permission_of_the_socket(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root: becomes another user")
+    # Other users cannot reach pytest's directories by name; the child starts inside.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "own.sock"))
+        listener.listen(1)
+        os.chmod(tmp_path / "own.sock", 0o600)
+        os.chmod(tmp_path, 0o755)
+        process = subprocess.run(
+            [PORTREEVE, "--socket", "own.sock", "list"], cwd=tmp_path, user=65534,
+            capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    check_failed(process, 4, "permission denied")
+
+
+@pytest.mark.parametrize("answer, code, text", [
+    (error("org.portreeve.PermissionDenied"), 4, "permission denied"),
+    (error("org.portreeve.NotFound", id=1), 5, "no lease with id 1"),
+    (error("org.portreeve.NotFound"), 5, "no such lease"),
+    (error("org.portreeve.Refused", result="quota", text="too\nmany"), 6,
+     "refused: too\\x0amany (quota)"),
+    (error("org.varlink.service.InvalidParameter", parameter="id"), 1, "this id"),
+    (error("org.varlink.service.MethodNotFound", method="org.portreeve.Show"), 1,
+     "another version"),
+    (error("com.example.\x1bNew"), 1, "answered com.example.\\x1bNew"),
+])
+def test_errors_of_the_daemon(tool, answer, code, text):
+    check_failed(tool([answer], "show", "1"), code, text)
+    check_failed(tool([answer], "delete", "1", "--json"), code, text)
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 200 OK\r\n\r\n\0", b"\0", b"{}x\0", b"[]\0", b"\xff\xfe\0",
+    b'{"parameters":3}\0', b'{"error":[]}\0', b'{"a":' * 100 + b"\0",
+    reply({}), reply({"lease": None}), reply({"lease": [1]}), reply({"lease": {"id": 1}}),
+    reply({"lease": dict(LEASE, external_port=65616)}),
+    reply({"lease": dict(LEASE, description="a\0b")}),
+    reply({"leases": 3}), reply({"leases": [3]}), reply({"status": 1}),
+    reply({"status": dict(STATUS, lans=[[]])}), reply({"status": dict(STATUS, wan={})}),
+    reply({"event": "added"}), b"x" * (1024 * 1024 + 1),
+], ids=lambda answer: ascii(answer[:40]))
+@pytest.mark.parametrize("command", [["show", "1"], ["list"], ["status"], ["watch"]],
+                         ids=lambda command: command[0])
+def test_garbage(tool, answer, command):
+    process = tool([answer], *command)
+    assert process.returncode == 1
+    assert process.stderr.startswith("portreeve: portreeved sent ")
+    assert process.stderr.count("\n") == 1
+
+
+def test_connection_closed(tool):
+    check_failed(tool([b""], "list", hold=False), 3, "closed the connection")
+    check_failed(tool([b'{"parameters"'], "list", hold=False), 3, "closed the connection")
+    check_failed(tool([reply({"leases": [LEASE]}, True)], "list", hold=False), 3, "closed")
+    check_failed(tool([reply({"leases": [LEASE]}, True)], "list", "--json", hold=False), 3,
+                 "closed")
+
+
+def test_daemon_hangs(tool):
+    process = tool([b'{"parameters":'], "--timeout", "1", "list")
+    check_failed(process, 3, "did not answer within 1 s")
+
+
+def test_daemon_takes_no_connection(tmp_path):
+    path = str(tmp_path / "full.sock")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(path)
+        listener.listen(0)
+        for _ in range(8):  # until the backlog is full
+            filler = stack.enter_context(socket.socket(socket.AF_UNIX))
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(path)
+        process = run_plain("--timeout", "1", "--socket", path, "list")
+    check_failed(process, 3, "takes no connection within 1 s")
+
+
+# ---- much, and cut short ----
+
+def many_leases(count, size=256):
+    """List's answer for that many leases, as the daemon cuts it."""
+    for first in range(0, count, size):
+        leases = [dict(LEASE, id=i + 1, external_port=i % 64512 + 1024)
+                  for i in range(first, min(first + size, count))]
+        yield reply({"leases": leases}, first + size < count)
+
+
+def test_50000_leases(tool):
+    answer = b"".join(many_leases(50000))
+    process = tool([answer], "list")
+    lines = process.stdout.splitlines()
+    assert len(lines) == 50001
+    assert len({len(line) for line in lines[1:]}) == 1
+    assert process.returncode == 0
+    process = tool([answer], "list", "--json")
+    assert [each["id"] for each in json.loads(process.stdout)["leases"]] == list(
+        range(1, 50001))
+
+
+def test_pipe_closed_early(tool):
+    process = tool([b"".join(many_leases(5000))], "list", start=True)
+    assert process.stdout.readline().startswith("  ID")
+    process.stdout.close()
+    assert process.wait(DEADLINE_S) == 0
+    assert process.stderr.read() == ""
+
+
+def test_disk_full(tool):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        process = tool([reply({"leases": [LEASE]})], "list", stdout=full)
+    assert process.stderr == "portreeve: cannot write: No space left on device\n"
+    assert process.returncode == 1
+
+
+# ---- watch ----
+
+def events(*named):
+    return b"".join(reply({"event": name, "lease": lease}, True) for name, lease in named)
+
+
+READY = reply({"ready": True}, True)
+
+
+def test_watch(tool):
+    process = tool([READY + events(("added", LEASE), ("expired", STATIC))], "watch",
+                   start=True)
+    line = process.stdout.readline()
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d added    12 udp 203\.0\.113\.5:3074 -> 192\.168\.1\.20:3074, "
+        r"1h 58m left, igd, \"Xbox\"\n", line)
+    assert " expired  7 tcp " in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_S) == 0
+    assert process.stderr.read() == ""
+    assert process.calls == [
+        {"method": "org.portreeve.Watch", "parameters": {}, "more": True}]
+
+
+def test_watch_json(tool):
+    process = tool([READY + events(("renewed", LEASE))], "watch", "--json", start=True)
+    assert json.loads(process.stdout.readline()) == {"ready": True}
+    assert json.loads(process.stdout.readline()) == {"event": "renewed", "lease": LEASE}
+    process.terminate()
+    assert process.wait(DEADLINE_S) == 0
+
+
+def test_watch_outlasts_the_timeout_and_ends_with_the_daemon(tool):
+    process = tool([READY], "--timeout", "1", "watch", start=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.5)
+    process.kill()
+    process.wait(DEADLINE_S)
+    process = tool([READY + events(("added", LEASE))], "watch", hold=False)
+    assert " added " in process.stdout
+    assert "closed the connection" in process.stderr
+    assert process.returncode == 3
+
+
+def test_watch_ends_when_nobody_reads(tool):
+    process = tool([READY + events(("added", LEASE))], "watch", start=True)
+    process.stdout.readline()
+    process.stdout.close()  # and no further event comes
+    assert process.wait(DEADLINE_S) == 0
+    assert process.stderr.read() == ""
+
+
+# ---- terminals ----
+
+def run_on_terminal(tool, answer, columns, *arguments, **environment):
+    """What a terminal of that width gets."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = tool([answer], *arguments, stdout=slave,
+                   environment={"TERM": "xterm", "NO_COLOR": "", **environment})
+    os.close(slave)
+    output = b""
+    with contextlib.suppress(OSError):  # EIO: everything has been read
+        while piece := os.read(master, 65536):
+            output += piece
+    os.close(master)
+    assert process.returncode == 0
+    return output.decode().replace("\r\n", "\n")
+
+
+def test_80_columns(tool):
+    lease = dict(LEASE, description="a description that is longer than 80 columns allow, "
+                 "\u53f0\u6240 and all")
+    answer = reply({"leases": [lease, STATIC]})
+    output = run_on_terminal(tool, answer, 80, "list", "--color=never")
+    assert output == (
+        "ID  PROTO  EXTERNAL          INTERNAL             LEFT  ORIGIN  DESCRIPTION\n"
+        "12  udp    203.0.113.5:3074  192.168.1.20:3074  1h 58m  igd     a description t\u2026\n"
+        " 7  tcp    203.0.113.5:443   192.168.1.99:8443   never  static  \n")
+    assert max(map(len, output.splitlines())) <= 80
+    assert lease["description"] in tool([answer], "list").stdout  # a pipe gets all
+
+
+def test_color(tool):
+    answer = reply({"leases": [LEASE]})
+    assert "\x1b[1m" in run_on_terminal(tool, answer, 200, "list")
+    assert "\x1b" not in run_on_terminal(tool, answer, 200, "list", NO_COLOR="1")
+    assert "\x1b" not in run_on_terminal(tool, answer, 200, "list", TERM="dumb")
+    assert "\x1b" not in run_on_terminal(tool, answer, 200, "list", "--color=never")
+    assert "\x1b" not in tool([answer], "list").stdout
+    assert "\x1b[1m" in tool([answer], "list", "--color=always").stdout
+    assert "\x1b[1;32mok\x1b[0m" in run_on_terminal(tool, reply({"status": STATUS}), 80,
+                                                     "status")
+
+
+# ---- completion and documents ----
+
+def complete(path, *words):
+    """What bash offers for the last word."""
+    script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _portreeve; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    process = subprocess.run(
+        ["bash", "-c", script, "bash",
+         os.path.join(ROOT, "packaging/completion/portreeve.bash"), "portreeve", *words],
+        env={**os.environ, "PORTREEVE_SOCKET": path,
+             "PATH": os.path.dirname(PORTREEVE) + ":" + os.environ["PATH"]},
+        capture_output=True, text=True, check=True, timeout=DEADLINE_S)
+    assert process.stderr == ""
+    return process.stdout.split()
+
+
+def test_bash_completion(tmp_path):
+    path = str(tmp_path / "control.sock")
+    assert complete(path, "s") == ["status", "show"]
+    assert complete(path, "list", "--pro") == ["--proto"]
+    assert complete(path, "list", "--proto", "u") == ["udp"]
+    assert complete(path, "add", "t") == ["tcp"]
+    assert complete(path, "show", "") == []  # no daemon: nothing, and no noise
+    daemon = FakeDaemon(path, [reply({"leases": [LEASE, STATIC]})], True)
+    assert complete(path, "--json", "delete", "1") == ["12"]
+    daemon.close()
+
+
+def test_definition_is_the_documented_one():
+    """doc/control.md, for people, and base/control.c, for clients, say the same."""
+    with open(os.path.join(ROOT, "doc/control.md"), encoding="utf-8") as file:
+        documented = re.search(r"```varlink\n(.*?)```", file.read(), re.DOTALL).group(1)
+    with open(os.path.join(ROOT, "base/control.c"), encoding="utf-8") as file:
+        lines = re.findall(r'^\t"(.*)\\n"', file.read(), re.MULTILINE)
+    coded = "".join(line.replace('\\"', '"') + "\n" for line in lines)
+    assert coded == documented
