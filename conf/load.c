@@ -34,6 +34,7 @@ void conf_init(struct conf *conf)
 	conf->limits.requests_per_second = 100;
 	conf->limits.lifetime_min_s = 120;
 	conf->limits.lifetime_max_s = 86400;
+	conf->limits.igd_lifetime_max_s = 604800;
 	memcpy(conf->global.state_dir, "/var/lib/portreeve",
 	       sizeof("/var/lib/portreeve"));
 	memcpy(conf->global.control_socket, "/run/portreeve/control.sock",

@@ -80,6 +80,8 @@ static const struct conf_field limits_fields[] = {
 	 MEMBER(struct conf, limits.requests_per_second), .max = UINT32_MAX},
 	{"lifetime-min", CONF_TYPE_SECONDS, MEMBER(struct conf, limits.lifetime_min_s)},
 	{"lifetime-max", CONF_TYPE_SECONDS, MEMBER(struct conf, limits.lifetime_max_s)},
+	{"igd-lifetime-max", CONF_TYPE_SECONDS,
+	 MEMBER(struct conf, limits.igd_lifetime_max_s)},
 };
 
 static const struct conf_field global_fields[] = {

@@ -67,6 +67,7 @@ static void test_defaults(void **state)
 	assert_int_equal(conf.limits.requests_per_second, 100);
 	assert_int_equal(conf.limits.lifetime_min_s, 120);
 	assert_int_equal(conf.limits.lifetime_max_s, 86400);
+	assert_int_equal(conf.limits.igd_lifetime_max_s, 604800);
 	assert_string_equal(conf.global.state_dir, "/var/lib/portreeve");
 	assert_string_equal(conf.global.control_socket, "/run/portreeve/control.sock");
 	assert_int_equal(conf.global.http_port, 49152);
@@ -133,7 +134,8 @@ static void test_other_keys(void **state)
 	parse("[backend]\ntype = iptables\nmark = 0x20\nkeep-rules = yes\nkeep-flows = "
 	      "yes\n"
 	      "[limits]\nleases-per-client = 0\nleases-total = 4294967295\n"
-	      "requests-per-second = 7\nlifetime-min = 2m\nlifetime-max = 7d\n"
+	      "requests-per-second = 7\nlifetime-min = 2m\nlifetime-max = "
+	      "7d\nigd-lifetime-max = 30d\n"
 	      "[global]\nstate-dir =\ncontrol-socket = /tmp/c.sock\nhttp-port = 5000\n"
 	      "ssdp-delay = strict\nlog-level = debug\nuser = u\nnet-user = n\n"
 	      "friendly-name = \"Gate ; of # the house\"   ; said\n",
@@ -147,6 +149,7 @@ static void test_other_keys(void **state)
 	assert_int_equal(conf.limits.requests_per_second, 7);
 	assert_int_equal(conf.limits.lifetime_min_s, 120);
 	assert_int_equal(conf.limits.lifetime_max_s, 604800);
+	assert_int_equal(conf.limits.igd_lifetime_max_s, 2592000);
 	assert_string_equal(conf.global.state_dir, "");
 	assert_string_equal(conf.global.control_socket, "/tmp/c.sock");
 	assert_int_equal(conf.global.http_port, 5000);
@@ -501,7 +504,7 @@ static void test_defaults_file_is_complete(void **state)
 			if (strstr(text, line) == NULL)
 				fail_msg("no line %s", line + 1);
 		}
-	assert_int_equal(keys, 26);
+	assert_int_equal(keys, 27);
 	free(text);
 }
 
