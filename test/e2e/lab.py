@@ -188,11 +188,11 @@ class Host:
         sock.settimeout(PATIENCE_S)
         return sock
 
-    def listen(self, port, family=socket.AF_INET):
+    def listen(self, port, family=socket.AF_INET, address=None):
         """A TCP socket of this host that accepts connections."""
         sock = self.open_socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((self.address(family), port))
+        sock.bind((self.address(family) if address is None else address, port))
         sock.listen(8)
         sock.settimeout(PATIENCE_S)
         return sock

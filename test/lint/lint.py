@@ -608,7 +608,7 @@ def check_switch(source, brace, ours):
         elif text == "default" and source.tokens[index + 1].text == ":":
             default = source.tokens[index].line
         index += 1
-    if default and any(case in ours for case in cases):
+    if default and cases and all(case in ours for case in cases):
         yield source.path, default, "default: in a switch over our own enum"
 
 
