@@ -26,8 +26,8 @@ struct rule_filter {
  * outbound traffic of the internal endpoint. IPv6: external equals internal, a pinhole.
  */
 struct rule {
-	uint8_t protocol;	/* IPPROTO_TCP or IPPROTO_UDP */
-	bool outbound;		/* also translate outbound traffic of the internal endpoint */
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	bool outbound;	  /* also translate outbound traffic of the internal endpoint */
 	uint16_t external_port; /* host order, like every port here */
 	uint16_t internal_port;
 	uint8_t filter_count; /* 0 = any remote peer */
@@ -61,8 +61,8 @@ struct backend_network {
 };
 
 struct backend_config {
-	uint32_t mark;	   /* bit set on the connection mark of leased flows */
-	bool keep_flows;   /* do not remove conntrack entries of deleted leases */
+	uint32_t mark;	 /* bit set on the connection mark of leased flows */
+	bool keep_flows; /* do not remove conntrack entries of deleted leases */
 };
 
 struct rule_counters {
@@ -87,17 +87,19 @@ struct backend_ops {
 	/** The kernel removes rules by itself when their timeout ends. */
 	bool has_timeouts;
 	/**
-	 * Reach the kernel; changes nothing there yet but may find what a former run left.
-	 * Errors: -errno, logged with what is missing and what would mend it.
+	 * Reach the kernel; changes nothing there yet but may find what a former run
+	 * left. Errors: -errno, logged with what is missing and what would mend it.
 	 * Owns: caller frees *out by close().
 	 */
 	int (*open)(const struct backend_config *config,
 		    const struct backend_events *events, void *user,
 		    struct backend **out);
-	/** keep: leave rules in the kernel for a restart without a gap. Safe on NULL. */
+	/** keep: leave rules in the kernel for a restart without a gap. Safe on NULL.
+	 */
 	void (*close)(struct backend *backend, bool keep);
 	/** Set interfaces and addresses. Errors: -errno, nothing changed. */
-	int (*set_network)(struct backend *backend, const struct backend_network *network);
+	int (*set_network)(struct backend *backend,
+			   const struct backend_network *network);
 	/**
 	 * Make all changes or none, in order, in one transaction. When it returns 0 the
 	 * kernel holds them. Flows of deleted rules end unless keep_flows.
@@ -106,9 +108,9 @@ struct backend_ops {
 	int (*apply)(struct backend *backend, const struct backend_change *changes,
 		     size_t count);
 	/**
-	 * Make the kernel hold exactly these rules: what a former run left is kept where
-	 * it is right, mended where it is not. Counts what had to be added and removed.
-	 * Errors: -errno.
+	 * Make the kernel hold exactly these rules: what a former run left is kept
+	 * where it is right, mended where it is not. Counts what had to be added and
+	 * removed. Errors: -errno.
 	 */
 	int (*sync)(struct backend *backend, const struct rule *rules, size_t count,
 		    size_t *added, size_t *removed);
@@ -116,8 +118,8 @@ struct backend_ops {
 	 * Call visit for every rule that the kernel holds now.
 	 * Errors: -errno; visit's non-zero answer ends the walk and is returned.
 	 */
-	int (*dump)(struct backend *backend, int (*visit)(void *user, const struct rule *),
-		    void *user);
+	int (*dump)(struct backend *backend,
+		    int (*visit)(void *user, const struct rule *), void *user);
 	/** Traffic of one rule since it was made. Errors: -ENOENT, -errno. */
 	int (*counters)(struct backend *backend, const struct rule *rule,
 			struct rule_counters *out);

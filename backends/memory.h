@@ -5,8 +5,8 @@
 #include "backends/backend.h"
 
 /**
- * Tests only: the memory backend fails its n-th call of apply from now (1 = the next) with
- * -error, once. 0 = no fault planned. Every call before and after works.
+ * Tests only: the memory backend fails its n-th call of apply from now (1 = the next)
+ * with -error, once. 0 = no fault planned. Every call before and after works.
  */
 void memory_plan_fault(struct backend *backend, unsigned int nth_apply, int error);
 

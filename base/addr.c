@@ -203,7 +203,7 @@ const char *prefix_format(const struct prefix *prefix, char text[PREFIX_TEXT_SIZ
 	char host[ADDR_TEXT_SIZE];
 	int base = addr_is_ipv4(&prefix->addr) && prefix->length >= 96 ? 96 : 0;
 
-	(void)snprintf(text, PREFIX_TEXT_SIZE, "%s/%d", addr_format(&prefix->addr, host),
-		       prefix->length - base);
+	(void)snprintf(text, PREFIX_TEXT_SIZE, "%s/%d",
+		       addr_format(&prefix->addr, host), prefix->length - base);
 	return text;
 }

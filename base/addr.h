@@ -15,7 +15,8 @@ struct ip_addr {
 	uint8_t bytes[16];
 };
 
-/** Addresses that share the first `length` bits. For IPv4, length is 96 + IPv4 length. */
+/** Addresses that share the first `length` bits. For IPv4, length is 96 + IPv4 length.
+ */
 struct prefix {
 	struct ip_addr addr;
 	uint8_t length; /* 0..128 */
@@ -37,7 +38,8 @@ struct in_addr addr_to_ipv4(const struct ip_addr *addr);
 
 /** Address of an AF_INET or AF_INET6 socket address; all zero for any other family. */
 struct ip_addr addr_from_sockaddr(const struct sockaddr_storage *storage);
-/** Port of an AF_INET or AF_INET6 socket address, host order; 0 for any other family. */
+/** Port of an AF_INET or AF_INET6 socket address, host order; 0 for any other family.
+ */
 uint16_t addr_get_sockaddr_port(const struct sockaddr_storage *storage);
 /** Socket address for addr and port (host order); returns its length. */
 socklen_t addr_to_sockaddr(const struct ip_addr *addr, uint16_t port,
@@ -53,13 +55,15 @@ bool addr_is_link_local(const struct ip_addr *addr);
 bool addr_is_private(const struct ip_addr *addr);
 
 /** Parse "192.0.2.1" or "2001:db8::1". Errors: false, out untouched. */
-bool addr_parse(const char *text, struct ip_addr *out) __attribute__((warn_unused_result));
+bool addr_parse(const char *text, struct ip_addr *out)
+	__attribute__((warn_unused_result));
 /** Write addr as text ("192.0.2.1"); returns text. Owns: caller's storage. */
 const char *addr_format(const struct ip_addr *addr, char text[ADDR_TEXT_SIZE]);
 
 bool prefix_contains(const struct prefix *prefix, const struct ip_addr *addr);
 /** Parse "192.0.2.0/24", "2001:db8::/32" or a bare address. Host bits must be zero. */
-bool prefix_parse(const char *text, struct prefix *out) __attribute__((warn_unused_result));
+bool prefix_parse(const char *text, struct prefix *out)
+	__attribute__((warn_unused_result));
 const char *prefix_format(const struct prefix *prefix, char text[PREFIX_TEXT_SIZE]);
 
 #endif

@@ -171,7 +171,8 @@ static size_t utf8_length(const uint8_t *at, size_t left)
 	return 0;
 }
 
-/* C0 and DEL are one octet, C1 is c2 80..9f; U+FFFE and U+FFFF are not XML characters. */
+/* C0 and DEL are one octet, C1 is c2 80..9f; U+FFFE and U+FFFF are not XML characters.
+ */
 static bool utf8_is_printable(const uint8_t *at, size_t length)
 {
 	if (length == 1)

@@ -53,8 +53,8 @@ bool parse_number(const char *text, uint64_t max, uint64_t *out)
 	__attribute__((warn_unused_result));
 
 /**
- * Copy text cut to size - 1 octets, at a UTF-8 boundary, dropping control characters and
- * octets that are not UTF-8. Used for every string a client gives us to keep.
+ * Copy text cut to size - 1 octets, at a UTF-8 boundary, dropping control characters
+ * and octets that are not UTF-8. Used for every string a client gives us to keep.
  */
 void text_copy_clean(char *out, size_t size, const char *text, size_t length);
 

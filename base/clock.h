@@ -8,11 +8,11 @@
 #define TIME_NEVER INT64_MAX
 
 /**
- * The one place that asks what time it is. Everything else gets `now` as a parameter, so
- * that the lease table runs on virtual time in tests.
+ * The one place that asks what time it is. Everything else gets `now` as a parameter,
+ * so that the lease table runs on virtual time in tests.
  *
- * Units: milliseconds since boot, suspend included (CLOCK_BOOTTIME), never stepped; what
- * lifetimes and epochs are counted in (NP-28, NP-54, PCP-34).
+ * Units: milliseconds since boot, suspend included (CLOCK_BOOTTIME), never stepped;
+ * what lifetimes and epochs are counted in (NP-28, NP-54, PCP-34).
  */
 int64_t clock_now_ms(void);
 

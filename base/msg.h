@@ -15,19 +15,20 @@ struct event_base;
 #define MSG_QUEUE_MAX 8192
 
 /**
- * One end of a SOCK_SEQPACKET pair between two of our processes. A message is a u32 type
- * in host order, then a body; the channel checks framing only, its user checks type,
- * exact length and every field.
+ * One end of a SOCK_SEQPACKET pair between two of our processes. A message is a u32
+ * type in host order, then a body; the channel checks framing only, its user checks
+ * type, exact length and every field.
  */
 struct msg_channel;
 
 struct msg_handler {
 	/**
-	 * One message. fd is a descriptor that came with it, or -1; the handler owns it.
-	 * Errors: -errno with a reason logged by the handler ends the channel: `ended`
-	 * is called next.
+	 * One message. fd is a descriptor that came with it, or -1; the handler owns
+	 * it. Errors: -errno with a reason logged by the handler ends the channel:
+	 * `ended` is called next.
 	 */
-	int (*message)(void *user, uint32_t type, const void *body, size_t length, int fd);
+	int (*message)(void *user, uint32_t type, const void *body, size_t length,
+		       int fd);
 	/** After the messages of one wake-up, at most MSG_BATCH_MAX; may be NULL. */
 	void (*drained)(void *user);
 	/** The peer is gone (error 0), or the channel broke (-errno). May free it. */

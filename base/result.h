@@ -4,13 +4,13 @@
 
 /**
  * What became of a request, in the language of leases. The set is closed: every switch
- * over it lists every case, and protocols/status.c holds the one table that turns it into
- * the codes of NAT-PMP, PCP and UPnP.
+ * over it lists every case, and protocols/status.c holds the one table that turns it
+ * into the codes of NAT-PMP, PCP and UPnP.
  */
 enum result {
 	RESULT_OK,
-	RESULT_DENIED,	   /* policy refuses this request */
-	RESULT_FOREIGN,	   /* the lease is another host's, static, or guarded by a nonce */
+	RESULT_DENIED,	/* policy refuses this request */
+	RESULT_FOREIGN, /* the lease is another host's, static, or guarded by a nonce */
 	RESULT_CONFLICT,   /* the very external port asked for is taken or withheld */
 	RESULT_NO_PORT,	   /* every external port that policy allows is taken */
 	RESULT_QUOTA,	   /* the client holds as many leases as it may */

@@ -19,7 +19,8 @@ enum origin {
 	ORIGIN_NATPMP,
 	ORIGIN_PCP,
 	ORIGIN_IGD,
-	ORIGIN_STATIC, /* the owner of the gateway, by configuration or the admin tool */
+	ORIGIN_STATIC, /* the owner of the gateway, by configuration or the admin tool
+			*/
 };
 
 #define ORIGIN_COUNT (ORIGIN_STATIC + 1)
@@ -51,19 +52,20 @@ struct remote_filter {
  * core as MSG_REQUEST. Core trusts no field of it.
  */
 struct request {
-	uint64_t cookie;	 /* the worker's own; comes back in the reply */
-	uint8_t op;		 /* enum request_op */
-	uint8_t origin;		 /* enum origin */
-	uint8_t protocol;	 /* IPPROTO_TCP or IPPROTO_UDP */
-	uint8_t enabled;	 /* 0 = keep the entry, forward nothing (IGD-26) */
-	uint8_t prefer_failure;	 /* the suggested external port or nothing */
-	uint8_t igd_version;	 /* 1 or 2: whose rules apply (IGD-5); 0 elsewhere */
+	uint64_t cookie;	/* the worker's own; comes back in the reply */
+	uint8_t op;		/* enum request_op */
+	uint8_t origin;		/* enum origin */
+	uint8_t protocol;	/* IPPROTO_TCP or IPPROTO_UDP */
+	uint8_t enabled;	/* 0 = keep the entry, forward nothing (IGD-26) */
+	uint8_t prefer_failure; /* the suggested external port or nothing */
+	uint8_t igd_version;	/* 1 or 2: whose rules apply (IGD-5); 0 elsewhere */
 	uint8_t nonce[NONCE_SIZE];
 	uint8_t filter_count;
 	uint16_t lan;		 /* index from struct lan_info */
 	uint32_t ifindex;	 /* the interface it came in by */
 	struct ip_addr client;	 /* source address of the packet */
-	struct ip_addr internal; /* who shall get the traffic; the client but for third parties */
+	struct ip_addr internal; /* who shall get the traffic; the client but for third
+				    parties */
 	uint16_t internal_port;
 	uint16_t external_port;	 /* suggested, or the key; 0 = any */
 	struct ip_addr external; /* suggested; all zero = any */

@@ -6,8 +6,8 @@
 const struct status *status_get(enum result result)
 {
 	/* Sources: RFC 6886 §3.5; RFC 6887 §7.4; RFC 6970 §4.3 for what IGD:1 control
-	 * points can live with: 718 where another port may help, 606 never on version 1.
-	 * Over quota or rate on IGD is 501 / 728, as PCP-133 has it. */
+	 * points can live with: 718 where another port may help, 606 never on
+	 * version 1. Over quota or rate on IGD is 501 / 728, as PCP-133 has it. */
 	static const struct status table[RESULT_COUNT] = {
 		[RESULT_OK] = {0, 0, 0, 0},
 		[RESULT_DENIED] = {2, 2, 718, 606},

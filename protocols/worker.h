@@ -23,8 +23,8 @@ struct event_base;
 #define LAN_PROTOCOL_PCP 0x4u
 
 /**
- * Messages between core and a worker. Core speaks first: SETUP, then WAN, then a LAN for
- * each interface; from then on WAN and LAN again whenever they change.
+ * Messages between core and a worker. Core speaks first: SETUP, then WAN, then a LAN
+ * for each interface; from then on WAN and LAN again whenever they change.
  */
 enum msg_type {
 	MSG_SETUP = 1, /* core -> worker, struct worker_setup */
@@ -38,10 +38,10 @@ enum msg_type {
 
 /** What does not change while a worker lives. */
 struct worker_setup {
-	uint8_t uuid[16];      /* of this gateway, stable; UDNs derive from it (SSDP-11) */
-	uint32_t boot_id;      /* BOOTID.UPNP.ORG, grows at every start (SSDP-15) */
-	uint16_t http_port;    /* TCP port of description and control */
-	uint8_t ssdp_strict;   /* random delay 0..MX as written (SSDP-6) */
+	uint8_t uuid[16];   /* of this gateway, stable; UDNs derive from it (SSDP-11) */
+	uint32_t boot_id;   /* BOOTID.UPNP.ORG, grows at every start (SSDP-15) */
+	uint16_t http_port; /* TCP port of description and control */
+	uint8_t ssdp_strict; /* random delay 0..MX as written (SSDP-6) */
 	uint8_t reserved;
 	char friendly_name[64];
 };
@@ -53,21 +53,22 @@ struct wan_info {
 	struct ip_addr external; /* all zero = unknown: result 3, empty string */
 	uint64_t bit_rate_up;	 /* bit/s; 0 = unknown */
 	uint64_t bit_rate_down;
-	uint8_t nat;	/* 0: we do not translate: no NAT-PMP at all (NP-5) */
+	uint8_t nat;	 /* 0: we do not translate: no NAT-PMP at all (NP-5) */
 	uint8_t carrier; /* 1: the link is up */
 	uint8_t reserved[6];
 };
 
 /** One LAN interface. Only what stands here is served; everything else is silence. */
 struct lan_info {
-	uint16_t lan;	  /* index, the same while core lives */
+	uint16_t lan;	   /* index, the same while core lives */
 	uint8_t protocols; /* LAN_PROTOCOL_... */
-	uint8_t igd;	  /* 1, 2, or 3 = both */
-	uint32_t ifindex; /* 0 = the interface is gone: close its sockets */
+	uint8_t igd;	   /* 1, 2, or 3 = both */
+	uint32_t ifindex;  /* 0 = the interface is gone: close its sockets */
 	uint32_t address_count;
 	char name[IF_NAMESIZE];
 	struct prefix addresses[LAN_ADDRESSES_MAX]; /* our own, with the host bits */
-	/** Prefixes whose hosts are clients: those of the addresses, and configured ones. */
+	/** Prefixes whose hosts are clients: those of the addresses, and configured
+	 * ones. */
 	uint32_t network_count;
 	struct prefix networks[LAN_ADDRESSES_MAX];
 };
