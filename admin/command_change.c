@@ -138,7 +138,7 @@ struct wish {
 
 static bool wish_read_options(const struct options *options, struct wish *wish)
 {
-	struct prefix prefix;
+	struct ip_addr remote;
 
 	if (options->lifetime != NULL &&
 	    !parse_duration(options->lifetime, &wish->lifetime_s)) {
@@ -147,8 +147,8 @@ static bool wish_read_options(const struct options *options, struct wish *wish)
 			options->lifetime);
 		return false;
 	}
-	if (options->remote != NULL && !prefix_parse(options->remote, &prefix)) {
-		admin_report("--remote: '%s' is no address or prefix", options->remote);
+	if (options->remote != NULL && !addr_parse(options->remote, &remote)) {
+		admin_report("--remote: '%s' is no address", options->remote);
 		return false;
 	}
 	wish->remote = options->remote;

@@ -65,7 +65,7 @@ static const struct command commands[] = {
 	 "                     without PORT the external port\n"
 	 "  --lifetime TIME    3600, 90m, 1h, 2d, 1h30m; 0 or never = for ever "
 	 "(default)\n"
-	 "  --remote ADDR      only from this address or prefix\n"
+	 "  --remote ADDR      only from this address\n"
 	 "  --description TEXT what it is for\n",
 	 GIVEN_LIFETIME | GIVEN_REMOTE | GIVEN_DESCRIPTION, 3, 3, command_add},
 	{"delete", "ID...", "end leases at once", "ID is the number in `list`.\n", 0, 1,

@@ -41,7 +41,7 @@ _portreeve() {
 		delete) _arguments $global '*:lease:_portreeve_ids' ;;
 		add)
 			_arguments $global '--lifetime[how long]:time:' \
-				'--remote[only from there]:address or prefix:' \
+				'--remote[only from there]:address:' \
 				'--description[what it is for]:text:' \
 				'1:protocol:(tcp udp)' '2:external port:' \
 				'3:internal address and port:' ;;

@@ -250,14 +250,14 @@ def test_status_degraded(tool):
 
 def test_add(tool):
     process = tool([reply({"lease": STATIC})], "add", "tcp", "443", "192.168.1.99:8443",
-                   "--lifetime", "2d", "--remote", "198.51.100.0/24",
+                   "--lifetime", "2d", "--remote", "198.51.100.9",
                    "--description", "web \x1b server")
     assert process.stdout == ("added 7: tcp 203.0.113.5:443 -> 192.168.1.99:8443 from "
                               "198.51.100.0/24, never ends, static\n")
     assert process.calls == [{"method": "org.portreeve.Add", "parameters": {
         "protocol": "tcp", "internal_address": "192.168.1.99", "internal_port": 8443,
         "external_port": 443, "lifetime_s": 172800, "description": "web  server",
-        "remote": "198.51.100.0/24"}}]
+        "remote": "198.51.100.9"}}]
     assert process.returncode == 0
 
 
@@ -587,6 +587,7 @@ def test_definition_is_the_documented_one():
     with open(os.path.join(ROOT, "doc/control.md"), encoding="utf-8") as file:
         documented = re.search(r"```varlink\n(.*?)```", file.read(), re.DOTALL).group(1)
     with open(os.path.join(ROOT, "base/control.c"), encoding="utf-8") as file:
-        lines = re.findall(r'^\t"(.*)\\n"', file.read(), re.MULTILINE)
-    coded = "".join(line.replace('\\"', '"') + "\n" for line in lines)
+        literal = re.search(r"description\[\] =(.*?);\n", file.read(), re.DOTALL).group(1)
+    coded = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literal))
+    coded = coded.replace("\\n", "\n").replace('\\"', '"')
     assert coded == documented
