@@ -21,17 +21,20 @@ struct link {
 	bool loopback;
 	uint64_t octets_in, octets_out, packets_in, packets_out;
 	size_t address_count;
-	struct prefix addresses[LINK_ADDRESSES_MAX]; /* with host bits; primary IPv4 first */
+	struct prefix
+		addresses[LINK_ADDRESSES_MAX]; /* with host bits; primary IPv4 first */
 };
 
 /** Everything rtnetlink knows that we need, now. */
 struct links {
 	size_t count;
 	struct link list[LINKS_MAX];
-	uint32_t default_ifindex; /* of the IPv4 default route of least metric; 0 = none */
+	uint32_t default_ifindex; /* of the IPv4 default route of least metric; 0 = none
+				   */
 };
 
-/** Watches links, addresses and the default route by rtnetlink. The one module that does. */
+/** Watches links, addresses and the default route by rtnetlink. The one module that
+ * does. */
 struct wan;
 
 /** Owns: caller frees. Errors: -errno, logged. */
@@ -44,7 +47,8 @@ int wan_read_traffic(struct wan *wan, uint32_t ifindex, struct link *out)
 	__attribute__((warn_unused_result));
 /** Readable when something changed. */
 int wan_get_fd(const struct wan *wan);
-/** Drain notifications; true when something that we care about changed: wan_read() again. */
+/** Drain notifications; true when something that we care about changed: wan_read()
+ * again. */
 bool wan_drain(struct wan *wan);
 
 const struct link *links_find_index(const struct links *links, uint32_t ifindex);

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/wan.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* A datagram of a dump; the kernel fills 32 KiB at most when the reader takes as much.
+ */
+#define WAN_BUFFER_SIZE 32768
+/* A dump that something changed under is begun anew so often. */
+#define WAN_DUMP_TRIES 10
+/* Notifications read at one wake-up. */
+#define WAN_DRAIN_MAX 1024
+
+/* Order of the addresses of a link: good ones first. */
+enum address_rank {
+	RANK_IPV4_PRIMARY,
+	RANK_IPV4_SECONDARY,
+	RANK_IPV6,
+	RANK_IPV6_LINK_LOCAL,
+	RANK_IPV6_TEMPORARY,
+	RANK_UNUSABLE, /* tentative, deprecated, failed */
+};
+
+/* What a read fills: the answer, and what tells news from noise later. */
+struct wan_view {
+	struct links links;
+	uint8_t ranks[LINKS_MAX][LINK_ADDRESSES_MAX];
+	uint32_t default_metric;
+	bool overflow; /* more links than fit */
+};
+
+struct wan {
+	struct mnl_socket *query;
+	struct mnl_socket *watch;
+	uint32_t sequence;
+	bool overflow_told;
+	struct wan_view seen; /* as of the last wan_read() */
+	struct wan_view fresh;
+	char buffer[WAN_BUFFER_SIZE];
+};
+
+/* One address as a message tells it. */
+struct wan_address {
+	uint32_t ifindex;
+	enum address_rank rank;
+	struct prefix prefix;
+};
+
+typedef void wan_take(struct wan_view *view, const struct nlmsghdr *message);
+
+/* Attributes of a message by type; those beyond are none we read. */
+#define ATTRIBUTES_MAX 32
+struct attributes {
+	const struct nlattr *rows[ATTRIBUTES_MAX];
+};
+
+static int attribute_take(const struct nlattr *attr, void *user)
+{
+	struct attributes *attributes = user;
+	uint16_t type = mnl_attr_get_type(attr);
+
+	if (type < ATTRIBUTES_MAX)
+		attributes->rows[type] = attr;
+	return MNL_CB_OK;
+}
+
+static struct attributes attributes_read(const struct nlmsghdr *message, size_t header)
+{
+	struct attributes attributes = {{NULL}};
+
+	(void)mnl_attr_parse(message, (unsigned int)header, attribute_take,
+			     &attributes);
+	return attributes;
+}
+
+static bool attribute_read_u32(const struct nlattr *attr, uint32_t *out)
+{
+	if (!attr || mnl_attr_validate(attr, MNL_TYPE_U32) < 0)
+		return false;
+	*out = mnl_attr_get_u32(attr);
+	return true;
+}
+
+static struct mnl_socket *socket_open(void)
+{
+	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	int error;
+
+	if (!socket)
+		return NULL;
+	if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0)
+		return socket;
+	error = errno;
+	(void)mnl_socket_close(socket);
+	errno = error;
+	return NULL;
+}
+
+static int watch_join(struct mnl_socket *watch)
+{
+	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
+				     RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE};
+
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		int group = groups[i];
+
+		if (mnl_socket_setsockopt(watch, NETLINK_ADD_MEMBERSHIP, &group,
+					  sizeof(group)) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int wan_open(struct wan **out)
+{
+	struct wan *wan = calloc(1, sizeof(*wan));
+	int error = 0;
+
+	if (!wan)
+		return -ENOMEM;
+	wan->query = socket_open();
+	if (wan->query)
+		wan->watch = socket_open();
+	if (!wan->watch)
+		error = -errno;
+	else
+		error = watch_join(wan->watch);
+	if (error != 0) {
+		log_error("cannot watch network interfaces: rtnetlink: %s",
+			  strerror(-error));
+		wan_close(wan);
+		return error;
+	}
+	*out = wan;
+	return 0;
+}
+
+void wan_close(struct wan *wan)
+{
+	if (!wan)
+		return;
+	if (wan->query)
+		(void)mnl_socket_close(wan->query);
+	if (wan->watch)
+		(void)mnl_socket_close(wan->watch);
+	free(wan);
+}
+
+int wan_get_fd(const struct wan *wan)
+{
+	return mnl_socket_get_fd(wan->watch);
+}
+
+static size_t links_index(const struct links *links, uint32_t ifindex)
+{
+	size_t i = 0;
+
+	while (i < links->count && links->list[i].ifindex != ifindex)
+		i++;
+	return i;
+}
+
+const struct link *links_find_index(const struct links *links, uint32_t ifindex)
+{
+	size_t i = links_index(links, ifindex);
+
+	return ifindex != 0 && i < links->count ? &links->list[i] : NULL;
+}
+
+const struct link *links_find_name(const struct links *links, const char *name)
+{
+	for (size_t i = 0; i < links->count; i++)
+		if (strcmp(links->list[i].name, name) == 0)
+			return &links->list[i];
+	return NULL;
+}
+
+static void link_parse_stats(const struct nlattr *attr, struct link *link)
+{
+	struct rtnl_link_stats64 stats = {0};
+	size_t length;
+
+	if (!attr)
+		return;
+	length = mnl_attr_get_payload_len(attr);
+	/* Old kernels tell fewer fields, new ones more; ours come first. */
+	memcpy(&stats, mnl_attr_get_payload(attr),
+	       length < sizeof(stats) ? length : sizeof(stats));
+	link->octets_in = stats.rx_bytes;
+	link->octets_out = stats.tx_bytes;
+	link->packets_in = stats.rx_packets;
+	link->packets_out = stats.tx_packets;
+}
+
+/* False when the message is not about an interface of its own, e.g. a bridge's port. */
+static bool link_parse(const struct nlmsghdr *message, struct link *link)
+{
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
+	struct attributes attributes;
+	const struct nlattr *name;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info) ||
+	    info->ifi_family != AF_UNSPEC || info->ifi_index <= 0)
+		return false;
+	attributes = attributes_read(message, sizeof(*info));
+	name = attributes.rows[IFLA_IFNAME];
+	if (!name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0 ||
+	    mnl_attr_get_payload_len(name) > sizeof(link->name))
+		return false;
+	memset(link, 0, sizeof(*link));
+	link->ifindex = (uint32_t)info->ifi_index;
+	link->up = info->ifi_flags & IFF_UP;
+	link->carrier = info->ifi_flags & IFF_RUNNING;
+	link->loopback = info->ifi_flags & IFF_LOOPBACK;
+	memcpy(link->name, mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
+	link_parse_stats(attributes.rows[IFLA_STATS64], link);
+	return true;
+}
+
+static void take_link(struct wan_view *view, const struct nlmsghdr *message)
+{
+	struct link link;
+
+	if (message->nlmsg_type != RTM_NEWLINK || !link_parse(message, &link))
+		return;
+	if (view->links.count == LINKS_MAX) {
+		view->overflow = true;
+		return;
+	}
+	view->links.list[view->links.count++] = link;
+}
+
+static enum address_rank address_get_rank(uint32_t flags, const struct ip_addr *addr)
+{
+	if (flags & (IFA_F_TENTATIVE | IFA_F_DEPRECATED | IFA_F_DADFAILED))
+		return RANK_UNUSABLE;
+	if (addr_is_ipv4(addr))
+		return flags & IFA_F_SECONDARY ? RANK_IPV4_SECONDARY
+					       : RANK_IPV4_PRIMARY;
+	if (addr_is_link_local(addr))
+		return RANK_IPV6_LINK_LOCAL;
+	/* The same bit as IFA_F_SECONDARY. */
+	return flags & IFA_F_TEMPORARY ? RANK_IPV6_TEMPORARY : RANK_IPV6;
+}
+
+static bool address_read(const struct nlattr *attr, uint8_t family, struct ip_addr *out)
+{
+	struct in_addr ipv4;
+	struct in6_addr ipv6;
+
+	if (!attr)
+		return false;
+	if (family == AF_INET && mnl_attr_get_payload_len(attr) == sizeof(ipv4)) {
+		memcpy(&ipv4, mnl_attr_get_payload(attr), sizeof(ipv4));
+		*out = addr_from_ipv4(ipv4);
+		return true;
+	}
+	if (family == AF_INET6 && mnl_attr_get_payload_len(attr) == sizeof(ipv6)) {
+		memcpy(&ipv6, mnl_attr_get_payload(attr), sizeof(ipv6));
+		*out = addr_from_ipv6(&ipv6);
+		return true;
+	}
+	return false;
+}
+
+static bool address_parse(const struct nlmsghdr *message, struct wan_address *out)
+{
+	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
+	struct attributes attributes;
+	uint32_t flags;
+	uint8_t base;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info))
+		return false;
+	attributes = attributes_read(message, sizeof(*info));
+	flags = info->ifa_flags;
+	(void)attribute_read_u32(attributes.rows[IFA_FLAGS], &flags);
+	/* IFA_ADDRESS is the peer's where a link has two ends. */
+	if (!address_read(attributes.rows[IFA_LOCAL], info->ifa_family,
+			  &out->prefix.addr) &&
+	    !address_read(attributes.rows[IFA_ADDRESS], info->ifa_family,
+			  &out->prefix.addr))
+		return false;
+	base = info->ifa_family == AF_INET ? 96 : 0;
+	if (info->ifa_prefixlen > 128 - base)
+		return false;
+	out->prefix.length = (uint8_t)(base + info->ifa_prefixlen);
+	out->ifindex = info->ifa_index;
+	out->rank = address_get_rank(flags, &out->prefix.addr);
+	return true;
+}
+
+/* Insert behind its equals; when there is no room, the last falls out. */
+static void take_address(struct wan_view *view, const struct nlmsghdr *message)
+{
+	struct wan_address address;
+	struct link *link;
+	uint8_t *ranks;
+	size_t place;
+
+	if (message->nlmsg_type != RTM_NEWADDR || !address_parse(message, &address))
+		return;
+	place = links_index(&view->links, address.ifindex);
+	if (place == view->links.count)
+		return;
+	link = &view->links.list[place];
+	ranks = view->ranks[place];
+	place = 0;
+	while (place < link->address_count && ranks[place] <= (uint8_t)address.rank)
+		place++;
+	if (place == LINK_ADDRESSES_MAX)
+		return;
+	if (link->address_count < LINK_ADDRESSES_MAX)
+		link->address_count++;
+	for (size_t i = link->address_count - 1; i > place; i--) {
+		link->addresses[i] = link->addresses[i - 1];
+		ranks[i] = ranks[i - 1];
+	}
+	link->addresses[place] = address.prefix;
+	ranks[place] = (uint8_t)address.rank;
+}
+
+/* Is this message about the IPv4 default route of the main table? */
+static bool route_is_default(const struct nlmsghdr *message)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+
+	return mnl_nlmsg_get_payload_len(message) >= sizeof(*route) &&
+	       route->rtm_family == AF_INET && route->rtm_dst_len == 0 &&
+	       route->rtm_table == RT_TABLE_MAIN && route->rtm_type == RTN_UNICAST;
+}
+
+static void take_route(struct wan_view *view, const struct nlmsghdr *message)
+{
+	struct attributes attributes;
+	const struct nlattr *multipath;
+	uint32_t ifindex = 0;
+	uint32_t metric = 0;
+
+	if (message->nlmsg_type != RTM_NEWROUTE || !route_is_default(message))
+		return;
+	attributes = attributes_read(message, sizeof(struct rtmsg));
+	multipath = attributes.rows[RTA_MULTIPATH];
+	if (multipath &&
+	    mnl_attr_get_payload_len(multipath) >= sizeof(struct rtnexthop)) {
+		const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
+
+		ifindex = (uint32_t)hop->rtnh_ifindex;
+	}
+	(void)attribute_read_u32(attributes.rows[RTA_OIF], &ifindex);
+	(void)attribute_read_u32(attributes.rows[RTA_PRIORITY], &metric);
+	if (ifindex == 0 ||
+	    (view->links.default_ifindex != 0 && metric >= view->default_metric))
+		return;
+	view->links.default_ifindex = ifindex;
+	view->default_metric = metric;
+}
+
+static int query_send(struct wan *wan, struct nlmsghdr *message)
+{
+	message->nlmsg_seq = ++wan->sequence;
+	if (mnl_socket_sendto(wan->query, message, message->nlmsg_len) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * One message of an answer. Returns 1 = more to come, 0 = that was all, -errno. What is
+ * left of an earlier question is passed over by its sequence number.
+ */
+static int query_take(struct wan *wan, struct wan_view *view,
+		      const struct nlmsghdr *message, wan_take *take)
+{
+	const struct nlmsgerr *error = mnl_nlmsg_get_payload(message);
+
+	if (message->nlmsg_seq != wan->sequence)
+		return 1;
+	if (message->nlmsg_type == NLMSG_DONE)
+		return 0;
+	if (message->nlmsg_type == NLMSG_ERROR)
+		return mnl_nlmsg_get_payload_len(message) < sizeof(*error)
+			       ? -EBADMSG
+			       : error->error;
+	if (message->nlmsg_type >= NLMSG_MIN_TYPE)
+		take(view, message);
+	return message->nlmsg_flags & NLM_F_MULTI ? 1 : 0;
+}
+
+/* Errors: -EINTR when the kernel says that the dump is not of one moment; -errno. */
+static int query_receive(struct wan *wan, struct wan_view *view, wan_take *take)
+{
+	bool interrupted = false;
+	int more = 1;
+
+	while (more > 0) {
+		ssize_t got = mnl_socket_recvfrom(wan->query, wan->buffer,
+						  sizeof(wan->buffer));
+		struct nlmsghdr *message = (struct nlmsghdr *)wan->buffer;
+		int left = (int)got;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		for (; more > 0 && mnl_nlmsg_ok(message, left);
+		     message = mnl_nlmsg_next(message, &left)) {
+			if (message->nlmsg_seq == wan->sequence &&
+			    (message->nlmsg_flags & NLM_F_DUMP_INTR))
+				interrupted = true;
+			more = query_take(wan, view, message, take);
+		}
+	}
+	return more == 0 && interrupted ? -EINTR : more;
+}
+
+/* header: octets of the family's own header, whose first octet is the family. */
+static int query_dump(struct wan *wan, uint16_t type, uint8_t family, wan_take *take)
+{
+	struct nlmsghdr *message = mnl_nlmsg_put_header(wan->buffer);
+	size_t header = type == RTM_GETLINK   ? sizeof(struct ifinfomsg)
+			: type == RTM_GETADDR ? sizeof(struct ifaddrmsg)
+					      : sizeof(struct rtmsg);
+	uint8_t *extra = mnl_nlmsg_put_extra_header(message, header);
+	int error;
+
+	message->nlmsg_type = type;
+	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	extra[0] = family;
+	error = query_send(wan, message);
+	return error == 0 ? query_receive(wan, &wan->fresh, take) : error;
+}
+
+static int wan_read_once(struct wan *wan)
+{
+	int error;
+
+	memset(&wan->fresh, 0, sizeof(wan->fresh));
+	error = query_dump(wan, RTM_GETLINK, AF_UNSPEC, take_link);
+	if (error == 0)
+		error = query_dump(wan, RTM_GETADDR, AF_UNSPEC, take_address);
+	if (error == 0)
+		error = query_dump(wan, RTM_GETROUTE, AF_INET, take_route);
+	return error;
+}
+
+int wan_read(struct wan *wan, struct links *out)
+{
+	int error = -EINTR;
+
+	for (unsigned int i = 0; i < WAN_DUMP_TRIES && error == -EINTR; i++)
+		error = wan_read_once(wan);
+	if (error != 0)
+		return error;
+	if (wan->fresh.overflow && !wan->overflow_told)
+		log_warning("more than %d network interfaces: the rest is not seen",
+			    LINKS_MAX);
+	wan->overflow_told = wan->fresh.overflow;
+	wan->seen = wan->fresh;
+	*out = wan->seen.links;
+	return 0;
+}
+
+int wan_read_traffic(struct wan *wan, uint32_t ifindex, struct link *out)
+{
+	struct nlmsghdr *message = mnl_nlmsg_put_header(wan->buffer);
+	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
+	int error;
+
+	message->nlmsg_type = RTM_GETLINK;
+	message->nlmsg_flags = NLM_F_REQUEST;
+	info->ifi_index = (int)ifindex;
+	error = query_send(wan, message);
+	if (error != 0)
+		return error;
+	wan->fresh.links.count = 0;
+	error = query_receive(wan, &wan->fresh, take_link);
+	if (error != 0)
+		return error;
+	if (wan->fresh.links.count != 1)
+		return -ENODEV;
+	*out = wan->fresh.links.list[0];
+	return 0;
+}
+
+/* Counters, a bridge's states, queue lengths: most messages about links are noise. */
+static bool link_is_news(const struct wan_view *seen, const struct nlmsghdr *message)
+{
+	const struct link *known;
+	struct link link;
+
+	if (!link_parse(message, &link))
+		return false;
+	known = links_find_index(&seen->links, link.ifindex);
+	if (message->nlmsg_type == RTM_DELLINK)
+		return known != NULL;
+	return !known || known->up != link.up || known->carrier != link.carrier ||
+	       strcmp(known->name, link.name) != 0;
+}
+
+/* Each router advertisement tells the same IPv6 address again, with a new lifetime. */
+static bool address_is_news(const struct wan_view *seen, const struct nlmsghdr *message)
+{
+	struct wan_address address;
+	const struct link *link;
+	size_t place;
+
+	if (!address_parse(message, &address))
+		return false;
+	if (message->nlmsg_type == RTM_DELADDR)
+		return true;
+	place = links_index(&seen->links, address.ifindex);
+	if (place == seen->links.count)
+		return true;
+	link = &seen->links.list[place];
+	for (size_t i = 0; i < link->address_count; i++)
+		if (addr_equal(&link->addresses[i].addr, &address.prefix.addr) &&
+		    link->addresses[i].length == address.prefix.length)
+			return seen->ranks[place][i] != (uint8_t)address.rank;
+	return true;
+}
+
+static bool message_is_news(const struct wan_view *seen, const struct nlmsghdr *message)
+{
+	switch (message->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		return link_is_news(seen, message);
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		return address_is_news(seen, message);
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return route_is_default(message);
+	default: /* the kernel's set of types, not ours */
+		return false;
+	}
+}
+
+bool wan_drain(struct wan *wan)
+{
+	bool news = false;
+
+	for (unsigned int i = 0; i < WAN_DRAIN_MAX; i++) {
+		struct nlmsghdr *message = (struct nlmsghdr *)wan->buffer;
+		ssize_t got = recv(wan_get_fd(wan), wan->buffer, sizeof(wan->buffer),
+				   MSG_DONTWAIT);
+		int left = (int)got;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		/* Messages were dropped: anything may have changed. Others may follow.
+		 */
+		if (got < 0 && errno == ENOBUFS) {
+			news = true;
+			continue;
+		}
+		if (got <= 0)
+			break;
+		for (; mnl_nlmsg_ok(message, left);
+		     message = mnl_nlmsg_next(message, &left))
+			news = message_is_news(&wan->seen, message) || news;
+	}
+	return news;
+}

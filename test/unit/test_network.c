@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/network.h"
+
+/* A prefix with its host bits, "192.168.1.1/24" as (text, 24). */
+static struct prefix address(const char *text, unsigned int length)
+{
+	struct prefix prefix;
+
+	assert_true(addr_parse(text, &prefix.addr));
+	prefix.length = (uint8_t)(length + (addr_is_ipv4(&prefix.addr) ? 96 : 0));
+	return prefix;
+}
+
+static struct link *add_link(struct links *links, const char *name)
+{
+	struct link *link = &links->list[links->count++];
+
+	memset(link, 0, sizeof(*link));
+	memcpy(link->name, name, strlen(name) + 1);
+	link->ifindex = (uint32_t)links->count;
+	link->up = true;
+	link->carrier = true;
+	return link;
+}
+
+static struct link *add_link_with(struct links *links, const char *name,
+				  const char *text, unsigned int length)
+{
+	struct link *link = add_link(links, name);
+
+	link->addresses[link->address_count++] = address(text, length);
+	return link;
+}
+
+/* lo, wan0 with the default route, lan0, guest0 (down), vpn0 (a /32). */
+static void make_gateway(struct links *links)
+{
+	struct link *lan;
+
+	memset(links, 0, sizeof(*links));
+	add_link_with(links, "lo", "127.0.0.1", 8)->loopback = true;
+	add_link_with(links, "wan0", "203.0.113.5", 24);
+	lan = add_link_with(links, "lan0", "192.168.1.1", 24);
+	lan->addresses[lan->address_count++] = address("192.168.1.2", 24);
+	lan->addresses[lan->address_count++] = address("2001:db8:1::1", 64);
+	add_link_with(links, "guest0", "10.9.0.1", 16)->up = false;
+	add_link_with(links, "vpn0", "100.64.0.9", 32);
+	add_link_with(links, "public0", "198.51.100.1", 24);
+	links->default_ifindex = 2;
+}
+
+static void name_lan(struct conf *conf, const char *name)
+{
+	struct conf_lan *lan = &conf->lans[conf->lan_count++];
+
+	memcpy(lan->name, name, strlen(name) + 1);
+	lan->protocols = CONF_PROTOCOL_PCP;
+	lan->igd = 1;
+}
+
+static void assert_prefix(const struct prefix *prefix, const char *text)
+{
+	char buffer[PREFIX_TEXT_SIZE];
+
+	assert_string_equal(prefix_format(prefix, buffer), text);
+}
+
+static void test_auto(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	char error[CONF_ERROR_MAX];
+	const struct lan_info *lan = &network.lans[0];
+
+	(void)state;
+	make_gateway(&links);
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_string_equal(network.wan.name, "wan0");
+	assert_int_equal(network.wan.ifindex, 2);
+	assert_true(network.wan.present && network.wan.up && network.wan.carrier);
+	assert_false(network.wan.private_address);
+	assert_true(
+		addr_equal(&network.wan.external, &links.list[1].addresses[0].addr));
+	assert_true(addr_equal(&network.wan.address, &network.wan.external));
+	assert_int_equal(network.lan_count, 1);
+	assert_string_equal(lan->name, "lan0");
+	assert_int_equal(lan->lan, 0);
+	assert_int_equal(lan->ifindex, 3);
+	assert_int_equal(lan->protocols, CONF_PROTOCOL_UPNP | CONF_PROTOCOL_NATPMP);
+	assert_int_equal(lan->igd, 3);
+	assert_int_equal(lan->address_count, 3);
+	assert_prefix(&lan->addresses[1], "192.168.1.2/24");
+	assert_int_equal(lan->network_count, 2);
+	assert_prefix(&lan->networks[0], "192.168.1.0/24");
+	assert_prefix(&lan->networks[1], "2001:db8:1::/64");
+}
+
+static void test_auto_without_default_route(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	char error[CONF_ERROR_MAX] = "";
+
+	(void)state;
+	make_gateway(&links);
+	links.default_ifindex = 0;
+	network.lan_count = 77;
+	assert_int_equal(network_choose(&conf, &links, &network, error), -ENODEV);
+	assert_non_null(strstr(error, "there is no IPv4 default route"));
+	assert_non_null(strstr(error, "[wan] interface = NAME in "
+				      "/etc/portreeve/portreeve.conf"));
+	assert_int_equal(network.lan_count, 77);
+}
+
+static void test_auto_without_lan(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	char error[CONF_ERROR_MAX] = "";
+
+	(void)state;
+	make_gateway(&links);
+	links.list[2].up = false;
+	assert_int_equal(network_choose(&conf, &links, &network, error), -ENODEV);
+	assert_non_null(strstr(error, "but the WAN wan0"));
+	assert_non_null(strstr(error, "[lan NAME]"));
+}
+
+static void test_auto_private_wan_is_no_lan(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	char error[CONF_ERROR_MAX];
+
+	(void)state;
+	make_gateway(&links);
+	links.list[1].addresses[0] = address("100.64.7.7", 24);
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_true(network.wan.private_address);
+	assert_int_equal(network.lan_count, 1);
+	assert_string_equal(network.lans[0].name, "lan0");
+	/* 1:1 NAT before us: the address by configuration is what is told */
+	conf.wan.address = address("203.0.113.77", 32).addr;
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_false(network.wan.private_address);
+	assert_true(addr_equal(&network.wan.external, &conf.wan.address));
+	assert_false(addr_equal(&network.wan.address, &conf.wan.address));
+}
+
+static void test_named_and_missing(void **state)
+{
+	static struct network network;
+	struct conf conf = {.wan = {.interface = "ppp0"}};
+	struct links links;
+	char error[CONF_ERROR_MAX];
+
+	(void)state;
+	make_gateway(&links);
+	name_lan(&conf, "usb0");
+	name_lan(&conf, "lan0");
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_string_equal(network.wan.name, "ppp0");
+	assert_false(network.wan.present);
+	assert_int_equal(network.wan.ifindex, 0);
+	assert_true(addr_is_none(&network.wan.external));
+	assert_false(network.wan.private_address);
+	assert_int_equal(network.lan_count, 2);
+	assert_string_equal(network.lans[0].name, "usb0");
+	assert_int_equal(network.lans[0].ifindex, 0);
+	assert_int_equal(network.lans[0].address_count, 0);
+	assert_int_equal(network.lans[0].network_count, 0);
+	assert_int_equal(network.lans[1].lan, 1);
+	assert_int_equal(network.lans[1].ifindex, 3);
+	assert_int_equal(network.lans[1].protocols, CONF_PROTOCOL_PCP);
+	assert_int_equal(network.lans[1].igd, 1);
+	/* it comes: the index of no LAN moves */
+	add_link_with(&links, "usb0", "192.168.8.1", 24);
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_int_equal(network.lans[0].ifindex, 7);
+	assert_int_equal(network.lans[1].ifindex, 3);
+}
+
+static void test_configured_networks_are_kept(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	struct link *lan;
+	char error[CONF_ERROR_MAX];
+	char text[] = "10.1.0.1";
+
+	(void)state;
+	make_gateway(&links);
+	name_lan(&conf, "lan0");
+	conf.lans[0].network_count = 2;
+	assert_true(prefix_parse("172.16.0.0/12", &conf.lans[0].networks[0]));
+	assert_true(prefix_parse("192.168.1.0/24", &conf.lans[0].networks[1]));
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_int_equal(network.lans[0].network_count, 3); /* one of them twice */
+	assert_prefix(&network.lans[0].networks[2], "172.16.0.0/12");
+	/* more addresses than fit crowd nothing out that was configured */
+	lan = &links.list[2];
+	while (lan->address_count < LINK_ADDRESSES_MAX) {
+		text[3] = (char)('1' + lan->address_count % 9);
+		lan->addresses[lan->address_count++] = address(text, 24);
+	}
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_int_equal(network.lans[0].address_count, LAN_ADDRESSES_MAX);
+	assert_int_equal(network.lans[0].network_count, LAN_ADDRESSES_MAX - 1);
+	assert_prefix(&network.lans[0].networks[LAN_ADDRESSES_MAX - 2],
+		      "172.16.0.0/12");
+}
+
+static void test_lan_is_wan(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	char error[CONF_ERROR_MAX] = "";
+
+	(void)state;
+	make_gateway(&links);
+	name_lan(&conf, "wan0");
+	assert_int_equal(network_choose(&conf, &links, &network, error), -EINVAL);
+	assert_non_null(strstr(error, "[lan wan0] is the WAN interface wan0"));
+	/* missing or not, the names say it */
+	memcpy(conf.wan.interface, "ppp0", 5);
+	memcpy(conf.lans[0].name, "ppp0", 5);
+	assert_int_equal(network_choose(&conf, &links, &network, error), -EINVAL);
+	assert_non_null(strstr(error, "[lan ppp0] is the WAN interface ppp0"));
+}
+
+static void test_pin(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	char error[CONF_ERROR_MAX];
+
+	(void)state;
+	make_gateway(&links);
+	links.list[3].up = true;
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_int_equal(network.lan_count, 2);
+	network_pin(&network, &conf);
+	/* lan0 goes down, the default route too: nothing moves */
+	links.list[2].up = false;
+	links.default_ifindex = 0;
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_string_equal(network.wan.name, "wan0");
+	assert_int_equal(network.lan_count, 2);
+	assert_string_equal(network.lans[0].name, "lan0");
+	assert_string_equal(network.lans[1].name, "guest0");
+	assert_int_equal(network.lans[1].lan, 1);
+	assert_int_equal(network.lans[1].igd, 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_auto),
+		cmocka_unit_test(test_auto_without_default_route),
+		cmocka_unit_test(test_auto_without_lan),
+		cmocka_unit_test(test_auto_private_wan_is_no_lan),
+		cmocka_unit_test(test_named_and_missing),
+		cmocka_unit_test(test_configured_networks_are_kept),
+		cmocka_unit_test(test_lan_is_wan),
+		cmocka_unit_test(test_pin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
