@@ -591,3 +591,20 @@ def test_definition_is_the_documented_one():
     coded = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literal))
     coded = coded.replace("\\n", "\n").replace('\\"', '"')
     assert coded == documented
+
+
+def test_man_page():
+    """portreeve.1 is well-formed and knows every command and every option."""
+    process = subprocess.run(
+        ["man", "--warnings", "--encoding=UTF-8", "--local-file",
+         os.path.join(ROOT, "doc/portreeve.1")],
+        env={**os.environ, "LC_ALL": "C.UTF-8", "MANPAGER": "cat", "MANWIDTH": "80",
+             "GROFF_NO_SGR": "1", "MAN_KEEP_FORMATTING": "0"},
+        capture_output=True, text=True, check=True, timeout=DEADLINE_S)
+    assert process.stderr == ""
+    page = re.sub(".\b", "", process.stdout)
+    names = set()
+    for command in ("status", "list", "show", "watch", "add", "delete"):
+        names |= {command, *re.findall(r"--[a-z]+", run_plain(command, "--help").stdout)}
+    assert len(names) > 15
+    assert [name for name in sorted(names) if name not in page] == []
