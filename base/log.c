@@ -8,7 +8,6 @@
 
 #define LOG_LINE_MAX 1024
 #define LOG_LIMIT_WINDOW_MS 10000
-#define LOG_LIMIT_LINES 10
 
 /* Configuration of this process, set once at its start. */
 static const char *log_name = "portreeved";
@@ -18,6 +17,11 @@ void log_init(const char *name, enum log_level level)
 {
 	log_name = name;
 	log_threshold = level;
+}
+
+bool log_is_on(enum log_level level)
+{
+	return level <= log_threshold;
 }
 
 /* sd-daemon(3) prefixes: the journal reads the level from them. */
@@ -38,7 +42,7 @@ void log_write(enum log_level level, const char *format, ...)
 	int more;
 	va_list args;
 
-	if (level > log_threshold)
+	if (!log_is_on(level))
 		return;
 	if (!isatty(STDERR_FILENO))
 		used = snprintf(line, sizeof(line), "<%d>", log_syslog_level(level));
@@ -69,7 +73,8 @@ bool log_limit_pass(struct log_limit *limit, int64_t now_ms, unsigned int *suppr
 		limit->lines = 0;
 		limit->window_start_ms = now_ms;
 	}
-	if (limit->lines >= LOG_LIMIT_LINES) {
+	if (limit->lines >=
+	    (limit->lines_max > 0 ? limit->lines_max : LOG_LIMIT_LINES)) {
 		limit->suppressed++;
 		return false;
 	}
