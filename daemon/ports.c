@@ -120,6 +120,15 @@ void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now
 	DL_APPEND(ports->resting, hold);
 }
 
+void ports_unhold(struct ports *ports, uint16_t wan, uint16_t port)
+{
+	struct hold *hold = ports_find(ports, wan, port);
+
+	/* rest_until_ms still says until when it rested; one in the past is no rest */
+	if (hold && --hold->leases == 0)
+		DL_APPEND(ports->resting, hold);
+}
+
 static uint64_t ports_free_bits(const struct ports *ports, uint16_t wan, uint32_t word,
 				struct port_range range)
 {

@@ -36,6 +36,9 @@ int ports_hold(struct ports *ports, uint16_t wan, uint16_t port,
 /** One lease less; the last one sends the port to rest until now_ms + PORT_REST_MS. */
 void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now_ms);
 
+/** Undo a ports_hold(): the port is held or rests as it did before. */
+void ports_unhold(struct ports *ports, uint16_t wan, uint16_t port);
+
 /**
  * A port in the range that nobody holds and that does not rest, the first at or after
  * `start`, going round; 0 = none. Costs at most one look at each 64 ports of the range.

@@ -377,18 +377,34 @@ void table_update(struct table *table, const struct lease *lease)
 	expiry_move(table->expiry, &entry->expiry, lease->expires_ms);
 }
 
+static void table_unlink(struct table *table, struct entry *entry)
+{
+	for (size_t i = INDEX_COUNT; i-- > 0;)
+		table_indexes[i].unlink(table, entry);
+	table->count_of_origin[entry->lease.origin]--;
+	free(entry);
+}
+
 void table_remove(struct table *table, uint64_t id, int64_t now_ms)
 {
 	struct entry *entry = table_find_id(table, id);
 
 	if (!entry)
 		return;
-	for (size_t i = INDEX_COUNT; i-- > 0;)
-		table_indexes[i].unlink(table, entry);
-	ports_release(table->ports, entry->lease.wan, entry->lease.external_port,
-		      now_ms);
-	table->count_of_origin[entry->lease.origin]--;
-	free(entry);
+	table_release_port(table, &entry->lease, now_ms);
+	table_unlink(table, entry);
+}
+
+void table_take_back(struct table *table, uint64_t id)
+{
+	struct entry *entry = table_find_id(table, id);
+
+	if (!entry)
+		return;
+	if (addr_is_ipv4(&entry->lease.internal))
+		ports_unhold(table->ports, entry->lease.wan,
+			     entry->lease.external_port);
+	table_unlink(table, entry);
 }
 
 /* --- looking --- */

@@ -38,6 +38,9 @@ void table_update(struct table *table, const struct lease *lease);
  */
 void table_remove(struct table *table, uint64_t id, int64_t now_ms);
 
+/** Undo a table_insert(): the port is as it was before. */
+void table_take_back(struct table *table, uint64_t id);
+
 const struct lease *table_get_by_id(const struct table *table, uint64_t id);
 /** First of the leases of an internal endpoint: the outbound one when there is one. */
 const struct lease *table_get_by_internal(const struct table *table,

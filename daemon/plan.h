@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_PLAN_H
+#define DAEMON_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "daemon/lease.h"
+#include "daemon/policy.h"
+#include "protocols/request.h"
+
+struct table;
+
+enum lease_change_kind {
+	LEASE_ADD,
+	LEASE_UPDATE, /* same id, same keys */
+	LEASE_REMOVE,
+};
+
+/** One step from the table as it is to the table as it shall be. */
+struct lease_change {
+	enum lease_change_kind kind;
+	struct lease before; /* UPDATE, REMOVE */
+	struct lease after;  /* ADD, UPDATE */
+};
+
+/** What is true of the gateway while a request is planned. */
+struct plan_context {
+	const struct request *request;
+	const struct verdict *verdict; /* NULL for the owner: everything is allowed */
+	struct ip_addr external;       /* of the WAN; none = unknown */
+	uint32_t leases_per_client;    /* 0 = no limit */
+	uint32_t leases_total;
+	uint32_t lifetime_max_s; /* 0 = no limit */
+	uint32_t lifetime_min_s; /* for PCP */
+	uint64_t next_id;	 /* of the first lease that the plan adds */
+	uint32_t random;	 /* where the search for a free port starts */
+	int64_t now_ms;
+	/** Leases were lost lately: keep off ports that others may want back (NP-36).
+	 */
+	bool cautious;
+	/** True when the gateway itself uses the port on the WAN side (NP-37). */
+	bool (*is_port_used)(void *user, uint8_t protocol, uint16_t port);
+	void *user;
+};
+
+/** What shall happen, and what the client shall be told if it does. */
+struct plan {
+	enum result result;
+	bool has_lease;	    /* `lease` is what the answer is about */
+	struct lease lease; /* granted, renewed or looked up */
+	size_t count;
+	size_t size;
+	struct lease_change *changes; /* in order; owned by the plan, kept for reuse */
+};
+
+/**
+ * Decide a request against the table. Pure: the table does not change, and all that can
+ * be refused is refused here. Units: lifetimes in the answer are the lease's
+ * expires_ms. Source: RFC 6886 §3.3, §3.4; RFC 6887 §11.3; WANIPConnection:1 §2.2.
+ * Errors: plan->result; a refused plan has no changes, but for NP-48 where as much as
+ * can be deleted is deleted.
+ */
+void lease_plan(const struct table *table, const struct plan_context *context,
+		struct plan *plan);
+
+/** Plan the end of one lease, by expiry or by the owner; NO_ENTRY when it is not there.
+ */
+void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan);
+
+/** Owns: frees what the plan holds, not the plan. */
+void plan_fini(struct plan *plan);
+
+/**
+ * Do the plan in the table. Errors: -ENOMEM, -EEXIST, -EADDRINUSE: the table is as
+ * before. After 0 lease_rollback() undoes it, provided nothing else was done since.
+ */
+int lease_commit(struct table *table, const struct lease_change *changes, size_t count,
+		 int64_t now_ms) __attribute__((warn_unused_result));
+void lease_rollback(struct table *table, const struct lease_change *changes,
+		    size_t count);
+
+#endif

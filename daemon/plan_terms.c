@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/plan_terms.h"
+
+#include <string.h>
+
+#include "daemon/ports.h"
+#include "daemon/table.h"
+
+/* PCP and NAT-PMP themselves: never mapped (RFC 6887 §11.3, NP-37). */
+#define PORT_PCP_CLIENT 5350
+#define PORT_PCP_SERVER 5351
+/* Ports below are the gateway's and its owner's: never picked unasked (NP-32, NP-38).
+ */
+#define PORT_UNPRIVILEGED 1024
+/* Free ports looked at before giving up, when the gateway itself uses those found. */
+#define PICK_TRIES_MAX 64
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+bool context_allows(const struct plan_context *context, uint16_t port,
+		    uint32_t *lifetime_max_s)
+{
+	*lifetime_max_s = UINT32_MAX;
+	return !context->verdict ||
+	       verdict_allows(context->verdict, port, lifetime_max_s);
+}
+
+/*
+ * When a lease asked for now ends. NAT-PMP gets at most what it asks (NP-27), PCP at
+ * least the minimum (PCP-64); 0 means the longest there is, for the owner: for ever.
+ */
+int64_t context_expires(const struct plan_context *context, uint32_t lifetime_max_s)
+{
+	const struct request *request = context->request;
+	uint32_t lifetime_s = request->lifetime_s;
+
+	if (request->origin == ORIGIN_STATIC)
+		return lifetime_s == 0 ? TIME_NEVER
+				       : context->now_ms + (int64_t)lifetime_s * 1000;
+	if (context->lifetime_max_s > 0)
+		lifetime_max_s = min_u32(lifetime_max_s, context->lifetime_max_s);
+	if (lifetime_s == 0)
+		lifetime_s = lifetime_max_s;
+	if (request->origin == ORIGIN_PCP && lifetime_s < context->lifetime_min_s)
+		lifetime_s = context->lifetime_min_s;
+	return context->now_ms + (int64_t)min_u32(lifetime_s, lifetime_max_s) * 1000;
+}
+
+struct lease lease_from_request(const struct plan_context *context,
+				uint16_t external_port)
+{
+	const struct request *request = context->request;
+	struct lease lease = {
+		.id = context->next_id,
+		.internal = request->internal,
+		.client = request->client,
+		.internal_port = request->internal_port,
+		.external_port = external_port,
+		.lan = request->lan,
+		.protocol = request->protocol,
+		.origin = request->origin,
+		.enabled = request->enabled != 0,
+		.created_ms = context->now_ms,
+	};
+
+	if (request->filter_count > 0)
+		lease.remote = request->filters[0].prefix.addr;
+	memcpy(lease.nonce, request->nonce, sizeof(lease.nonce));
+	lease.has_nonce = request->origin == ORIGIN_PCP;
+	memcpy(lease.description, request->description, sizeof(lease.description));
+	return lease;
+}
+
+bool port_is_available(const struct table *table, const struct plan_context *context,
+		       uint16_t port)
+{
+	struct lease like = lease_from_request(context, port);
+
+	if (port == 0 || (like.protocol == IPPROTO_UDP &&
+			  (port == PORT_PCP_CLIENT || port == PORT_PCP_SERVER)))
+		return false;
+	if (table_get_by_external(table, &like))
+		return false;
+	if (!addr_is_ipv4(&like.internal))
+		return true;
+	if (!ports_is_free_for(table_get_ports(table), like.wan, port, &like.internal,
+			       context->now_ms))
+		return false;
+	return !context->is_port_used ||
+	       !context->is_port_used(context->user, like.protocol, port);
+}
+
+/* A free port of one range, from a random place on. */
+static uint16_t port_pick_in_range(const struct table *table,
+				   const struct plan_context *context,
+				   struct port_range range)
+{
+	uint32_t start;
+
+	if (range.first < PORT_UNPRIVILEGED)
+		range.first = PORT_UNPRIVILEGED;
+	if (range.first > range.last)
+		return 0;
+	start = range.first +
+		context->random % (uint32_t)(range.last - range.first + 1);
+	for (int tries = 0; tries < PICK_TRIES_MAX; tries++) {
+		uint16_t port = ports_find_free(table_get_ports(table), 0, range,
+						(uint16_t)start);
+
+		if (port == 0 || port_is_available(table, context, port))
+			return port;
+		start = port < range.last ? port + 1u : range.first;
+	}
+	return 0;
+}
+
+static uint16_t port_pick(const struct table *table, const struct plan_context *context)
+{
+	const struct port_range all = {.first = PORT_UNPRIVILEGED, .last = UINT16_MAX};
+	uint16_t port = 0;
+
+	if (!context->verdict)
+		return port_pick_in_range(table, context, all);
+	for (size_t i = 0; i < context->verdict->range_count && port == 0; i++)
+		port = port_pick_in_range(table, context,
+					  context->verdict->ranges[i].ports);
+	return port;
+}
+
+/*
+ * The port a new MAP gets: the suggested one, else that of the internal side, else any
+ * (NP-31, NP-32, NP-38).
+ */
+enum result port_choose(const struct table *table, const struct plan_context *context,
+			uint16_t suggested, uint16_t *out)
+{
+	uint16_t internal = context->request->internal_port;
+	uint32_t ignored;
+
+	if (context->verdict && context->verdict->range_count == 0)
+		return RESULT_DENIED;
+	*out = suggested;
+	if (suggested != 0 && context_allows(context, suggested, &ignored) &&
+	    port_is_available(table, context, suggested))
+		return RESULT_OK;
+	if (context->request->prefer_failure)
+		return RESULT_CONFLICT;
+	*out = internal;
+	if (internal >= PORT_UNPRIVILEGED && !context->cautious &&
+	    context_allows(context, internal, &ignored) &&
+	    port_is_available(table, context, internal))
+		return RESULT_OK;
+	*out = port_pick(table, context);
+	return *out != 0 ? RESULT_OK : RESULT_NO_PORT;
+}
