@@ -32,12 +32,11 @@
 
 /*
  * Launcher: change to the users of its children and take their bounding set, end them,
- * read a configuration file that is not root's (children load it before they change
- * user), and what core is to keep. Files are made before it gives up the rest.
+ * and what core is to keep. Files are read and directories made before it gives up the
+ * rest.
  */
-static const unsigned int sandbox_launcher[] = {CAP_SETUID,	     CAP_SETGID,
-						CAP_SETPCAP,	     CAP_KILL,
-						CAP_DAC_READ_SEARCH, CAP_NET_ADMIN};
+static const unsigned int sandbox_launcher[] = {CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
+						CAP_KILL, CAP_NET_ADMIN};
 static const unsigned int sandbox_core[] = {CAP_NET_ADMIN};
 
 struct sandbox_capabilities {
