@@ -164,11 +164,11 @@ static int sandbox_limit_all(enum sandbox_profile profile)
 }
 
 /* Nobody reads the memory of a running role, nor does a setuid program help it. */
-static int sandbox_seal(enum sandbox_profile profile)
+static int sandbox_seal(void)
 {
 	if (prctl(PR_SET_DUMPABLE, SANDBOX_SANITIZED, 0, 0, 0) < 0)
 		return -errno;
-	if (profile != SANDBOX_LAUNCHER && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	return 0;
 }
@@ -192,7 +192,7 @@ int sandbox_enter(enum sandbox_profile profile, uid_t uid, gid_t gid, bool raw)
 					    : sandbox_become(&set, uid, gid);
 	if (error < 0)
 		return error;
-	error = sandbox_seal(profile);
+	error = sandbox_seal();
 	if (error == 0)
 		error = sandbox_filter_load(profile, raw, SANDBOX_SANITIZED);
 	if (error < 0)

@@ -262,6 +262,7 @@ static int check_launcher(void)
 	CHECK(read_status("CapPrm", 16) == wanted);
 	CHECK(read_status("CapBnd", 16) == wanted);
 	CHECK(read_status("CapInh", 16) == 0);
+	CHECK(read_status("NoNewPrivs", 10) == 1);
 	CHECK(mount("none", "/proc", "tmpfs", 0, NULL) < 0);
 	return 0;
 }

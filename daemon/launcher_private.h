@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_LAUNCHER_PRIVATE_H
+#define DAEMON_LAUNCHER_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "conf/conf.h"
+#include "daemon/backoff.h"
+#include "daemon/prepare.h"
+#include "daemon/role.h"
+
+struct event;
+struct event_base;
+struct launcher;
+struct msg_channel;
+struct msg_handler;
+
+/** One process that the launcher looks after: core, or a worker. */
+struct child {
+	struct launcher *launcher;
+	struct role role;
+	uint32_t index;	     /* of the worker; unused in core */
+	uint32_t generation; /* grows with each start */
+	pid_t pid;	     /* 0 = not running */
+	struct backoff backoff;
+	int64_t delay_ms; /* until the next start, once it has ended */
+	struct event *restart;
+};
+
+enum launcher_phase {
+	LAUNCHER_RUNNING,
+	LAUNCHER_RENEWING, /* core died: the workers end, then all start again */
+	LAUNCHER_STOPPING, /* the workers end, then core */
+};
+
+/** Workers there is room for. */
+#define LAUNCHER_WORKERS_MAX 4
+
+struct launcher {
+	struct event_base *base;
+	const struct conf *conf;
+	struct prepare_users users;
+	enum launcher_phase phase;
+	struct child core;
+	struct child workers[LAUNCHER_WORKERS_MAX];
+	size_t worker_count;
+	struct msg_channel *channel; /* to core */
+	bool ready;		/* core was ready once: from now on it is restarted */
+	int status;		/* exit status */
+	struct event *deadline; /* of the phase */
+	struct event *signals[4];
+};
+
+/**
+ * Start core and give it its configuration; handler hears of it, with the launcher as
+ * user. Errors: -errno, logged.
+ */
+int launcher_start_core(struct launcher *launcher, const struct msg_handler *handler)
+	__attribute__((warn_unused_result));
+/** Start a worker and give core the other end. A failure is retried later. */
+void launcher_start_worker(struct child *worker);
+/** A process has ended: say so in one line, set child->delay_ms. */
+void launcher_note_end(struct child *child, int wait_status, bool expected);
+/** The running child with this pid, or NULL. */
+struct child *launcher_find_child(struct launcher *launcher, pid_t pid);
+size_t launcher_count_workers(const struct launcher *launcher);
+void launcher_signal_workers(struct launcher *launcher, int number);
+void launcher_schedule(struct child *child);
+
+#endif

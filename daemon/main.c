@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/launcher.h"
+#include "daemon/options.h"
+#include "daemon/role.h"
+
+static int run_with_conf(const struct options *options)
+{
+	static struct conf conf;
+	char error[CONF_ERROR_MAX];
+
+	if (conf_load(options->file, &conf, error) < 0) {
+		log_error("%s", error);
+		return EXIT_STATUS_USAGE;
+	}
+	if (options->action == OPTIONS_CHECK_CONFIG) {
+		(void)printf("%s: no errors\n",
+			     options->file ? options->file : CONF_DEFAULT_FILE);
+		return EXIT_SUCCESS;
+	}
+	return options->action == OPTIONS_SINGLE ? single_run(&conf)
+						 : launcher_run(&conf);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+
+	if (argc > 1 && role_is_argument(argv[1]))
+		return role_main(argv);
+	options = options_parse(argc, argv);
+	switch (options.action) {
+	case OPTIONS_RUN:
+	case OPTIONS_SINGLE:
+	case OPTIONS_CHECK_CONFIG:
+		return run_with_conf(&options);
+	case OPTIONS_HELP:
+		options_print_help();
+		return EXIT_SUCCESS;
+	case OPTIONS_VERSION:
+		(void)printf("portreeved %s\n", PORTREEVE_VERSION);
+		return EXIT_SUCCESS;
+	case OPTIONS_WRONG:
+		return EXIT_STATUS_USAGE;
+	}
+	return EXIT_STATUS_USAGE;
+}

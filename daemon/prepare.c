@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/prepare.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define PREPARE_FALLBACK_USER "nobody"
+
+struct prepare_directory {
+	const char *what;
+	const char *path;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
+static int prepare_find_user(const char *configured, const char *preferred, uid_t *uid,
+			     gid_t *gid)
+{
+	const struct passwd *entry;
+
+	if (configured[0] != '\0') {
+		entry = getpwnam(configured);
+		if (!entry)
+			log_error("user \"%s\" does not exist; create it, or name "
+				  "another "
+				  "in [global]",
+				  configured);
+	} else {
+		entry = getpwnam(preferred);
+		if (!entry)
+			entry = getpwnam(PREPARE_FALLBACK_USER);
+		if (!entry)
+			log_error("neither user %s nor %s exists; create one, or name "
+				  "another in [global]",
+				  preferred, PREPARE_FALLBACK_USER);
+	}
+	if (!entry)
+		return -ENOENT;
+	*uid = entry->pw_uid;
+	*gid = entry->pw_gid;
+	return 0;
+}
+
+int prepare_find_users(const struct conf *conf, struct prepare_users *out)
+{
+	struct prepare_users users = {0};
+	int error = prepare_find_user(conf->global.user, "portreeve", &users.core_uid,
+				      &users.core_gid);
+
+	if (error == 0)
+		error = prepare_find_user(conf->global.net_user, "portreeve-net",
+					  &users.net_uid, &users.net_gid);
+	endpwent();
+	if (error == 0)
+		*out = users;
+	return error;
+}
+
+/* Owns: takes fd. */
+static bool prepare_is_empty(int fd)
+{
+	DIR *directory = fdopendir(fd);
+	const struct dirent *entry;
+	bool empty = true;
+
+	if (!directory) {
+		close(fd);
+		return false;
+	}
+	while (empty && (entry = readdir(directory)) != NULL)
+		empty = strcmp(entry->d_name, ".") == 0 ||
+			strcmp(entry->d_name, "..") == 0;
+	closedir(directory);
+	return empty;
+}
+
+static int prepare_hand_over(int fd, const struct prepare_directory *wanted)
+{
+	if (fchmod(fd, wanted->mode) < 0 || fchown(fd, wanted->uid, wanted->gid) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Asked with core's own eyes: of parents, access lists and read-only mounts too. */
+static bool prepare_can_write(const struct prepare_directory *wanted)
+{
+	bool can;
+
+	if (setegid(wanted->gid) < 0 || seteuid(wanted->uid) < 0) {
+		(void)setegid(0);
+		return false;
+	}
+	can = faccessat(AT_FDCWD, wanted->path, W_OK | X_OK, AT_EACCESS) == 0;
+	if (seteuid(0) < 0 || setegid(0) < 0)
+		return false;
+	return can;
+}
+
+/* Owns: takes fd, of a directory that was there or was just made. */
+static int prepare_settle(int fd, bool made, const struct prepare_directory *wanted)
+{
+	struct stat status;
+	int error = 0;
+
+	if (fstat(fd, &status) < 0)
+		error = -errno;
+	else if (made || (status.st_uid == 0 && wanted->uid != 0 &&
+			  prepare_is_empty(openat(fd, ".", O_RDONLY | O_CLOEXEC))))
+		error = prepare_hand_over(fd, wanted);
+	close(fd);
+	if (error < 0) {
+		log_error("cannot hand %s %s to user %u: %s", wanted->what,
+			  wanted->path, (unsigned int)wanted->uid, strerror(-error));
+		return error;
+	}
+	if (prepare_can_write(wanted))
+		return 0;
+	log_error("%s %s cannot be written by user %u, whom core runs as; use a "
+		  "directory of "
+		  "its own, or: chown %u %s",
+		  wanted->what, wanted->path, (unsigned int)wanted->uid,
+		  (unsigned int)wanted->uid, wanted->path);
+	return -EACCES;
+}
+
+static int prepare_make(const struct prepare_directory *wanted)
+{
+	bool made = mkdir(wanted->path, wanted->mode) == 0;
+	int fd;
+
+	if (!made && errno != EEXIST) {
+		int error = -errno;
+
+		log_error("cannot make %s %s: %s", wanted->what, wanted->path,
+			  strerror(errno));
+		return error;
+	}
+	fd = open(wanted->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		int error = -errno;
+
+		log_error("cannot open %s %s: %s", wanted->what, wanted->path,
+			  strerror(errno));
+		return error;
+	}
+	return prepare_settle(fd, made, wanted);
+}
+
+int prepare_make_directories(const struct conf *conf, const struct prepare_users *users)
+{
+	char parent[CONF_PATH_MAX];
+	struct prepare_directory state = {"the state directory", conf->global.state_dir,
+					  0700, users->core_uid, users->core_gid};
+	struct prepare_directory control = {"the control socket's directory", parent,
+					    0755, users->core_uid, users->core_gid};
+	const char *slash = strrchr(conf->global.control_socket, '/');
+	size_t length = slash ? (size_t)(slash - conf->global.control_socket) : 0;
+	int error = 0;
+
+	if (state.path[0] != '\0')
+		error = prepare_make(&state);
+	if (error < 0 || conf->global.control_socket[0] == '\0')
+		return error;
+	if (length == 0)
+		control.path = slash ? "/" : ".";
+	memcpy(parent, conf->global.control_socket, length);
+	parent[length] = '\0';
+	return prepare_make(&control);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_ROLE_H
+#define DAEMON_ROLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/log.h"
+#include "protocols/worker.h"
+
+/** Where every role but the launcher finds its one socket. */
+#define ROLE_FD 3
+/** Name of core as a role; workers have the names of their worker_ops. */
+#define ROLE_CORE "core"
+
+/** Messages on the channel between launcher and core. */
+enum role_msg {
+	ROLE_MSG_CONF = 1,     /* to core, no body, fd: struct conf in a sealed file */
+	ROLE_MSG_WORKER,       /* to core, struct role_worker, fd: its channel */
+	ROLE_MSG_STOP,	       /* to core, no body: a clean stop */
+	ROLE_MSG_READY,	       /* to launcher, no body */
+	ROLE_MSG_WORKER_ENDED, /* to launcher, struct role_worker: end that process */
+};
+
+struct role_worker {
+	uint32_t index;
+	uint32_t generation; /* tells a worker from its predecessor */
+};
+
+/** What a role is told by its argument. */
+struct role {
+	char name[16];
+	uid_t uid;
+	gid_t gid;
+	enum log_level log_level;
+	bool raw; /* core keeps CAP_NET_RAW */
+};
+
+#define ROLE_TEXT_SIZE 80
+
+/** The table of workers. Owns: static; NULL past the end. */
+const struct worker_ops *role_get_worker(size_t index);
+size_t role_get_worker_count(void);
+
+/** Write a role as the one argument that starts it. Owns: caller's storage. */
+void role_format(const struct role *role, char text[ROLE_TEXT_SIZE]);
+/** True when argument is meant as a role, whether or not it is a good one. */
+bool role_is_argument(const char *argument);
+/** Errors: false, out untouched. */
+bool role_parse(const char *argument, struct role *out)
+	__attribute__((warn_unused_result));
+
+/**
+ * Be the role that argv[1] names, in the sandbox of that role, until it ends; the
+ * launcher alone starts it so, with its socket as ROLE_FD. Returns the exit status.
+ */
+int role_main(char **argv);
+
+/** Core's part of role_main(): the sandbox is entered already. */
+int role_run_core(const struct role *role);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* All roles in one process: the same core and workers, socket pairs between them. */
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/msg.h"
+#include "daemon/backoff.h"
+#include "daemon/core.h"
+#include "daemon/launcher.h"
+#include "daemon/notify.h"
+#include "daemon/options.h"
+#include "daemon/role.h"
+
+#define SINGLE_WORKERS_MAX 4
+
+struct single;
+
+struct single_worker {
+	struct single *single;
+	const struct worker_ops *ops;
+	struct worker *worker;
+	struct backoff backoff;
+	struct event *restart;
+};
+
+struct single {
+	struct event_base *base;
+	struct core *core;
+	struct single_worker workers[SINGLE_WORKERS_MAX];
+	size_t worker_count;
+	struct event *signals[2];
+	bool ending;
+	int status;
+};
+
+static void single_leave(struct single *single, int status)
+{
+	single->ending = true;
+	single->status = status;
+	event_base_loopbreak(single->base);
+}
+
+static void single_on_ready(void *user)
+{
+	(void)user;
+	notify_send("READY=1");
+}
+
+static void single_on_failed(void *user)
+{
+	single_leave(user, EXIT_STATUS_ERROR);
+}
+
+static void single_schedule(struct single_worker *worker)
+{
+	int64_t delay_ms = backoff_end(&worker->backoff, clock_now_ms());
+	const struct timeval delay = {(time_t)(delay_ms / 1000),
+				      (suseconds_t)(delay_ms % 1000 * 1000)};
+
+	(void)evtimer_add(worker->restart, &delay);
+}
+
+/* Inside core's callback, so the object is replaced in another turn of the loop. */
+static void single_on_worker_ended(void *user, const struct worker_ops *ops)
+{
+	struct single *single = user;
+
+	for (size_t i = 0; i < single->worker_count; i++)
+		if (single->workers[i].ops == ops && !single->ending)
+			single_schedule(&single->workers[i]);
+}
+
+static void single_stop_worker(struct single_worker *worker)
+{
+	if (worker->worker)
+		worker->ops->stop(worker->worker);
+	worker->worker = NULL;
+}
+
+/* Errors: -errno. */
+static int single_start_worker(struct single_worker *worker)
+{
+	int pair[2];
+	int error = msg_pair(pair);
+
+	if (error < 0)
+		return error;
+	backoff_start(&worker->backoff, clock_now_ms());
+	error = core_attach_worker(worker->single->core, worker->ops, pair[0]);
+	worker->worker = worker->ops->start(worker->single->base, pair[1]);
+	return worker->worker ? error : -EIO;
+}
+
+static void single_on_due(evutil_socket_t fd, short what, void *user)
+{
+	struct single_worker *worker = user;
+	int error;
+
+	(void)fd;
+	(void)what;
+	single_stop_worker(worker);
+	error = single_start_worker(worker);
+	if (error == 0)
+		return;
+	log_error("cannot start worker %s: %s", worker->ops->name, strerror(-error));
+	single_schedule(worker);
+}
+
+static void single_on_stop(evutil_socket_t number, short what, void *user)
+{
+	(void)number;
+	(void)what;
+	log_notice("stopping");
+	notify_send("STOPPING=1");
+	single_leave(user, 0);
+}
+
+static int single_init(struct single *single)
+{
+	static const int numbers[] = {SIGTERM, SIGINT};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	single->base = event_base_new();
+	if (!single->base)
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		single->signals[i] =
+			evsignal_new(single->base, numbers[i], single_on_stop, single);
+		if (!single->signals[i] || event_add(single->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	while (single->worker_count < SINGLE_WORKERS_MAX &&
+	       role_get_worker(single->worker_count)) {
+		struct single_worker *worker = &single->workers[single->worker_count];
+
+		worker->single = single;
+		worker->ops = role_get_worker(single->worker_count++);
+		worker->restart = evtimer_new(single->base, single_on_due, worker);
+		if (!worker->restart)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void single_fini(struct single *single)
+{
+	for (size_t i = 0; i < single->worker_count; i++) {
+		single_stop_worker(&single->workers[i]);
+		if (single->workers[i].restart)
+			event_free(single->workers[i].restart);
+	}
+	core_free(single->core);
+	for (size_t i = 0; i < sizeof(single->signals) / sizeof(single->signals[0]);
+	     i++)
+		if (single->signals[i])
+			event_free(single->signals[i]);
+	if (single->base)
+		event_base_free(single->base);
+}
+
+static void single_serve(struct single *single)
+{
+	for (size_t i = 0; i < single->worker_count && !single->ending; i++)
+		single_on_due(-1, 0, &single->workers[i]);
+	/* A worker breaks the loop when its channel ends; here that is not the end. */
+	while (!single->ending)
+		if (event_base_dispatch(single->base) != 0)
+			single_leave(single, EXIT_STATUS_ERROR);
+}
+
+int single_run(const struct conf *conf)
+{
+	static const struct core_events events = {
+		.ready = single_on_ready,
+		.worker_ended = single_on_worker_ended,
+		.failed = single_on_failed,
+	};
+	struct single single = {.status = EXIT_STATUS_ERROR};
+	int error;
+
+	log_init("portreeved", conf->global.log_level);
+	error = single_init(&single);
+	if (error < 0)
+		log_error("cannot start the event loop: %s", strerror(-error));
+	if (error == 0)
+		error = core_new(single.base, conf, &events, &single, &single.core);
+	if (error == 0)
+		single_serve(&single);
+	else
+		single.status =
+			error == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_ERROR;
+	single_fini(&single);
+	return single.status;
+}
