@@ -8,6 +8,9 @@
 
 /* 224.0.0.1 is for the link; a TTL of 1 makes sure that no router takes it further. */
 #define MULTICAST_TTL 1
+/* Requests that all hosts send at once, after an announcement, wait here: the default
+ * holds 256. The kernel cuts this to net.core.rmem_max. */
+#define RECEIVE_BUFFER 1048576
 
 union control {
 	struct cmsghdr header;
@@ -26,12 +29,14 @@ static int set_options(int fd, uint32_t ifindex)
 {
 	struct ip_mreqn multicast = {.imr_ifindex = (int)ifindex};
 	const int device = (int)ifindex;
+	const int buffer = RECEIVE_BUFFER;
 	const int ttl = MULTICAST_TTL;
 	const int on = 1;
 
 	/* By index, not by name: an interface that was replaced meanwhile is not ours.
 	 */
 	if (setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &device, sizeof(device)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer)) < 0 ||
 	    setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof(ttl)) < 0)
 		return -errno;
