@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Load of NAT-PMP requests from many clients against one gateway, and how fast it
+ * answers. Runs in the namespace of LAN hosts that own the addresses of --client,
+ * --client + 1, ... The rate limit of the gateway ([limits] requests-per-second) must
+ * be off. Bounded in requests and in time. Exits 0 when every request was granted.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "protocols/natpmp.h"
+
+#define CLIENTS_MAX 1024
+#define WINDOW_MAX 1024
+#define REQUESTS_MAX 10000000
+#define EVENTS_MAX 64
+/* A request that has no answer after this is lost; it is not sent again. */
+#define LOST_US 2000000
+/* Mixed: of each port one add, two renewals, one deletion. */
+#define MIXED_STEPS 4
+
+enum mode { MODE_ADD, MODE_RENEW, MODE_DELETE, MODE_MIXED };
+
+static const char *const mode_names[] = {"add", "renew", "delete", "mixed"};
+
+struct options {
+	struct ip_addr gateway;
+	struct ip_addr client;
+	uint64_t clients, requests, window, first_port, ports, lifetime_s, max_seconds;
+	enum mode mode;
+	uint8_t op;
+	bool json;
+};
+
+struct flight {
+	bool used;
+	uint64_t number; /* of the request, to find the oldest */
+	size_t client;
+	uint16_t port;
+	int64_t sent_us;
+};
+
+struct load {
+	struct options options;
+	int epoll;
+	int sockets[CLIENTS_MAX];
+	struct flight flights[WINDOW_MAX];
+	size_t in_flight;
+	uint64_t next; /* number of the next request */
+	uint64_t granted, refused, lost, stray;
+	uint32_t *latencies_us; /* of what was answered */
+	uint64_t answered;
+	int64_t start_us;
+};
+
+static int64_t now_us(void)
+{
+	struct timespec at = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &at);
+	return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
+}
+
+static struct natpmp_request get_request(const struct options *options, uint64_t number)
+{
+	uint64_t round = number / options->clients;
+	uint64_t step = round % MIXED_STEPS;
+	struct natpmp_request request = {
+		.op = options->op,
+		.lifetime_s = (uint32_t)options->lifetime_s,
+	};
+
+	if (options->mode == MODE_MIXED)
+		round /= MIXED_STEPS;
+	if (options->mode == MODE_DELETE ||
+	    (options->mode == MODE_MIXED && step == MIXED_STEPS - 1))
+		request.lifetime_s = 0;
+	request.internal_port =
+		(uint16_t)(options->first_port + round % options->ports);
+	return request;
+}
+
+/* One request into a free place of the window. Errors: false, the socket is full. */
+static bool send_next(struct load *load)
+{
+	const struct options *options = &load->options;
+	struct natpmp_request request = get_request(options, load->next);
+	size_t client = (size_t)(load->next % options->clients);
+	struct flight *flight = load->flights;
+	uint8_t bytes[NATPMP_MAP_REQUEST_SIZE];
+	size_t length = natpmp_encode_request(&request, bytes, sizeof(bytes));
+
+	while (flight->used)
+		flight++;
+	if (send(load->sockets[client], bytes, length, MSG_DONTWAIT) < 0)
+		return false;
+	*flight = (struct flight){
+		.used = true,
+		.number = load->next,
+		.client = client,
+		.port = request.internal_port,
+		.sent_us = now_us(),
+	};
+	load->next++;
+	load->in_flight++;
+	return true;
+}
+
+static void fill_window(struct load *load)
+{
+	while (load->in_flight < load->options.window &&
+	       load->next < load->options.requests)
+		if (!send_next(load))
+			return;
+}
+
+/* The oldest request of that client and port: a gateway answers them in order. */
+static struct flight *find_flight(struct load *load, size_t client, uint16_t port)
+{
+	struct flight *found = NULL;
+
+	for (size_t i = 0; i < load->options.window; i++) {
+		struct flight *flight = &load->flights[i];
+
+		if (flight->used && flight->client == client && flight->port == port &&
+		    (!found || flight->number < found->number))
+			found = flight;
+	}
+	return found;
+}
+
+static void end_flight(struct load *load, struct flight *flight)
+{
+	flight->used = false;
+	load->in_flight--;
+}
+
+static void take_reply(struct load *load, size_t client, const void *bytes,
+		       size_t length)
+{
+	struct natpmp_reply reply;
+	struct flight *flight = NULL;
+
+	if (natpmp_decode_reply(bytes, length, &reply) && reply.op == load->options.op)
+		flight = find_flight(load, client, reply.internal_port);
+	if (!flight) {
+		load->stray++;
+		return;
+	}
+	load->latencies_us[load->answered++] = (uint32_t)(now_us() - flight->sent_us);
+	if (reply.code == NATPMP_CODE_OK)
+		load->granted++;
+	else
+		load->refused++;
+	end_flight(load, flight);
+}
+
+static void receive(struct load *load, size_t client)
+{
+	uint8_t bytes[64];
+
+	for (;;) {
+		ssize_t length =
+			recv(load->sockets[client], bytes, sizeof(bytes), MSG_DONTWAIT);
+
+		if (length < 0)
+			return;
+		take_reply(load, client, bytes, (size_t)length);
+	}
+}
+
+static void end_lost(struct load *load)
+{
+	int64_t oldest_us = now_us() - LOST_US;
+
+	for (size_t i = 0; i < load->options.window; i++) {
+		struct flight *flight = &load->flights[i];
+
+		if (!flight->used || flight->sent_us > oldest_us)
+			continue;
+		load->lost++;
+		end_flight(load, flight);
+	}
+}
+
+/* Errors: false, the time is over. */
+static bool run(struct load *load)
+{
+	struct epoll_event events[EVENTS_MAX];
+	int64_t end_us;
+	int64_t sweep_us;
+
+	load->start_us = now_us();
+	end_us = load->start_us + (int64_t)load->options.max_seconds * 1000000;
+	sweep_us = load->start_us;
+	fill_window(load);
+	while (load->in_flight > 0 || load->next < load->options.requests) {
+		int count = epoll_wait(load->epoll, events, EVENTS_MAX, 10);
+		int64_t at_us = now_us();
+
+		for (int i = 0; i < count; i++)
+			receive(load, (size_t)events[i].data.u64);
+		if (at_us - sweep_us > LOST_US / 10) {
+			end_lost(load);
+			sweep_us = at_us;
+		}
+		fill_window(load);
+		if (at_us > end_us)
+			return false;
+	}
+	return true;
+}
+
+static int open_client(struct load *load, size_t i)
+{
+	struct in_addr base = addr_to_ipv4(&load->options.client);
+	struct in_addr own = {htonl(ntohl(base.s_addr) + (uint32_t)i)};
+	struct ip_addr addr = addr_from_ipv4(own);
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
+	struct sockaddr_storage local;
+	struct sockaddr_storage peer;
+	socklen_t local_size = addr_to_sockaddr(&addr, 0, &local);
+	socklen_t peer_size =
+		addr_to_sockaddr(&load->options.gateway, NATPMP_PORT, &peer);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char text[ADDR_TEXT_SIZE];
+
+	load->sockets[i] = fd;
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&local, local_size) == 0 &&
+	    connect(fd, (struct sockaddr *)&peer, peer_size) == 0 &&
+	    epoll_ctl(load->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+		return 0;
+	(void)fprintf(stderr, "load_natpmp: client %s: %s\n", addr_format(&addr, text),
+		      strerror(errno));
+	return -1;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint32_t *left = a;
+	const uint32_t *right = b;
+
+	return (*left > *right) - (*left < *right);
+}
+
+static uint32_t get_percentile(const struct load *load, unsigned int percent)
+{
+	if (load->answered == 0)
+		return 0;
+	return load->latencies_us[(load->answered - 1) * percent / 100];
+}
+
+static void report(struct load *load)
+{
+	const struct options *options = &load->options;
+	double seconds = (double)(now_us() - load->start_us) / 1e6;
+	const char *format =
+		options->json
+			? "{\"mode\":\"%s\",\"clients\":%lu,\"window\":%lu,"
+			  "\"requests\":%lu,\"seconds\":%.3f,\"per_second\":%.0f,"
+			  "\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,\"granted\":%lu,"
+			  "\"refused\":%lu,\"lost\":%lu,\"stray\":%lu}\n"
+			: "mode=%s clients=%lu window=%lu requests=%lu seconds=%.3f "
+			  "per_second=%.0f p50_us=%u p99_us=%u max_us=%u granted=%lu "
+			  "refused=%lu lost=%lu stray=%lu\n";
+
+	qsort(load->latencies_us, load->answered, sizeof(uint32_t), compare);
+	(void)printf(format, mode_names[options->mode], options->clients,
+		     options->window, load->next, seconds,
+		     (double)load->answered / seconds, get_percentile(load, 50),
+		     get_percentile(load, 99), get_percentile(load, 100), load->granted,
+		     load->refused, load->lost, load->stray);
+}
+
+static bool parse_mode(const char *text, enum mode *out)
+{
+	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++)
+		if (strcmp(text, mode_names[i]) == 0) {
+			*out = (enum mode)i;
+			return true;
+		}
+	return false;
+}
+
+static bool parse_option(int key, const char *text, struct options *out)
+{
+	switch (key) {
+	case 'g':
+		return addr_parse(text, &out->gateway) && addr_is_ipv4(&out->gateway);
+	case 'c':
+		return addr_parse(text, &out->client) && addr_is_ipv4(&out->client);
+	case 'n':
+		return parse_number(text, CLIENTS_MAX, &out->clients);
+	case 'r':
+		return parse_number(text, REQUESTS_MAX, &out->requests);
+	case 'w':
+		return parse_number(text, WINDOW_MAX, &out->window);
+	case 'm':
+		return parse_mode(text, &out->mode);
+	case 'p':
+		return parse_number(text, UINT16_MAX, &out->first_port);
+	case 'P':
+		return parse_number(text, UINT16_MAX, &out->ports);
+	case 'l':
+		return parse_number(text, UINT32_MAX, &out->lifetime_s);
+	case 's':
+		return parse_number(text, 3600, &out->max_seconds);
+	case 't':
+		out->op = NATPMP_OP_MAP_TCP;
+		return true;
+	case 'j':
+		out->json = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Every port is asked for once unless --ports says to go round. */
+static bool complete_options(struct options *options)
+{
+	uint64_t steps = options->mode == MODE_MIXED ? MIXED_STEPS : 1;
+
+	if (options->clients == 0 || options->requests == 0 || options->window == 0 ||
+	    options->first_port == 0 || options->lifetime_s == 0 ||
+	    addr_is_none(&options->gateway))
+		return false;
+	if (options->ports == 0)
+		options->ports = (options->requests + options->clients * steps - 1) /
+				 (options->clients * steps);
+	if (options->first_port + options->ports - 1 <= UINT16_MAX)
+		return true;
+	(void)fprintf(stderr, "load_natpmp: more ports than a host has: give more "
+			      "--clients or --ports\n");
+	return false;
+}
+
+static bool parse_options(int argc, char **argv, struct options *out)
+{
+	static const struct option rows[] = {
+		{"gateway", required_argument, NULL, 'g'},
+		{"client", required_argument, NULL, 'c'},
+		{"clients", required_argument, NULL, 'n'},
+		{"requests", required_argument, NULL, 'r'},
+		{"window", required_argument, NULL, 'w'},
+		{"mode", required_argument, NULL, 'm'},
+		{"first-port", required_argument, NULL, 'p'},
+		{"ports", required_argument, NULL, 'P'},
+		{"lifetime", required_argument, NULL, 'l'},
+		{"max-seconds", required_argument, NULL, 's'},
+		{"tcp", no_argument, NULL, 't'},
+		{"json", no_argument, NULL, 'j'},
+		{NULL, 0, NULL, 0},
+	};
+	int key;
+
+	*out = (struct options){
+		.client = addr_from_ipv4((struct in_addr){0}),
+		.clients = 1,
+		.requests = 10000,
+		.window = 64,
+		.first_port = 10000,
+		.lifetime_s = 3600,
+		.max_seconds = 60,
+		.op = NATPMP_OP_MAP_UDP,
+	};
+	while ((key = getopt_long(argc, argv, "", rows, NULL)) != -1)
+		if (!parse_option(key, optarg, out))
+			return false;
+	return optind == argc && complete_options(out);
+}
+
+int main(int argc, char **argv)
+{
+	static struct load load;
+	bool in_time;
+
+	if (!parse_options(argc, argv, &load.options)) {
+		(void)fprintf(stderr, "usage: load_natpmp --gateway ADDRESS "
+				      "[--client FIRST-ADDRESS] [--clients N]\n"
+				      "  [--requests N] [--window N] "
+				      "[--mode add|renew|delete|mixed] [--tcp]\n"
+				      "  [--first-port N] [--ports N] [--lifetime S] "
+				      "[--max-seconds S] [--json]\n");
+		return 2;
+	}
+	load.latencies_us = malloc(load.options.requests * sizeof(uint32_t));
+	load.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!load.latencies_us || load.epoll < 0)
+		return 1;
+	for (size_t i = 0; i < load.options.clients; i++)
+		if (open_client(&load, i) < 0)
+			return 1;
+	in_time = run(&load);
+	report(&load);
+	free(load.latencies_us);
+	if (!in_time)
+		(void)fprintf(stderr, "load_natpmp: stopped, the time is over\n");
+	return in_time && load.refused == 0 && load.lost == 0 ? 0 : 1;
+}
