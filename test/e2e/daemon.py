@@ -38,7 +38,7 @@ class Daemon:
         self.directory = tempfile.mkdtemp(prefix="gw-", dir=lab.directory)
         os.chmod(self.directory, 0o755)  # the roles run as other users
         self.state = options.get("state", os.path.join(self.directory, "state"))
-        self.control = os.path.join(self.directory, "control.sock")
+        self.control = os.path.join(self.directory, "run/control.sock")
         self.file = os.path.join(self.directory, "portreeve.conf")
         self.arguments = options.get("arguments", [])
         self.process = None
@@ -53,6 +53,11 @@ class Daemon:
             head = ""
         with open(self.file, "w", encoding="utf-8") as file:
             file.write(head + config)
+
+    def make_run_directory(self):
+        """The directory of the control socket, before the daemon makes it itself."""
+        os.mkdir(os.path.dirname(self.control))
+        os.chmod(os.path.dirname(self.control), 0o777)
 
     @property
     def pid(self):
@@ -161,11 +166,14 @@ class Daemon:
         return answer["leases"] if isinstance(answer, dict) else answer
 
     def roles(self):
-        """Its processes: role name -> pid, from what they call themselves."""
+        """Its processes but the launcher: name of the role -> pid."""
         found = {}
         for pid in children(self.pid):
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                found[file.read().replace(b"\0", b" ").decode().strip()] = pid
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                    name = file.read().strip()
+                if name.startswith("portreeved:") and alive(pid):
+                    found[name.partition(":")[2]] = pid
         return found
 
     def table(self):

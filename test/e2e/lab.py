@@ -266,8 +266,13 @@ class Lab:
         ("inet2", "eth0", "203.0.113.3", "2001:db8:1::3", None, None, "wan"),
     )
 
-    def __init__(self, firewall=True):
+    def __init__(self, firewall=True, wan="203.0.113"):
+        """wan: the first three octets of the addresses on the WAN."""
         self.firewall = firewall
+        self.WAN_ADDRESS = wan + ".1"
+        self.HOSTS = tuple(
+            tuple(x.replace("203.0.113", wan) if x else x for x in row)
+            for row in Lab.HOSTS)
         self.prefix = f"{PREFIX}{os.getpid()}-{random.randrange(0x10000):04x}"
         self.hosts = {}
         self.processes = []
@@ -350,8 +355,9 @@ class Lab:
             "link set lo up",
             "address add 192.168.77.1/24 dev lan0", "address add fd77::1/64 dev lan0",
             "address add 192.168.78.1/24 dev guest0", "address add fd78::1/64 dev guest0",
-            "address add 203.0.113.1/24 dev wan0", "address add 2001:db8:1::1/64 dev wan0",
-            "route add default via 203.0.113.2",
+            f"address add {self.WAN_ADDRESS}/24 dev wan0",
+            "address add 2001:db8:1::1/64 dev wan0",
+            f"route add default via {self.hosts['inet1'].ipv4}",
             "-6 route add default via 2001:db8:1::2"])
         for name, interface, ipv4, ipv6, gateway, gateway6, _ in self.HOSTS[1:]:
             lines = ["link set lo up", f"link set {interface} up",

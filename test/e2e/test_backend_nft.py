@@ -1,0 +1,552 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nftables backend against a real kernel: packets, timeouts, strangers, restarts."""
+
+import os
+import select
+import socket
+import subprocess
+
+import pytest
+
+from conftest import get_build
+from lab import set_namespace, wait_for
+
+WAN = "203.0.113.1"
+LAN1 = "192.168.77.2"
+LAN2 = "192.168.77.3"
+PATIENCE_MS = 5000
+# Longer than any notification takes; what must not come is waited for this long.
+QUIET_MS = 200
+SO_RCVBUFFORCE = 33
+
+
+class ToolError(Exception):
+    """The backend refused; the text is the name of the error."""
+
+
+class Tool:
+    """backend_tool in the gateway: a daemon reduced to its backend."""
+
+    def __init__(self, lab, prefix=(), uid=None):
+        self.log = os.path.join(lab.directory, f"tool{len(os.listdir(lab.directory))}.log")
+
+        def enter():
+            set_namespace(lab.gw.fd)
+            if uid is not None:
+                os.setgroups([])
+                os.setresuid(uid, uid, uid)
+
+        path = os.path.join(get_build("asan"), "test/e2e/backend_tool")
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                text=True, bufsize=1, preexec_fn=enter)
+
+    def send(self, *lines):
+        self.process.stdin.write("".join(line + "\n" for line in lines))
+        self.process.stdin.flush()
+
+    def read(self):
+        lines = []
+        while True:
+            line = self.process.stdout.readline()
+            assert line, f"backend_tool ended: {self.output()}"
+            words = line.split()
+            if words[0] == "ok":
+                return lines, [int(word) for word in words[1:]]
+            if words[0] == "error":
+                raise ToolError(words[1])
+            lines.append(line.strip())
+
+    def do(self, line):
+        self.send(line)
+        return self.read()
+
+    def start(self, options="", addresses=WAN):
+        self.do(f"open {options}")
+        self.do(f"network wan0 lan0,guest0 {addresses}")
+        return self
+
+    def apply(self, *changes):
+        for change in changes:
+            self.do(change)
+        self.do("apply")
+
+    def sync(self, *rules):
+        """(added, removed)"""
+        for rule in rules:
+            self.do(f"want {rule}")
+        return tuple(self.do("sync")[1])
+
+    def dump(self):
+        """Rules without their time left, sorted."""
+        rows = []
+        for line in self.do("dump")[0]:
+            words = line.split()[1:]
+            rows.append(" ".join(words[:5] + words[6:]))
+        return sorted(rows)
+
+    def disturbed(self, wait_ms=PATIENCE_MS):
+        return self.do(f"event {wait_ms}")[1][0]
+
+    def counters(self, rule):
+        return tuple(self.do(f"counters {rule}")[1])
+
+    def output(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def stop(self, how="close"):
+        """close, keep, or kill"""
+        if self.process.poll() is None:
+            if how == "kill":
+                self.process.kill()
+            elif how == "close":
+                self.do("close")
+            self.process.stdin.close()
+            self.process.wait(10)
+        assert "Sanitizer" not in self.output() and "runtime error" not in self.output(), \
+            self.output()
+
+
+@pytest.fixture
+def tools(lab):
+    """tools(...) -> Tool; all end with the test, and their table with them."""
+    made = []
+
+    def make(**options):
+        made.append(Tool(lab, **options))
+        return made[-1]
+
+    yield make
+    for tool in made:
+        if tool.process.poll() is None:
+            tool.stop("keep")
+    lab.gw.run(["nft", "delete", "table", "inet", "portreeve"])
+
+
+@pytest.fixture
+def tool(tools):
+    started = tools().start()
+    assert started.sync() == (0, 0)
+    return started
+
+
+def rule(protocol="udp", external=5000, internal=6000, **more):
+    host = more.get("host", LAN1)
+    address = more.get("address", host if ":" in host else WAN)
+    words = [protocol, address, external, host, internal, more.get("timeout", 600000),
+             "out" if more.get("out") else "-", *more.get("filters", ())]
+    return " ".join(str(word) for word in words)
+
+
+def pinhole(**more):
+    return rule(external=6000, host=more.pop("host", "fd77::2"), **more)
+
+
+def stripped(text):
+    words = text.split()
+    return " ".join(words[:5] + words[6:])
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_inbound_with_translated_port(lab, tool, protocol):
+    arrives = getattr(lab, f"{protocol}_arrives")
+    assert arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000) is None
+    tool.apply("add " + rule(protocol))
+    seen = arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    assert seen and seen[0] == "203.0.113.2", "the source is the peer's own"
+    assert arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000) is None
+    assert tool.dump() == [stripped(rule(protocol))]
+
+
+def test_counters_are_of_both_directions(lab, tool):
+    tool.apply("add " + rule())
+    assert tool.counters(rule()) == (0, 0)
+    with lab.inet1.udp() as source:
+        for exchanges in (1, 2, 3):
+            assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000, source=source)
+            # token and "re: token", each with 28 octets of headers; both are counted once
+            assert tool.counters(rule()) == (2 * exchanges, exchanges * (50 + 54))
+    with pytest.raises(ToolError, match="ENOENT"):
+        tool.counters(rule(external=5001))
+
+
+def test_two_external_ports_of_one_endpoint_count_apart(lab, tool):
+    first, second = rule(external=5000, out=True), rule(external=5001)
+    tool.apply("add " + first, "add " + second)
+    assert tool.dump() == sorted(map(stripped, (first, second)))
+    assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000)
+    assert tool.counters(first)[0] == 0 and tool.counters(second)[0] == 2
+    tool.apply("delete " + second)
+    assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000) is None
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_outbound_traffic_leaves_with_the_mapped_port(lab, tool, protocol):
+    arrives = getattr(lab, f"{protocol}_arrives")
+    tool.apply("add " + rule(protocol, out=True))
+    if protocol == "udp":
+        with lab.lan1.udp(6000) as source:
+            seen = arrives(lab.lan1, ("203.0.113.3", 7000), lab.inet2, 7000, source=source)
+    else:
+        with lab.inet2.listen(7000) as server, \
+                lab.lan1.connect(("203.0.113.3", 7000), port=6000) as client:
+            connection, seen = server.accept()
+            connection.close()
+            assert client.recv(1) == b""
+    assert seen == (WAN, 5000)
+
+
+def test_remote_filters(lab, tool):
+    tool.apply("add " + rule(filters=["203.0.113.2/32@0"]),
+               "add " + rule(external=5001, filters=["203.0.113.3/32@4444"]))
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    assert lab.udp_arrives(lab.inet2, (WAN, 5000), lab.lan1, 6000) is None
+    assert lab.udp_arrives(lab.inet2, (WAN, 5001), lab.lan1, 6000) is None
+    with lab.inet2.udp(4444) as source:
+        assert lab.udp_arrives(lab.inet2, (WAN, 5001), lab.lan1, 6000, source=source)
+    with lab.inet1.udp(4444) as source:
+        assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000,
+                               source=source) is None
+    assert len(tool.dump()) == 2
+
+
+def test_filters_that_overlap(tool):
+    inside = ["203.0.113.0/24@0", "203.0.113.2/32@0", "203.0.113.2/32@80", "10.0.0.0/8@1"]
+    tool.apply("add " + rule(filters=inside))
+    assert tool.dump() == [stripped(rule(filters=["10.0.0.0/8@1", "203.0.113.0/24@0"]))]
+    with pytest.raises(ToolError, match="EOPNOTSUPP"):
+        tool.apply("add " + rule(external=1,
+                                 filters=["203.0.113.0/24@80", "203.0.113.2/32@0"]))
+
+
+def test_hairpin(lab, tool):
+    tool.apply("add " + rule(), "add " + rule("tcp", external=5001))
+    # The host that is mapped, its neighbour, and a host of another LAN.
+    assert lab.udp_arrives(lab.lan1, (WAN, 5000), lab.lan1, 6000)
+    assert lab.udp_arrives(lab.lan2, (WAN, 5000), lab.lan1, 6000)
+    assert lab.udp_arrives(lab.guest1, (WAN, 5000), lab.lan1, 6000)
+    assert lab.tcp_arrives(lab.lan2, (WAN, 5001), lab.lan1, 6000)
+
+
+def test_pinhole_through_a_firewall_that_drops(lab, tool):
+    target = ("fd77::2", 6000)
+    assert lab.udp_arrives(lab.inet1, target, lab.lan1, 6000) is None
+    tool.apply("add " + pinhole(), "add " + pinhole(protocol="tcp"))
+    assert lab.udp_arrives(lab.inet1, target, lab.lan1, 6000)[0] == "2001:db8:1::2"
+    assert lab.tcp_arrives(lab.inet1, target, lab.lan1, 6000)
+    assert lab.udp_arrives(lab.inet1, ("fd77::2", 6001), lab.lan1, 6001) is None
+    assert lab.udp_arrives(lab.inet1, ("fd77::3", 6000), lab.lan2, 6000) is None
+    assert tool.counters(pinhole())[0] >= 2
+    tool.apply("delete " + pinhole())
+    assert lab.udp_arrives(lab.inet1, target, lab.lan1, 6000) is None
+
+
+def test_pinhole_with_a_filter(lab, tool):
+    filtered = pinhole(filters=["2001:db8:1::2/128@0"])
+    tool.apply("add " + filtered)
+    assert lab.udp_arrives(lab.inet1, ("fd77::2", 6000), lab.lan1, 6000)
+    assert lab.udp_arrives(lab.inet2, ("fd77::2", 6000), lab.lan1, 6000) is None
+    assert tool.counters(filtered)[0] == 2
+    assert tool.dump() == [stripped(filtered)]
+
+
+def test_only_our_flows_are_marked(lab, tool):
+    tool.apply("add " + rule())
+    lab.gw.nft("""table ip other {
+        chain pre {
+            type nat hook prerouting priority dstnat; policy accept;
+            ip daddr 203.0.113.1 udp dport 5002 dnat to 192.168.77.2:6000
+        }
+    }""")
+    try:
+        assert lab.udp_arrives(lab.inet1, (WAN, 5002), lab.lan1, 6000) is None
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    finally:
+        lab.gw.nft("delete table ip other")
+
+
+def flows(lab, *arguments):
+    return lab.gw.run(["conntrack", "-L", *arguments], stderr=subprocess.DEVNULL).stdout
+
+
+@pytest.mark.parametrize("target,ours", [((WAN, 5000), rule()),
+                                         (("fd77::2", 6000), pinhole())])
+def test_delete_ends_the_flow(lab, tool, target, ours):
+    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    other = rule(external=5003, internal=6003)
+    tool.apply("add " + ours, "add " + other)
+    with lab.inet1.udp(family=family) as source, lab.inet1.udp() as bystander:
+        for _ in range(2):
+            assert lab.udp_arrives(lab.inet1, target, lab.lan1, 6000, source=source)
+        assert lab.udp_arrives(lab.inet1, (WAN, 5003), lab.lan1, 6003, source=bystander)
+        tool.apply("delete " + ours)
+        assert lab.udp_arrives(lab.inet1, target, lab.lan1, 6000, source=source) is None
+        assert "dport=5003" in flows(lab, "-p", "udp"), "another lease's flow goes on"
+        assert lab.udp_arrives(lab.inet1, (WAN, 5003), lab.lan1, 6003, source=bystander)
+
+
+def test_delete_ends_outbound_flows(lab, tool):
+    tool.apply("add " + rule(out=True), "add " + rule(external=5001, internal=6001, out=True))
+    with lab.lan1.udp(6000) as source, lab.lan1.udp(6001) as other:
+        assert lab.udp_arrives(lab.lan1, ("203.0.113.3", 7000), lab.inet2, 7000,
+                               source=source) == (WAN, 5000)
+        assert lab.udp_arrives(lab.lan1, ("203.0.113.3", 7000), lab.inet2, 7000,
+                               source=other) == (WAN, 5001)
+        tool.apply("delete " + rule(out=True))
+        listed = flows(lab, "-p", "udp", "--orig-port-dst", "7000")
+        assert "sport=6000" not in listed and "sport=6001" in listed
+        tool.apply("add " + rule(out=True))
+        assert lab.udp_arrives(lab.lan1, ("203.0.113.3", 7001), lab.inet2, 7001,
+                               source=source) == (WAN, 5000)
+        tool.apply("delete " + rule(out=True),
+                   "delete " + rule(external=5001, internal=6001, out=True))
+        assert "sport=600" not in flows(lab, "-p", "udp", "--orig-port-dst", "7000")
+
+
+def test_flows_are_kept_when_told_so(lab, tools):
+    tool = tools().start("keep-flows")
+    tool.sync(rule())
+    with lab.inet1.udp() as source:
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000, source=source)
+        tool.apply("delete " + rule())
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000, source=source)
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000) is None
+
+
+def test_peer_that_tried_before_the_mapping(lab, tool):
+    with lab.inet1.udp() as source:
+        assert lab.udp_arrives(lab.inet1, (WAN, 5777), lab.lan1, 6000,
+                               source=source) is None
+        assert "dport=5777" in flows(lab, "-p", "udp"), "the gateway remembers it"
+        tool.apply("add " + rule(external=5777))
+
+        def forgotten():
+            tool.disturbed(50)
+            return "dport=5777" not in flows(lab, "-p", "udp")
+
+        wait_for(forgotten, "the flow from before to end")
+        assert lab.udp_arrives(lab.inet1, (WAN, 5777), lab.lan1, 6000, source=source)
+
+
+def count_elements(lab):
+    return lab.gw.run(["nft", "list", "table", "inet", "portreeve"]).stdout.count("expires")
+
+
+def test_timeout_closes_with_the_daemon_dead(lab, tool):
+    tool.apply("add " + rule(timeout=1500, out=True), "add " + pinhole(timeout=1500))
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    tool.stop("kill")
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    assert count_elements(lab) == 4
+    wait_for(lambda: count_elements(lab) == 0, "the kernel to drop what timed out")
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000) is None
+    assert lab.udp_arrives(lab.inet1, ("fd77::2", 6000), lab.lan1, 6000) is None
+
+
+# On an "old" kernel the backend uses neither in-place updates nor DESTROYSETELEM.
+OLD_KERNEL = ("setarch", "--uname-2.6")
+
+
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["update", "delete-and-add"])
+@pytest.mark.parametrize("filters", [[], ["203.0.113.0/24@0"]], ids=["any", "filtered"])
+def test_replace_under_traffic_loses_no_packet(lab, tools, prefix, filters):
+    tool = tools(prefix=prefix).start()
+    before, after = (rule(timeout=t, filters=filters) for t in (500000, 600000))
+    tool.sync(before)
+    count, arrived = 1500, set()
+    with lab.lan1.udp(6000) as sink:
+        sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+        for number in range(count):
+            # Each datagram is a flow of its own, so each looks the mapping up.
+            if number % 3 == 0:
+                tool.send(f"replace {before} > {after}", "apply")
+            with lab.inet1.udp() as source:
+                source.sendto(b"%d" % number, (WAN, 5000))
+        for _ in range(2 * (count // 3)):
+            tool.read()
+        while len(arrived) < count and select.select([sink], [], [], 2)[0]:
+            arrived.add(int(sink.recv(100)))
+    assert len(arrived) == count
+    if not prefix:
+        assert tool.counters(after)[0] == count, "renewal keeps the counters"
+
+
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["update", "delete-and-add"])
+def test_replace_moves_times_and_targets(lab, tools, prefix):
+    tool = tools(prefix=prefix).start()
+    tool.sync()
+    tool.apply("add " + rule(timeout=1000, out=True))
+    tool.apply(f"replace {rule(timeout=1000, out=True)} > {rule(out=True)}")
+    assert int(tool.do("dump")[0][0].split()[6]) > 590000
+    tool.apply(f"replace {rule(out=True)} > {rule(timeout=0)}")
+    assert tool.do("dump")[0][0].split()[6:] == ["0", "-"]
+    tool.apply(f"replace {rule(timeout=0)} > {rule(timeout=70000)}")
+    assert 60000 < int(tool.do("dump")[0][0].split()[6]) <= 70000
+    with lab.inet1.udp() as source:
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000, source=source)
+        tool.apply(f"replace {rule()} > {rule(host=LAN2)}")
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan2, 6000, source=source)
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000) is None
+    assert tool.dump() == [stripped(rule(host=LAN2))]
+
+
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["destroy", "add-and-delete"])
+def test_delete_of_what_timed_out_is_no_error(tools, prefix):
+    tool = tools(prefix=prefix).start()
+    tool.sync()
+    tool.apply("delete " + rule(out=True), "delete " + pinhole())
+    assert tool.dump() == []
+
+
+def test_all_or_nothing(lab, tool):
+    tool.apply("add " + rule())
+    with pytest.raises(ToolError, match="EEXIST"):
+        tool.apply("add " + rule(external=5001), "delete " + rule(),
+                   "add " + pinhole(), "add " + rule(external=5001, host=LAN2))
+    with pytest.raises(ToolError, match="EINVAL"):
+        tool.apply("add " + rule(external=5002), "add " + rule(external=0))
+    assert tool.dump() == [stripped(rule())]
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000) is None
+
+
+def test_large_batch(tool):
+    rules = [rule(external=1024 + n, internal=1024 + n, out=True) for n in range(3000)]
+    tool.apply(*("add " + text for text in rules))
+    assert len(tool.dump()) == 3000
+    with pytest.raises(ToolError, match="EEXIST"):
+        tool.apply(*("delete " + text for text in rules), "add " + rule(external=9),
+                   "add " + rule(external=9, internal=1))
+    assert len(tool.dump()) == 3000
+    tool.apply(*("delete " + text for text in rules))
+    assert tool.dump() == []
+    assert tool.disturbed(QUIET_MS) == 0
+
+
+@pytest.mark.parametrize("command", [
+    "flush ruleset", "delete table inet portreeve",
+    "delete element inet portreeve dnat4 { udp . 5000 }",
+    "flush map inet portreeve dnat4", "flush chain inet portreeve forward"])
+def test_somebody_else_removes_it(lab, tool, command):
+    rules = [rule(out=True), rule("tcp", filters=["203.0.113.2/32@0"]), pinhole()]
+    tool.apply(*("add " + text for text in rules))
+    saved = lab.gw.run(["nft", "list", "ruleset"]).stdout
+    saved = saved[saved.index("table ip lab_nat"):saved.index("table inet portreeve")]
+    lab.gw.nft(command)
+    if command == "flush ruleset":
+        lab.gw.nft(saved)
+    assert tool.disturbed() == 1
+    added, removed = tool.sync(*rules)
+    assert removed == 0
+    assert (added > 0) == ("chain" not in command)
+    assert tool.sync(*rules) == (0, 0)
+    assert tool.disturbed(QUIET_MS) == 0, "mending is no news"
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    assert lab.udp_arrives(lab.inet1, ("fd77::2", 6000), lab.lan1, 6000)
+    assert tool.dump() == sorted(map(stripped, rules))
+
+
+def test_what_is_no_disturbance(lab, tool):
+    tool.apply("add " + rule(timeout=100))
+    lab.gw.nft("table inet other { set s { type ipv4_addr; }\n}\n"
+               "add element inet other s { 192.0.2.1 }")
+    wait_for(lambda: count_elements(lab) == 0, "the element to time out")
+    lab.gw.nft("delete table inet other")
+    for number in range(200):
+        tool.apply("add " + rule(external=2000 + number))
+    assert tool.disturbed(QUIET_MS) == 0
+
+
+def test_disturbed_comes_once_until_sync(lab, tool):
+    for number in range(3):
+        lab.gw.nft("add element inet portreeve dnat4 "
+                   f"{{ udp . {4000 + number} : 192.168.77.2 . 1 }}")
+        assert tool.disturbed(PATIENCE_MS if number == 0 else QUIET_MS) == (number == 0)
+    assert tool.sync() == (0, 3)
+    assert lab.udp_arrives(lab.inet1, (WAN, 4000), lab.lan1, 1) is None
+    lab.gw.nft("add element inet portreeve pinhole6 { udp . fd77::2 . 9 }")
+    assert tool.disturbed() == 1
+
+
+def test_sync_mends_only_what_is_wrong(lab, tool):
+    tool.apply("add " + rule(), "add " + rule(external=5001, host=LAN2),
+               "add " + rule(external=5002, timeout=0))
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    wanted = [rule(timeout=599500), rule(external=5001, timeout=300000),
+              rule(external=5002, timeout=90000)]
+    assert tool.sync(*wanted) == (1, 0)
+    assert tool.counters(rule())[0] == 2, "what was right was left alone"
+    times = {line.split()[3]: int(line.split()[6]) for line in tool.do("dump")[0]}
+    assert times["5000"] > 590000 and 290000 < times["5001"] <= 300000
+    assert 80000 < times["5002"] <= 90000
+    assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000)
+
+
+@pytest.mark.parametrize("how", ["keep", "kill"])
+def test_restart_finds_everything_in_place(lab, tool, tools, how):
+    tool.apply("add " + rule(out=True), "add " + pinhole())
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    tool.stop(how)
+    after = tools().start()
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    assert after.dump() == sorted(map(stripped, (rule(out=True), pinhole())))
+    assert after.sync(rule(out=True), pinhole()) == (0, 0)
+    assert after.counters(rule(out=True))[0] == 4
+
+
+def test_table_of_another_version_is_replaced_in_one_step(lab, tools):
+    lab.gw.nft("""table inet portreeve {
+        map dnat4 { type inet_service : ipv4_addr; elements = { 7 : 192.168.77.2 } }
+    }""")
+    tool = tools().start()
+    listed = lab.gw.run(["nft", "list", "table", "inet", "portreeve"]).stdout
+    assert "7 : 192.168.77.2" in listed, "opening changes nothing"
+    rules = [rule(out=True), rule("tcp", filters=["203.0.113.2/31@80"]), pinhole(timeout=0)]
+    tool.sync(*rules)
+    assert tool.dump() == sorted(map(stripped, rules))
+    assert tool.sync(*rules) == (0, 0)
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+
+
+def test_network_changes(lab, tool):
+    lab.gw.ip("address", "add", "203.0.113.9/24", "dev", "wan0")
+    try:
+        tool.apply("add " + rule())
+        assert lab.udp_arrives(lab.inet1, ("203.0.113.9", 5000), lab.lan1, 6000) is None
+        tool.do("network wan0 lan0 203.0.113.9")
+        with lab.inet2.udp() as source:
+            assert lab.udp_arrives(lab.inet2, ("203.0.113.9", 5000), lab.lan1, 6000,
+                                   source=source)
+            assert lab.udp_arrives(lab.inet2, (WAN, 5000), lab.lan1, 6000) is None
+        tool.do("network - - -")
+        assert lab.udp_arrives(lab.inet1, ("203.0.113.9", 5000), lab.lan1, 6000) is None
+        tool.do('network a"b* lan0 203.0.113.9')
+        assert tool.sync(rule()) == (0, 0)
+        assert tool.disturbed(QUIET_MS) == 0
+    finally:
+        lab.gw.ip("address", "del", "203.0.113.9/24", "dev", "wan0")
+
+
+def test_close_removes_our_table_and_no_other(lab, tools):
+    before = lab.gw.run(["nft", "list", "ruleset"]).stdout
+    tool = tools().start()
+    tool.sync(rule())
+    tool.stop("close")
+    assert lab.gw.run(["nft", "list", "ruleset"]).stdout == before
+
+
+def test_without_privilege_one_line_says_so(tools):
+    tool = tools(uid=65534)
+    with pytest.raises(ToolError, match="EPERM"):
+        tool.do("open")
+    lines = [line for line in tool.output().splitlines() if "error" in line]
+    assert len(lines) == 1 and "CAP_NET_ADMIN" in lines[0]
+
+
+def test_before_sync_nothing_can_be_applied(tools):
+    tool = tools().start()
+    with pytest.raises(ToolError, match="ENOTCONN"):
+        tool.apply("add " + rule())
