@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protocols/worker.h"
 
+#include <arpa/inet.h>
+
 static uint32_t bounded(uint32_t count)
 {
 	return count < LAN_ADDRESSES_MAX ? count : LAN_ADDRESSES_MAX;
@@ -25,13 +27,27 @@ bool lan_info_has_address(const struct lan_info *lan, const struct ip_addr *addr
 	return false;
 }
 
+/* The network's own address and its broadcast address are nobody's (RFC 1122 §3.2.1.3).
+ */
+static bool prefix_is_edge(const struct prefix *prefix, const struct ip_addr *addr)
+{
+	uint32_t host_mask, host;
+
+	/* an IPv4 /31 or /32 has no such addresses (RFC 3021), IPv6 never has */
+	if (!addr_is_ipv4(addr) || prefix->length < 96 || prefix->length > 126)
+		return false;
+	host_mask = UINT32_MAX >> (prefix->length - 96);
+	host = ntohl(addr_to_ipv4(addr).s_addr) & host_mask;
+	return host == 0 || host == host_mask;
+}
+
 bool lan_info_has_host(const struct lan_info *lan, const struct ip_addr *addr)
 {
 	if (!addr_is_host(addr) || lan_info_has_address(lan, addr))
 		return false;
 	for (uint32_t i = 0; i < bounded(lan->network_count); i++)
 		if (prefix_contains(&lan->networks[i], addr))
-			return true;
+			return !prefix_is_edge(&lan->networks[i], addr);
 	return false;
 }
 
