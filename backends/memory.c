@@ -6,9 +6,10 @@
 #include <string.h>
 #include <uthash.h>
 
-/* What no two rules may share, as in the kernel: external endpoint, protocol. */
+/* What no two rules may share, as in the kernel: external endpoint, protocol, peer. */
 struct slot_key {
 	struct ip_addr external;
+	struct ip_addr remote; /* of the first filter; none = open to all */
 	uint16_t port;
 	uint16_t protocol;
 };
@@ -34,6 +35,8 @@ static struct slot_key make_key(const struct rule *rule)
 	key.external = rule->external;
 	key.port = rule->external_port;
 	key.protocol = rule->protocol;
+	if (rule->filter_count > 0)
+		key.remote = rule->filters[0].prefix.addr;
 	return key;
 }
 

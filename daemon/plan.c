@@ -350,9 +350,8 @@ static void add_overwrite(const struct table *table, const struct plan_context *
 }
 
 static void add_grant(const struct table *table, const struct plan_context *context,
-		      struct plan *plan)
+		      uint16_t port, struct plan *plan)
 {
-	uint16_t port = context->request->external_port;
 	struct lease after = lease_from_request(context, port);
 	uint32_t lifetime_max_s;
 
@@ -370,25 +369,38 @@ static void add_grant(const struct table *table, const struct plan_context *cont
 	plan_answer(plan, &after);
 }
 
-static void plan_add_exact(const struct table *table,
-			   const struct plan_context *context, struct plan *plan)
+static void plan_add_at(const struct table *table, const struct plan_context *context,
+			uint16_t port, struct plan *plan)
 {
 	const struct request *request = context->request;
-	struct lease like = lease_from_request(context, request->external_port);
+	struct lease like = lease_from_request(context, port);
 	const struct lease *lease = table_get_by_external(table, &like);
 	uint32_t ignored;
 
-	plan->result = RESULT_OK;
-	if (request->internal_port == 0 || request->external_port == 0)
+	if (request->internal_port == 0 || port == 0)
 		plan->result = RESULT_BAD_PORT;
 	else if (addr_is_none(&context->external) && request->origin != ORIGIN_STATIC)
 		plan->result = RESULT_NO_ADDRESS;
-	else if (!context_allows(context, request->external_port, &ignored))
+	else if (!context_allows(context, port, &ignored))
 		plan->result = RESULT_DENIED;
 	else if (lease)
 		add_overwrite(table, context, lease, plan);
 	else
-		add_grant(table, context, plan);
+		add_grant(table, context, port, plan);
+}
+
+/* The owner may leave the port to us: that of the internal side, else any. */
+static void plan_add_exact(const struct table *table,
+			   const struct plan_context *context, struct plan *plan)
+{
+	const struct request *request = context->request;
+	uint16_t port = request->external_port;
+
+	if (port == 0 && request->origin == ORIGIN_STATIC)
+		plan->result =
+			port_choose(table, context, request->internal_port, &port);
+	if (plan->result == RESULT_OK)
+		plan_add_at(table, context, port, plan);
 }
 
 static void plan_delete(const struct table *table, const struct plan_context *context,

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_BOOKS_H
+#define DAEMON_BOOKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backends/backend.h"
+#include "daemon/plan.h"
+#include "daemon/store.h"
+#include "protocols/worker.h"
+
+struct table;
+struct event_base;
+
+/**
+ * The two places besides the table where leases stand: the kernel and the disk. This
+ * module turns changes of leases into changes of rules and records, and keeps the three
+ * in agreement. It decides nothing.
+ */
+struct books {
+	struct table *table; /* borrowed */
+	const struct backend_ops *backend_ops;
+	struct backend *backend;
+	const struct store_ops *store_ops; /* NULL = nothing is kept on disk */
+	struct store *store;
+	bool store_failed; /* the disk is behind; books_mend_store() catches up */
+	struct store_meta meta;
+	struct ip_addr external; /* of the WAN; none = unknown */
+	char lan_names[LANS_MAX][IF_NAMESIZE];
+	struct backend_change *rules; /* scratch, grows */
+	struct store_record *records;
+	struct store_change *writes;
+	size_t scratch_size;
+};
+
+/** Owns: frees scratch, closes store and backend. keep: see backend_ops.close. */
+void books_fini(struct books *books, bool keep);
+
+/** The rule a lease means now. */
+struct rule books_get_rule(const struct books *books, const struct lease *lease,
+			   int64_t now_ms);
+
+/** Make the changes in the kernel, all or none. Errors: -errno. */
+int books_apply(struct books *books, const struct lease_change *changes, size_t count,
+		int64_t now_ms) __attribute__((warn_unused_result));
+
+/**
+ * Write the changes to disk. A failure does not refuse the lease: it is logged, and
+ * store_failed stays true until books_mend_store() succeeds.
+ */
+void books_write(struct books *books, const struct lease_change *changes, size_t count,
+		 const struct store_time *at);
+
+/** Write everything anew after a failure. True when the disk agrees again. */
+bool books_mend_store(struct books *books, const struct store_time *at);
+
+/** Make the kernel hold what the table says. Errors: -errno. */
+int books_sync(struct books *books, int64_t now_ms, size_t *added, size_t *removed)
+	__attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/ledger_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "backends/backend.h"
+#include "daemon/ports.h"
+#include "daemon/rate.h"
+#include "daemon/sockets.h"
+#include "daemon/table.h"
+
+/* Ids are handed out from a stretch that the store knows of, so none comes twice. */
+#define ID_STRETCH 4096
+/* Lease lines in ten seconds: a LAN host can cause them. */
+#define LEASE_LINES_MAX 200
+/* After a loss of leases, how long clients have to ask for their old ports (NP-36). */
+#define CAUTION_MS (60 * 1000)
+/* Epochs start at 1 s: Tailscale takes 0 for "no answer" (CL-8). */
+#define EPOCH_START_MS 1000
+
+const char *lease_event_get_name(enum lease_event event)
+{
+	static const char *const names[LEASE_EVENT_COUNT] = {
+		[LEASE_EVENT_ADDED] = "added",	   [LEASE_EVENT_RENEWED] = "renewed",
+		[LEASE_EVENT_CHANGED] = "changed", [LEASE_EVENT_DELETED] = "deleted",
+		[LEASE_EVENT_EXPIRED] = "expired",
+	};
+
+	return names[event];
+}
+
+/* --- opening --- */
+
+static void ledger_disturbed(void *user)
+{
+	struct ledger *ledger = user;
+
+	ledger->events->disturbed(ledger->user);
+}
+
+static const struct backend_events ledger_backend_events = {.disturbed =
+								    ledger_disturbed};
+
+static uint16_t ledger_find_lan(const struct ledger *ledger, const char *name)
+{
+	uint16_t lan = 0;
+
+	while (lan < LANS_MAX && strcmp(ledger->books.lan_names[lan], name) != 0)
+		lan++;
+	return lan; /* LANS_MAX: that LAN is no more */
+}
+
+static int ledger_restore_one(void *user, const struct store_record *record)
+{
+	struct ledger *ledger = user;
+	struct lease lease = record->lease;
+
+	lease.lan = ledger_find_lan(ledger, record->lan_name);
+	/* A record that contradicts another is a loss, not a reason to stop. */
+	if (table_insert(ledger->table, &lease) != 0)
+		ledger->figures.store_damaged = true;
+	if (lease.id >= ledger->next_id)
+		ledger->next_id = lease.id + 1;
+	return 0;
+}
+
+static void ledger_name_lans(struct ledger *ledger, const struct network *network)
+{
+	for (size_t lan = 0; lan < LANS_MAX; lan++) {
+		char *name = ledger->books.lan_names[lan];
+
+		memset(name, 0, IF_NAMESIZE);
+		if (lan < network->lan_count)
+			memcpy(name, network->lans[lan].name, IF_NAMESIZE);
+	}
+}
+
+static void ledger_new_identity(struct store_meta *meta)
+{
+	if (getrandom(meta->uuid, sizeof(meta->uuid), 0) != (ssize_t)sizeof(meta->uuid))
+		log_warning("no random numbers for the gateway's UUID");
+	/* RFC 9562 §5.4: version 4, variant 10 */
+	meta->uuid[6] = (uint8_t)((meta->uuid[6] & 0x0f) | 0x40);
+	meta->uuid[8] = (uint8_t)((meta->uuid[8] & 0x3f) | 0x80);
+}
+
+static void ledger_begin_epoch(struct ledger *ledger, bool lost,
+			       const struct store_time *at)
+{
+	struct store_meta *meta = &ledger->books.meta;
+
+	if (lost) {
+		meta->epoch_origin_ms = at->now_ms - EPOCH_START_MS;
+		ledger->cautious_until_ms = at->now_ms + CAUTION_MS;
+	}
+	/* BOOTID grows at every start, also without a store: seconds do (SSDP-15). */
+	meta->boot_id = meta->boot_id > 0 ? (meta->boot_id + 1) & 0x7fffffff
+					  : (uint32_t)(at->wall_ms / 1000) & 0x7fffffff;
+	if (meta->next_id > ledger->next_id)
+		ledger->next_id = meta->next_id;
+	if (ledger->next_id == 0)
+		ledger->next_id = 1;
+	meta->next_id = ledger->next_id + ID_STRETCH;
+	ledger->figures.epoch_origin_ms = meta->epoch_origin_ms;
+}
+
+/* Errors: only where another daemon has the store; else we go on without it. */
+static int ledger_open_store(struct ledger *ledger, const struct store_time *at)
+{
+	struct books *books = &ledger->books;
+	struct ledger_figures *figures = &ledger->figures;
+	size_t lost = 0;
+	int error = -ENOENT;
+
+	if (ledger->conf->global.state_dir[0] != '\0') {
+		figures->store_on = true;
+		books->store_ops = store_get_lmdb();
+		error = books->store_ops->open(ledger->conf->global.state_dir,
+					       &books->store, &figures->store_damaged);
+		figures->store_failed = error != 0;
+		if (error == -EBUSY)
+			return error;
+	}
+	if (error == 0)
+		error = books->store_ops->load(books->store, at, &books->meta, &lost,
+					       ledger_restore_one, ledger);
+	if (lost > 0) {
+		log_warning("the lease store held %zu records that are no leases",
+			    lost);
+		figures->store_damaged = true;
+	}
+	if (books->meta.boot_id == 0)
+		ledger_new_identity(&books->meta);
+	ledger_begin_epoch(
+		ledger,
+		figures->store_damaged || error != 0 || books->meta.boot_id == 0, at);
+	if (error == 0)
+		/* the id stretch and BOOTID must be on disk before they are used */
+		error = books->store_ops->write(books->store, at, NULL, 0,
+						&books->meta);
+	books->store_failed = books->store && error != 0;
+	return 0;
+}
+
+static void ledger_free(struct ledger *ledger, bool keep_rules)
+{
+	books_fini(&ledger->books, keep_rules);
+	plan_fini(&ledger->plan);
+	plan_fini(&ledger->group);
+	rate_free(ledger->rate);
+	sockets_free(ledger->sockets);
+	table_free(ledger->table);
+	free(ledger);
+}
+
+int ledger_open(const struct ledger_setup *setup, struct ledger **out)
+{
+	struct ledger *ledger = calloc(1, sizeof(*ledger));
+	struct backend_config config = {.mark = setup->conf->backend.mark,
+					.keep_flows = setup->conf->backend.keep_flows};
+	int error = -ENOMEM;
+
+	if (!ledger)
+		return -ENOMEM;
+	ledger->conf = setup->conf;
+	ledger->events = setup->events;
+	ledger->user = setup->user;
+	ledger->books.backend_ops = setup->backend;
+	ledger->table = table_new();
+	ledger->books.table = ledger->table;
+	ledger->log_limit.lines_max = LEASE_LINES_MAX;
+	ledger->rate = rate_new(setup->conf->limits.requests_per_second);
+	ledger->sockets = sockets_new();
+	ledger_name_lans(ledger, setup->network);
+	if (ledger->table && ledger->rate)
+		error = setup->backend->open(&config, &ledger_backend_events, ledger,
+					     &ledger->books.backend);
+	if (error == 0)
+		error = ledger_open_store(ledger, &setup->at);
+	if (error != 0) {
+		ledger_free(ledger, true);
+		return error;
+	}
+	*out = ledger;
+	return 0;
+}
+
+void ledger_close(struct ledger *ledger)
+{
+	if (!ledger)
+		return;
+	/* what we never set up is not ours to take away */
+	ledger_free(ledger, ledger->conf->backend.keep_rules || !ledger->network_set);
+}
+
+/* --- following the network and the kernel --- */
+
+static void ledger_fill_network(const struct network *network,
+				struct backend_network *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (network->wan.present)
+		memcpy(out->wan, network->wan.name, sizeof(out->wan));
+	for (size_t i = 0; i < network->lan_count && i < BACKEND_LANS_MAX; i++)
+		if (network->lans[i].ifindex != 0)
+			memcpy(out->lans[out->lan_count++], network->lans[i].name,
+			       IF_NAMESIZE);
+	if (!addr_is_none(&network->wan.address))
+		out->addresses[out->address_count++] = network->wan.address;
+}
+
+int ledger_set_network(struct ledger *ledger, const struct network *network,
+		       int64_t now_ms)
+{
+	struct books *books = &ledger->books;
+	struct backend_network rules;
+	bool moved = !addr_equal(&books->external, &network->wan.address);
+	size_t added = 0, removed = 0;
+	int error;
+
+	ledger_name_lans(ledger, network);
+	ledger_fill_network(network, &rules);
+	ledger->wan_ifindex = network->wan.ifindex;
+	ledger->wan_address = network->wan.address;
+	ledger->told_external = network->wan.external;
+	books->external = network->wan.address;
+	error = books->backend_ops->set_network(books->backend, &rules);
+	if (error == 0 && (moved || !ledger->network_set))
+		error = books_sync(books, now_ms, &added, &removed);
+	if (error != 0) {
+		log_error("the firewall does not take our interfaces: %s",
+			  strerror(-error));
+		return error;
+	}
+	if (!ledger->network_set && table_get_count(ledger->table) > 0)
+		log_notice("leases restored count=%zu added=%zu removed=%zu",
+			   table_get_count(ledger->table), added, removed);
+	ledger->network_set = true;
+	return 0;
+}
+
+bool ledger_heal(struct ledger *ledger, const struct store_time *at)
+{
+	size_t added = 0, removed = 0;
+	int error = books_sync(&ledger->books, at->now_ms, &added, &removed);
+
+	ledger->figures.backend_failed = error != 0;
+	if (error != 0)
+		log_error("cannot put the firewall right: %s", strerror(-error));
+	if (added + removed > 0) {
+		ledger->figures.heals++;
+		log_warning("someone changed our firewall rules; put right, "
+			    "restored=%zu strays=%zu",
+			    added, removed);
+	}
+	return books_mend_store(&ledger->books, at) && error == 0;
+}
+
+int ledger_get_fd(const struct ledger *ledger)
+{
+	return ledger->books.backend_ops->fd(ledger->books.backend);
+}
+
+void ledger_backend_event(struct ledger *ledger)
+{
+	ledger->books.backend_ops->event(ledger->books.backend);
+}
+
+/* --- looking --- */
+
+const struct table *ledger_get_table(const struct ledger *ledger)
+{
+	return ledger->table;
+}
+
+const struct ledger_figures *ledger_get_figures(struct ledger *ledger)
+{
+	ledger->figures.store_failed =
+		ledger->figures.store_on &&
+		(!ledger->books.store || ledger->books.store_failed);
+	return &ledger->figures;
+}
+
+const struct store_meta *ledger_get_meta(const struct ledger *ledger)
+{
+	return &ledger->books.meta;
+}
+
+const char *ledger_get_backend_name(const struct ledger *ledger)
+{
+	return ledger->books.backend_ops->name;
+}
+
+struct ip_addr ledger_get_external(const struct ledger *ledger,
+				   const struct lease *lease)
+{
+	return addr_is_ipv4(&lease->internal) ? ledger->told_external : lease->internal;
+}
+
+void ledger_get_traffic(struct ledger *ledger, const struct lease *lease,
+			int64_t now_ms, struct rule_counters *out)
+{
+	struct rule rule = books_get_rule(&ledger->books, lease, now_ms);
+
+	*out = (struct rule_counters){0};
+	/* a rule that is not there has carried nothing */
+	if (lease->enabled &&
+	    ledger->books.backend_ops->counters(ledger->books.backend, &rule, out) != 0)
+		*out = (struct rule_counters){0};
+}
+
+const char *ledger_get_lan_name(const struct ledger *ledger, uint16_t lan)
+{
+	return lan < LANS_MAX ? ledger->books.lan_names[lan] : "";
+}

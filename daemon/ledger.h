@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_LEDGER_H
+#define DAEMON_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "daemon/lease.h"
+#include "daemon/network.h"
+#include "daemon/store.h"
+#include "protocols/request.h"
+
+struct backend_ops;
+struct rule_counters;
+struct table;
+
+enum lease_event {
+	LEASE_EVENT_ADDED,
+	LEASE_EVENT_RENEWED, /* only its end moved */
+	LEASE_EVENT_CHANGED,
+	LEASE_EVENT_DELETED,
+	LEASE_EVENT_EXPIRED,
+};
+
+#define LEASE_EVENT_COUNT (LEASE_EVENT_EXPIRED + 1)
+
+/** "nat-pmp", "pcp", "igd", "static". */
+const char *origin_get_name(uint8_t origin);
+/** "added", "renewed", ... */
+const char *lease_event_get_name(enum lease_event event);
+
+/** What `status` says of the ledger. */
+struct ledger_figures {
+	uint64_t requests, granted, refused;
+	uint64_t heals; /* times the kernel had to be put right */
+	bool store_on, store_failed, backend_failed;
+	bool store_damaged; /* leases were lost at start */
+	int64_t epoch_origin_ms;
+};
+
+struct ledger_events {
+	/** A lease event; lease is borrowed. */
+	void (*lease)(void *user, enum lease_event event, const struct lease *lease);
+	/** Someone changed our rules: call ledger_heal() soon. */
+	void (*disturbed)(void *user);
+};
+
+/**
+ * The one truth about leases: decides requests by policy and table, and answers only
+ * when kernel and disk hold what it says (DESIGN §3). Knows no sockets and no clients
+ * but by their requests.
+ */
+struct ledger;
+
+/** What a ledger is made of; all borrowed for its life but network. */
+struct ledger_setup {
+	const struct conf *conf;
+	const struct network *network; /* names of the LANs; read during the call */
+	const struct backend_ops *backend;
+	const struct ledger_events *events;
+	void *user;
+	struct store_time at; /* now */
+};
+
+/**
+ * Open backend and store and take back what the store holds. The kernel is not touched
+ * before ledger_set_network().
+ * Errors: -errno, logged.
+ */
+int ledger_open(const struct ledger_setup *setup, struct ledger **out)
+	__attribute__((warn_unused_result));
+/** Clean end: rules leave the kernel unless the configuration keeps them. */
+void ledger_close(struct ledger *ledger);
+
+/** Interfaces or addresses changed: kernel follows. The first call restores the rules.
+ */
+int ledger_set_network(struct ledger *ledger, const struct network *network,
+		       int64_t now_ms) __attribute__((warn_unused_result));
+
+/** Requests decided together. */
+#define LEDGER_GROUP_MAX 64
+
+/**
+ * Decide a group of requests, at most LEDGER_GROUP_MAX: one kernel transaction, one
+ * store transaction. If the group fails, each is tried alone. replies[i] answers
+ * requests[i].
+ */
+void ledger_decide(struct ledger *ledger, const struct request *requests, size_t count,
+		   struct reply *replies, const struct store_time *at);
+
+/** End one lease, for the owner. Its last state goes to *out. */
+enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
+		       struct lease *out) __attribute__((warn_unused_result));
+
+/** End what has expired, a bounded number. Returns when to call again, or TIME_NEVER.
+ */
+int64_t ledger_expire(struct ledger *ledger, const struct store_time *at);
+
+/** When ledger_expire() should be called next; TIME_NEVER = no need. Cheap. */
+int64_t ledger_get_due(const struct ledger *ledger);
+
+/** Make kernel and disk agree with the table again; false = try again later. */
+bool ledger_heal(struct ledger *ledger, const struct store_time *at);
+
+/** Backend's descriptor to watch, or -1; call ledger_backend_event() when readable. */
+int ledger_get_fd(const struct ledger *ledger);
+void ledger_backend_event(struct ledger *ledger);
+
+const struct table *ledger_get_table(const struct ledger *ledger);
+const struct ledger_figures *ledger_get_figures(struct ledger *ledger);
+const struct store_meta *ledger_get_meta(const struct ledger *ledger);
+const char *ledger_get_backend_name(const struct ledger *ledger);
+/** External address of a lease as clients were told; none = unknown. */
+struct ip_addr ledger_get_external(const struct ledger *ledger,
+				   const struct lease *lease);
+/** Traffic of a lease. Zero where the backend cannot tell. */
+void ledger_get_traffic(struct ledger *ledger, const struct lease *lease,
+			int64_t now_ms, struct rule_counters *out);
+/** Name of the LAN a lease came from; "" where it is no more. */
+const char *ledger_get_lan_name(const struct ledger *ledger, uint16_t lan);
+
+#endif

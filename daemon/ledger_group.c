@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Group commit: requests are planned and done in the table one after the other, then
+ * the kernel takes all their changes in one transaction, then the disk. Nobody is told
+ * anything before that. If the kernel refuses the group, the table goes back to where
+ * it was and each request is tried alone.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "backends/backend.h"
+#include "daemon/ledger_private.h"
+#include "daemon/policy.h"
+#include "daemon/ports.h"
+#include "daemon/rate.h"
+#include "daemon/sockets.h"
+#include "daemon/table.h"
+
+/* Expired leases ended in one transaction; the rest follow at once. */
+#define EXPIRE_GROUP_MAX 256
+/* Ids that the store reserves at a time. */
+#define ID_STRETCH 4096
+
+/* Where the changes of one request stand in the group. */
+struct share {
+	size_t first;
+	size_t count;
+};
+
+static bool ledger_is_port_used(void *user, uint8_t protocol, uint16_t port)
+{
+	struct ledger *ledger = user;
+
+	return ledger->sockets && !addr_is_none(&ledger->wan_address) &&
+	       sockets_is_used(ledger->sockets, protocol, &ledger->wan_address, port,
+			       ledger->wan_ifindex);
+}
+
+static uint32_t ledger_get_random(void)
+{
+	uint32_t value = 0;
+
+	/* Cannot fail for so few octets once the kernel has booted; zero is only a
+	 * guessable place to start the search from. */
+	(void)!getrandom(&value, sizeof(value), GRND_NONBLOCK);
+	return value;
+}
+
+static uint32_t ledger_get_lifetime_max(const struct ledger *ledger,
+					const struct request *request)
+{
+	return request->origin == ORIGIN_IGD ? ledger->conf->limits.igd_lifetime_max_s
+					     : ledger->conf->limits.lifetime_max_s;
+}
+
+static bool request_is_change(const struct request *request)
+{
+	switch ((enum request_op)request->op) {
+	case REQUEST_MAP:
+	case REQUEST_UNMAP:
+	case REQUEST_UNMAP_ALL:
+	case REQUEST_ADD:
+	case REQUEST_DELETE:
+		return true;
+	case REQUEST_GET:
+	case REQUEST_INDEX:
+	case REQUEST_TRAFFIC:
+		return false;
+	}
+	return false;
+}
+
+static void ledger_plan(struct ledger *ledger, const struct request *request,
+			int64_t now_ms)
+{
+	const struct conf *conf = ledger->conf;
+	struct verdict verdict;
+	bool owner = request->origin == ORIGIN_STATIC;
+	struct plan_context context = {
+		.request = request,
+		.verdict = owner ? NULL : &verdict,
+		.external = ledger->told_external,
+		.leases_per_client = conf->limits.leases_per_client,
+		.leases_total = conf->limits.leases_total,
+		.lifetime_max_s = ledger_get_lifetime_max(ledger, request),
+		.lifetime_min_s = conf->limits.lifetime_min_s,
+		.next_id = ledger->next_id,
+		.random = ledger_get_random(),
+		.now_ms = now_ms,
+		.cautious = now_ms < ledger->cautious_until_ms,
+		.is_port_used = ledger_is_port_used,
+		.user = ledger,
+	};
+
+	if (!owner)
+		policy_decide(conf, request, ledger_get_lan_name(ledger, request->lan),
+			      &verdict);
+	lease_plan(ledger->table, &context, &ledger->plan);
+}
+
+/* Add the plan's changes to those of the group. */
+static bool group_take(struct plan *group, const struct plan *plan)
+{
+	size_t need = group->count + plan->count;
+
+	if (need > group->size) {
+		size_t size = need > 2 * group->size ? need : 2 * group->size;
+		struct lease_change *grown =
+			reallocarray(group->changes, size, sizeof(*grown));
+
+		if (!grown)
+			return false;
+		group->changes = grown;
+		group->size = size;
+	}
+	if (plan->count > 0)
+		memcpy(&group->changes[group->count], plan->changes,
+		       plan->count * sizeof(*plan->changes));
+	group->count = need;
+	return true;
+}
+
+/* Do the plan in the table and note it in the group. */
+static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
+{
+	struct plan *plan = &ledger->plan;
+
+	if (lease_commit(ledger->table, plan->changes, plan->count, now_ms) != 0)
+		return false;
+	if (!group_take(&ledger->group, plan)) {
+		lease_rollback(ledger->table, plan->changes, plan->count);
+		return false;
+	}
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->changes[i].kind == LEASE_ADD &&
+		    plan->changes[i].after.id == ledger->next_id)
+			ledger->next_id++;
+	/* ids are written ahead, so that none is used twice after a crash */
+	if (ledger->next_id + 1 >= ledger->books.meta.next_id)
+		ledger->books.meta.next_id = ledger->next_id + ID_STRETCH;
+	return true;
+}
+
+/* What an IGD or NAT-PMP client is told of a lease: whole seconds, never 0 for a live
+ * one. */
+static uint32_t lease_get_lifetime_s(const struct lease *lease,
+				     const struct request *request, int64_t now_ms)
+{
+	int64_t left_ms = lease->expires_ms - now_ms;
+
+	if (lease->expires_ms == TIME_NEVER)
+		return request->op == REQUEST_MAP ? request->lifetime_s : 0;
+	if (left_ms <= 1000)
+		return 1;
+	return left_ms / 1000 < UINT32_MAX ? (uint32_t)((left_ms + 999) / 1000)
+					   : UINT32_MAX;
+}
+
+static void ledger_answer(struct ledger *ledger, const struct request *request,
+			  int64_t now_ms, struct reply *reply)
+{
+	const struct plan *plan = &ledger->plan;
+	const struct lease *lease = &plan->lease;
+
+	*reply = (struct reply){
+		.cookie = request->cookie,
+		.op = request->op,
+		.result = (uint8_t)plan->result,
+		.protocol = request->protocol,
+		.internal_port = request->internal_port,
+		.epoch_s =
+			(uint32_t)((now_ms - ledger->figures.epoch_origin_ms) / 1000),
+	};
+	if (plan->result != RESULT_OK || !plan->has_lease ||
+	    request->op == REQUEST_DELETE)
+		return;
+	reply->protocol = lease->protocol;
+	reply->enabled = lease->enabled;
+	reply->origin = lease->origin;
+	reply->internal = lease->internal;
+	reply->internal_port = lease->internal_port;
+	reply->external = ledger_get_external(ledger, lease);
+	reply->external_port = lease->external_port;
+	reply->lifetime_s = lease_get_lifetime_s(lease, request, now_ms);
+	if (!addr_is_none(&lease->remote)) {
+		reply->filter_count = 1;
+		reply->filters[0].prefix.addr = lease->remote;
+		reply->filters[0].prefix.length = 128;
+	}
+	memcpy(reply->description, lease->description, sizeof(reply->description));
+}
+
+/* Decide one request into the group; its answer holds if the group does. */
+static void ledger_decide_one(struct ledger *ledger, const struct request *request,
+			      int64_t now_ms, struct share *share, struct reply *reply)
+{
+	ledger->plan.count = 0;
+	ledger->plan.has_lease = false;
+	share->first = ledger->group.count;
+	if (request->origin != ORIGIN_STATIC && request_is_change(request) &&
+	    !rate_take(ledger->rate, &request->client, now_ms))
+		ledger->plan.result = RESULT_RATE;
+	else
+		ledger_plan(ledger, request, now_ms);
+	if (ledger->plan.count > 0 && !ledger_stage(ledger, now_ms)) {
+		ledger->plan.count = 0;
+		ledger->plan.result = RESULT_NO_MEMORY;
+	}
+	share->count = ledger->plan.count;
+	ledger_answer(ledger, request, now_ms, reply);
+}
+
+/* The kernel takes the changes, if need be after it was put right. Errors: -errno. */
+static int ledger_apply(struct ledger *ledger, const struct lease_change *changes,
+			size_t count, int64_t now_ms)
+{
+	int error = books_apply(&ledger->books, changes, count, now_ms);
+	unsigned int held_back;
+
+	ledger->figures.backend_failed = error != 0;
+	if (error != 0) {
+		if (log_limit_pass(&ledger->refused_limit, now_ms, &held_back))
+			log_error("the firewall refused %zu changes: %s", count,
+				  strerror(-error));
+		/* what it holds may not be what we think: have it compared */
+		ledger->events->disturbed(ledger->user);
+	}
+	return error;
+}
+
+static void ledger_refuse(struct reply *reply, enum result result)
+{
+	*reply = (struct reply){
+		.cookie = reply->cookie,
+		.op = reply->op,
+		.result = (uint8_t)result,
+		.protocol = reply->protocol,
+		.internal_port = reply->internal_port,
+		.epoch_s = reply->epoch_s,
+	};
+}
+
+/* The group failed as a whole: each alone, so that one cannot refuse another's. */
+static void ledger_retry_alone(struct ledger *ledger, const struct request *request,
+			       const struct store_time *at, struct reply *reply)
+{
+	struct plan *group = &ledger->group;
+	struct share share;
+
+	group->count = 0;
+	ledger_plan(ledger, request, at->now_ms);
+	share.count = ledger->plan.count;
+	if (share.count > 0 && !ledger_stage(ledger, at->now_ms))
+		ledger->plan.result = RESULT_NO_MEMORY;
+	ledger_answer(ledger, request, at->now_ms, reply);
+	if (group->count == 0)
+		return;
+	if (ledger_apply(ledger, group->changes, group->count, at->now_ms) != 0) {
+		lease_rollback(ledger->table, group->changes, group->count);
+		ledger_refuse(reply, RESULT_BACKEND);
+		return;
+	}
+	books_write(&ledger->books, group->changes, group->count, at);
+	for (size_t i = 0; i < group->count; i++)
+		ledger_report(ledger, &group->changes[i], false, at->now_ms);
+}
+
+static void ledger_count(struct ledger *ledger, const struct reply *replies,
+			 size_t count)
+{
+	ledger->figures.requests += count;
+	for (size_t i = 0; i < count; i++)
+		if (replies[i].result == RESULT_OK)
+			ledger->figures.granted++;
+		else
+			ledger->figures.refused++;
+}
+
+void ledger_decide(struct ledger *ledger, const struct request *requests, size_t count,
+		   struct reply *replies, const struct store_time *at)
+{
+	struct plan *group = &ledger->group;
+	struct share shares[LEDGER_GROUP_MAX];
+
+	if (count > LEDGER_GROUP_MAX)
+		count = LEDGER_GROUP_MAX;
+	group->count = 0;
+	for (size_t i = 0; i < count; i++)
+		ledger_decide_one(ledger, &requests[i], at->now_ms, &shares[i],
+				  &replies[i]);
+	if (group->count > 0 &&
+	    ledger_apply(ledger, group->changes, group->count, at->now_ms) != 0) {
+		lease_rollback(ledger->table, group->changes, group->count);
+		for (size_t i = 0; i < count; i++)
+			if (shares[i].count > 0)
+				ledger_retry_alone(ledger, &requests[i], at,
+						   &replies[i]);
+	} else {
+		books_write(&ledger->books, group->changes, group->count, at);
+		for (size_t i = 0; i < group->count; i++)
+			ledger_report(ledger, &group->changes[i], false, at->now_ms);
+	}
+	ledger_count(ledger, replies, count);
+}
+
+/* --- ends --- */
+
+static int ledger_commit_ends(struct ledger *ledger, const struct store_time *at,
+			      bool expired)
+{
+	struct plan *group = &ledger->group;
+	int error;
+
+	if (group->count == 0)
+		return 0;
+	error = ledger_apply(ledger, group->changes, group->count, at->now_ms);
+	if (error != 0) {
+		lease_rollback(ledger->table, group->changes, group->count);
+		return error;
+	}
+	books_write(&ledger->books, group->changes, group->count, at);
+	for (size_t i = 0; i < group->count; i++)
+		ledger_report(ledger, &group->changes[i], expired, at->now_ms);
+	return 0;
+}
+
+enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
+		       struct lease *out)
+{
+	ledger->group.count = 0;
+	lease_plan_end(ledger->table, id, &ledger->plan);
+	if (ledger->plan.result != RESULT_OK)
+		return ledger->plan.result;
+	*out = ledger->plan.lease;
+	if (!ledger_stage(ledger, at->now_ms))
+		return RESULT_NO_MEMORY;
+	return ledger_commit_ends(ledger, at, false) == 0 ? RESULT_OK : RESULT_BACKEND;
+}
+
+/* Retry after a failure of the kernel, not to spin. */
+#define EXPIRE_RETRY_MS 1000
+
+int64_t ledger_get_due(const struct ledger *ledger)
+{
+	const struct lease *lease = table_get_first_to_expire(ledger->table);
+	int64_t rested_ms = ports_get_due(table_get_ports(ledger->table));
+
+	return lease && lease->expires_ms < rested_ms ? lease->expires_ms : rested_ms;
+}
+
+int64_t ledger_expire(struct ledger *ledger, const struct store_time *at)
+{
+	const struct lease *lease;
+	size_t ended = 0;
+
+	ports_reap(table_get_ports(ledger->table), at->now_ms);
+	ledger->group.count = 0;
+	while ((lease = table_get_first_to_expire(ledger->table)) &&
+	       lease->expires_ms <= at->now_ms && ended++ < EXPIRE_GROUP_MAX) {
+		lease_plan_end(ledger->table, lease->id, &ledger->plan);
+		if (ledger->plan.result != RESULT_OK ||
+		    !ledger_stage(ledger, at->now_ms))
+			break;
+	}
+	if (ledger_commit_ends(ledger, at, true) != 0)
+		return at->now_ms + EXPIRE_RETRY_MS;
+	return ledger_get_due(ledger);
+}

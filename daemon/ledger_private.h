@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_LEDGER_PRIVATE_H
+#define DAEMON_LEDGER_PRIVATE_H
+
+#include "base/log.h"
+#include "daemon/books.h"
+#include "daemon/ledger.h"
+#include "daemon/plan.h"
+
+/** What the files of the ledger share; nobody else includes this. */
+struct ledger {
+	const struct conf *conf;
+	const struct ledger_events *events;
+	void *user;
+	struct books books;
+	struct table *table;
+	struct rate *rate;
+	struct sockets *sockets; /* NULL = cannot tell */
+	struct ledger_figures figures;
+	struct log_limit log_limit;
+	struct log_limit refused_limit;
+	uint64_t next_id;
+	int64_t cautious_until_ms;
+	bool network_set;
+	uint32_t wan_ifindex;
+	struct ip_addr wan_address; /* on the interface itself */
+	struct ip_addr
+		told_external; /* what clients are told: another one behind 1:1 NAT */
+	struct plan plan;      /* of the request at hand */
+	struct plan group;     /* every change of the group so far */
+};
+
+/** Log and tell what was done. */
+void ledger_report(struct ledger *ledger, const struct lease_change *change,
+		   bool expired, int64_t now_ms);
+
+#endif

@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "test/model/naive.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/backend.h"
+#include "backends/memory.h"
+#include "conf/conf.h"
+#include "daemon/ledger.h"
+#include "daemon/ledger_private.h"
+#include "daemon/network.h"
+#include "daemon/ports.h"
+#include "daemon/table.h"
+
+#define HOSTS 3
+#define QUOTA 4
+#define TOTAL 9
+#define NAIVE_MAX 64
+#define REST_MAX 256
+
+struct naive_lease {
+	uint8_t protocol, origin;
+	bool enabled;
+	struct ip_addr internal, remote;
+	uint16_t internal_port, external_port;
+	int64_t expires_ms;
+};
+
+struct naive_rest {
+	uint16_t port;
+	struct ip_addr host;
+	int64_t until_ms;
+};
+
+struct model {
+	struct conf conf;
+	struct network network;
+	struct ledger *ledger;
+	struct store_time at;
+	size_t count;
+	struct naive_lease leases[NAIVE_MAX];
+	size_t rest_count;
+	struct naive_rest rests[REST_MAX];
+	int faults; /* how often the backend shall still fail */
+};
+
+static void nothing_lease(void *user, enum lease_event event, const struct lease *lease)
+{
+	(void)user;
+	(void)event;
+	(void)lease;
+}
+
+/* Called after each failure too: that is when the next one is planned. */
+static void plan_fault(void *user)
+{
+	struct model *model = user;
+
+	if (model->faults-- > 0)
+		memory_plan_fault(model->ledger->books.backend, 1, EBUSY);
+}
+
+static const struct ledger_events events = {nothing_lease, plan_fault};
+
+static struct ip_addr address(const char *text)
+{
+	struct ip_addr addr = {{0}};
+
+	if (!addr_parse(text, &addr))
+		abort();
+	return addr;
+}
+
+static struct ip_addr host_address(unsigned int host)
+{
+	static const char *const texts[HOSTS] = {"192.168.77.2", "192.168.77.3",
+						 "192.168.77.4"};
+
+	return address(texts[host % HOSTS]);
+}
+
+static void model_open(struct model *model)
+{
+	struct ledger_setup setup = {.conf = &model->conf,
+				     .network = &model->network,
+				     .backend = backend_get_memory(),
+				     .events = &events,
+				     .user = model,
+				     .at = model->at};
+
+	if (ledger_open(&setup, &model->ledger) != 0 ||
+	    ledger_set_network(model->ledger, &model->network, model->at.now_ms) != 0)
+		abort();
+}
+
+struct model *model_new(const char *dir)
+{
+	struct model *model = calloc(1, sizeof(*model));
+
+	if (!model)
+		abort();
+	conf_init(&model->conf);
+	model->conf.limits.leases_per_client = QUOTA;
+	model->conf.limits.leases_total = TOTAL;
+	model->conf.limits.requests_per_second = 0;
+	snprintf(model->conf.global.state_dir, sizeof(model->conf.global.state_dir),
+		 "%s", dir);
+	model->network.wan.present = true;
+	model->network.wan.ifindex = 1;
+	model->network.wan.address = address("203.0.113.1");
+	model->network.wan.external = model->network.wan.address;
+	model->network.lan_count = 1;
+	model->network.lans[0].ifindex = 2;
+	snprintf(model->network.lans[0].name, sizeof(model->network.lans[0].name),
+		 "lan0");
+	model->at = (struct store_time){.now_ms = 1000000, .wall_ms = 1700000000000};
+	model_open(model);
+	return model;
+}
+
+void model_free(struct model *model)
+{
+	ledger_close(model->ledger);
+	free(model);
+}
+
+/* --- the naive table --- */
+
+static bool naive_same(const struct naive_lease *a, const struct naive_lease *b)
+{
+	return a->protocol == b->protocol && a->external_port == b->external_port &&
+	       addr_equal(&a->remote, &b->remote);
+}
+
+static struct naive_lease *naive_find_external(struct model *model,
+					       const struct naive_lease *like)
+{
+	for (size_t i = 0; i < model->count; i++)
+		if (naive_same(&model->leases[i], like))
+			return &model->leases[i];
+	return NULL;
+}
+
+/* One of the leases that a MAP may renew: IGD may have given the endpoint several. */
+static struct naive_lease *naive_find_open(struct model *model,
+					   const struct request *request, uint16_t port)
+{
+	for (size_t i = 0; i < model->count; i++) {
+		struct naive_lease *lease = &model->leases[i];
+
+		if (lease->protocol == request->protocol &&
+		    lease->internal_port == request->internal_port &&
+		    addr_equal(&lease->internal, &request->internal) &&
+		    addr_is_none(&lease->remote) &&
+		    (port == 0 || lease->external_port == port))
+			return lease;
+	}
+	return NULL;
+}
+
+static size_t naive_count_of(const struct model *model, const struct ip_addr *host)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < model->count; i++)
+		count += addr_equal(&model->leases[i].internal, host) ? 1 : 0;
+	return count;
+}
+
+/* May the host have the port as far as other hosts are concerned? */
+static bool naive_port_free(const struct model *model, uint16_t port,
+			    const struct ip_addr *host)
+{
+	for (size_t i = 0; i < model->count; i++)
+		if (model->leases[i].external_port == port)
+			return addr_equal(&model->leases[i].internal, host);
+	for (size_t i = model->rest_count; i-- > 0;)
+		if (model->rests[i].port == port)
+			return addr_equal(&model->rests[i].host, host) ||
+			       model->rests[i].until_ms <= model->at.now_ms;
+	return true;
+}
+
+static void naive_remove(struct model *model, struct naive_lease *lease)
+{
+	uint16_t port = lease->external_port;
+	struct ip_addr host = lease->internal;
+
+	*lease = model->leases[--model->count];
+	for (size_t i = 0; i < model->count; i++)
+		if (model->leases[i].external_port == port)
+			return;
+	if (model->rest_count == REST_MAX)
+		memmove(model->rests, model->rests + 1,
+			--model->rest_count * sizeof(model->rests[0]));
+	model->rests[model->rest_count++] =
+		(struct naive_rest){.port = port,
+				    .host = host,
+				    .until_ms = model->at.now_ms + PORT_REST_MS};
+}
+
+static void naive_expire(struct model *model)
+{
+	for (size_t i = model->count; i-- > 0;)
+		if (model->leases[i].expires_ms <= model->at.now_ms)
+			naive_remove(model, &model->leases[i]);
+}
+
+static int64_t naive_end(const struct model *model, const struct request *request)
+{
+	uint32_t max_s = request->origin == ORIGIN_IGD
+				 ? model->conf.limits.igd_lifetime_max_s
+				 : model->conf.limits.lifetime_max_s;
+	uint32_t lifetime_s = request->lifetime_s;
+
+	if (request->origin == ORIGIN_STATIC && lifetime_s == 0)
+		return TIME_NEVER;
+	if (request->origin != ORIGIN_STATIC && (lifetime_s == 0 || lifetime_s > max_s))
+		lifetime_s = max_s;
+	return model->at.now_ms + (int64_t)lifetime_s * 1000;
+}
+
+static struct naive_lease naive_from(const struct model *model,
+				     const struct request *request, uint16_t port)
+{
+	return (struct naive_lease){
+		.protocol = request->protocol,
+		.origin = request->origin,
+		.enabled = request->enabled,
+		.internal = request->internal,
+		.remote = request->filters[0].prefix.addr,
+		.internal_port = request->internal_port,
+		.external_port = port,
+		.expires_ms = naive_end(model, request),
+	};
+}
+
+static enum result naive_quota(const struct model *model, const struct request *request)
+{
+	if (request->origin == ORIGIN_STATIC)
+		return RESULT_OK;
+	if (model->count >= TOTAL)
+		return RESULT_TABLE_FULL;
+	return naive_count_of(model, &request->client) >= QUOTA ? RESULT_QUOTA
+								: RESULT_OK;
+}
+
+static const char *expect(const struct reply *reply, enum result result)
+{
+	static char text[96];
+
+	if (reply->result == result)
+		return NULL;
+	snprintf(text, sizeof(text), "answer %s, the naive table says %s",
+		 result_get_name((enum result)reply->result), result_get_name(result));
+	return text;
+}
+
+static const char *check_new_port(struct model *model, const struct request *request,
+				  uint16_t port)
+{
+	struct naive_lease like = naive_from(model, request, port);
+
+	if (port < 1024)
+		return "a port below 1024 was granted";
+	if (request->protocol == IPPROTO_UDP && (port == 5350 || port == 5351))
+		return "PCP's own port was granted";
+	if (naive_find_external(model, &like))
+		return "an external key was granted twice";
+	if (!naive_port_free(model, port, &request->internal))
+		return "another host's port was granted";
+	return NULL;
+}
+
+static const char *naive_map(struct model *model, const struct request *request,
+			     const struct reply *reply)
+{
+	struct naive_lease *lease = naive_find_open(model, request, 0);
+	enum result quota = naive_quota(model, request);
+	const char *wrong;
+
+	if (lease) {
+		wrong = expect(reply, RESULT_OK);
+		lease = naive_find_open(model, request, reply->external_port);
+		if (wrong || !lease)
+			return wrong ? wrong : "a renewal changed the port";
+		if (lease->origin != ORIGIN_STATIC) {
+			lease->expires_ms = naive_end(model, request);
+			lease->enabled = true;
+		}
+		return wrong;
+	}
+	wrong = expect(reply, quota);
+	if (wrong || quota != RESULT_OK)
+		return wrong;
+	wrong = check_new_port(model, request, reply->external_port);
+	if (wrong)
+		return wrong;
+	model->leases[model->count++] =
+		naive_from(model, request, reply->external_port);
+	return NULL;
+}
+
+static const char *naive_unmap(struct model *model, const struct request *request,
+			       const struct reply *reply)
+{
+	enum result result = RESULT_OK;
+
+	for (size_t i = model->count; i-- > 0;) {
+		struct naive_lease *lease = &model->leases[i];
+
+		if (lease->protocol != request->protocol ||
+		    !addr_equal(&lease->internal, &request->internal) ||
+		    (request->op == REQUEST_UNMAP &&
+		     lease->internal_port != request->internal_port))
+			continue;
+		if (lease->origin == ORIGIN_STATIC)
+			result = RESULT_FOREIGN;
+		else
+			naive_remove(model, lease);
+	}
+	return expect(reply, result);
+}
+
+static enum result naive_add_result(struct model *model, const struct request *request,
+				    const struct naive_lease *lease)
+{
+	bool owner = request->origin == ORIGIN_STATIC;
+
+	if (!owner && request->external_port < 1024)
+		return RESULT_DENIED;
+	if (lease && !addr_equal(&lease->internal, &request->internal))
+		return RESULT_CONFLICT;
+	if (lease)
+		return !owner && lease->origin == ORIGIN_STATIC ? RESULT_FOREIGN
+								: RESULT_OK;
+	if (naive_quota(model, request) != RESULT_OK)
+		return naive_quota(model, request);
+	if (request->protocol == IPPROTO_UDP &&
+	    (request->external_port == 5350 || request->external_port == 5351))
+		return RESULT_CONFLICT;
+	return naive_port_free(model, request->external_port, &request->internal)
+		       ? RESULT_OK
+		       : RESULT_CONFLICT;
+}
+
+static const char *naive_add(struct model *model, const struct request *request,
+			     const struct reply *reply)
+{
+	struct naive_lease after = naive_from(model, request, request->external_port);
+	struct naive_lease *lease = naive_find_external(model, &after);
+	enum result result = naive_add_result(model, request, lease);
+
+	if (result == RESULT_OK) {
+		if (!lease)
+			lease = &model->leases[model->count++];
+		*lease = after;
+	}
+	return expect(reply, result);
+}
+
+static const char *naive_delete(struct model *model, const struct request *request,
+				const struct reply *reply)
+{
+	struct naive_lease like = naive_from(model, request, request->external_port);
+	struct naive_lease *lease = naive_find_external(model, &like);
+	enum result result = RESULT_OK;
+
+	if (!lease)
+		return expect(reply, RESULT_NO_ENTRY);
+	if (request->origin != ORIGIN_STATIC &&
+	    (lease->origin == ORIGIN_STATIC ||
+	     !addr_equal(&lease->internal, &request->client)))
+		result = RESULT_FOREIGN;
+	if (result == RESULT_OK)
+		naive_remove(model, lease);
+	return expect(reply, result);
+}
+
+static const char *naive_do(struct model *model, const struct request *request,
+			    const struct reply *reply)
+{
+	switch ((enum request_op)request->op) {
+	case REQUEST_MAP:
+		return naive_map(model, request, reply);
+	case REQUEST_UNMAP:
+	case REQUEST_UNMAP_ALL:
+		return naive_unmap(model, request, reply);
+	case REQUEST_ADD:
+		return naive_add(model, request, reply);
+	case REQUEST_DELETE:
+		return naive_delete(model, request, reply);
+	case REQUEST_GET:
+	case REQUEST_INDEX:
+	case REQUEST_TRAFFIC:
+		break;
+	}
+	return NULL;
+}
+
+/* --- invariants --- */
+
+static const char *check_lease(struct model *model, const struct lease *lease)
+{
+	struct naive_lease like = {.protocol = lease->protocol,
+				   .remote = lease->remote,
+				   .external_port = lease->external_port};
+	const struct naive_lease *naive = naive_find_external(model, &like);
+
+	if (!naive)
+		return "the table has a lease that the naive one has not";
+	if (!addr_equal(&naive->internal, &lease->internal) ||
+	    naive->internal_port != lease->internal_port ||
+	    naive->enabled != lease->enabled || naive->expires_ms != lease->expires_ms)
+		return "a lease differs from the naive one";
+	if (table_get_by_external(model->ledger->table, lease) != lease)
+		return "a lease is not found by its external key";
+	return NULL;
+}
+
+static const char *check_outbound(const struct model *model, const struct lease *lease)
+{
+	const struct lease *at =
+		table_get_by_internal(model->ledger->table, &lease->internal,
+				      lease->protocol, lease->internal_port);
+	size_t outbound = 0, enabled = 0, seen = 0;
+
+	for (; at; at = table_get_next_of_internal(model->ledger->table, at)) {
+		outbound += at->outbound;
+		enabled += at->enabled;
+		seen += at == lease;
+		if (at->outbound && !at->enabled)
+			return "an entry that forwards nothing has the outbound port";
+	}
+	if (seen != 1)
+		return "a lease is not found once by its internal endpoint";
+	if (outbound != (enabled > 0 ? 1 : 0))
+		return "not exactly one lease of an endpoint has the outbound port";
+	return NULL;
+}
+
+struct dump {
+	struct model *model;
+	size_t count;
+	bool wrong;
+};
+
+static int dump_visit(void *user, const struct rule *rule)
+{
+	struct dump *dump = user;
+	const struct table *table = dump->model->ledger->table;
+	const struct lease *lease = NULL;
+
+	dump->count++;
+	while ((lease = table_get_next(table, lease))) {
+		struct rule want = books_get_rule(&dump->model->ledger->books, lease,
+						  dump->model->at.now_ms);
+
+		if (lease->enabled && rule_equal(&want, rule))
+			return 0;
+	}
+	dump->wrong = true;
+	return 0;
+}
+
+static const char *check_all(struct model *model)
+{
+	const struct table *table = model->ledger->table;
+	const struct lease *lease = NULL;
+	struct dump dump = {.model = model};
+	size_t enabled = 0;
+	const char *wrong;
+
+	if (table_get_count(table) != model->count)
+		return "the table and the naive one differ in number";
+	while ((lease = table_get_next(table, lease))) {
+		wrong = check_lease(model, lease);
+		if (!wrong)
+			wrong = check_outbound(model, lease);
+		if (wrong)
+			return wrong;
+		enabled += lease->enabled;
+	}
+	for (size_t i = 0; i < model->count; i++)
+		if (!table_get_by_index(table, 0, i))
+			return "an index below the number of leases has none";
+	if (table_get_by_index(table, 0, model->count))
+		return "an index beyond the number of leases has one";
+	if (model->ledger->books.backend_ops->dump(model->ledger->books.backend,
+						   dump_visit, &dump) != 0 ||
+	    dump.wrong || dump.count != enabled)
+		return "the backend holds other rules than the table says";
+	return NULL;
+}
+
+/* Close and open again: what the store held must be what the table was. */
+static const char *model_restart(struct model *model)
+{
+	if (model->conf.global.state_dir[0] == '\0')
+		return NULL; /* without a store there is nothing to come back to */
+	ledger_close(model->ledger);
+	model_open(model);
+	/* resting ports are not kept over a restart */
+	model->rest_count = 0;
+	return check_all(model);
+}
+
+/* --- operations from bytes --- */
+
+static uint8_t take(const uint8_t **bytes, size_t *length)
+{
+	if (*length == 0)
+		return 0;
+	(*length)--;
+	return *(*bytes)++;
+}
+
+static void fill_request(const uint8_t **bytes, size_t *length, struct request *request)
+{
+	static const uint16_t internal_ports[] = {22, 1024, 5000, 5351};
+	static const uint16_t external_ports[] = {0, 80, 5000, 5001, 5351, 65535};
+	static const uint32_t lifetimes[] = {0, 1, 2, 60, 7200, UINT32_MAX};
+	static const uint8_t ops[] = {REQUEST_MAP,    REQUEST_MAP, REQUEST_UNMAP,
+				      REQUEST_ADD,    REQUEST_ADD, REQUEST_UNMAP_ALL,
+				      REQUEST_DELETE, REQUEST_ADD};
+	uint8_t op = take(bytes, length);
+	uint8_t ports = take(bytes, length);
+	uint8_t more = take(bytes, length);
+
+	memset(request, 0, sizeof(*request));
+	request->op = ops[op % 8];
+	request->protocol = op & 0x80 ? IPPROTO_TCP : IPPROTO_UDP;
+	request->internal = host_address(op >> 3);
+	request->client = request->internal;
+	request->internal_port = internal_ports[ports % 4];
+	request->external_port = external_ports[(ports >> 2) % 6];
+	request->lifetime_s = lifetimes[(more & 0x0f) % 6];
+	request->enabled = 1;
+	if (request->op == REQUEST_ADD || request->op == REQUEST_DELETE) {
+		request->origin = more & 0x40 ? ORIGIN_STATIC : ORIGIN_IGD;
+		request->enabled = more & 0x20 ? 0 : 1;
+		if (request->external_port == 0)
+			request->external_port = 1;
+		if (more & 0x80) {
+			request->filter_count = 1;
+			request->filters[0].prefix.addr = address("203.0.113.9");
+			request->filters[0].prefix.length = 128;
+		}
+	} else {
+		request->origin = ORIGIN_NATPMP;
+		request->lifetime_s += request->op == REQUEST_MAP ? 1 : 0;
+		if (request->lifetime_s == 0)
+			request->lifetime_s = UINT32_MAX;
+	}
+}
+
+/*
+ * faults: how many times the kernel refuses. Once, and the group is tried one by one;
+ * twice, and the request is refused and must have changed nothing.
+ */
+static const char *step_request(struct model *model, const uint8_t **bytes,
+				size_t *length, int faults)
+{
+	struct request request;
+	struct reply reply;
+
+	fill_request(bytes, length, &request);
+	model->faults = faults;
+	plan_fault(model);
+	ledger_decide(model->ledger, &request, 1, &reply, &model->at);
+	memory_plan_fault(model->ledger->books.backend, 0, 0);
+	model->faults = 0;
+	if (faults == 2 && reply.result == RESULT_BACKEND)
+		return NULL;
+	return naive_do(model, &request, &reply);
+}
+
+static const char *step_time(struct model *model, uint8_t amount)
+{
+	static const int64_t steps_ms[] = {1,	  999,	  1000,	   2000,
+					   61000, 121000, 8000000, 90000000};
+
+	model->at.now_ms += steps_ms[amount % 8];
+	model->at.wall_ms += steps_ms[amount % 8];
+	while (ledger_get_due(model->ledger) <= model->at.now_ms)
+		(void)ledger_expire(model->ledger, &model->at);
+	naive_expire(model);
+	return NULL;
+}
+
+static const char *model_step(struct model *model, const uint8_t **bytes,
+			      size_t *length)
+{
+	uint8_t kind = take(bytes, length);
+
+	if (kind < 24)
+		return step_time(model, take(bytes, length));
+	if (kind < 28)
+		return model_restart(model);
+	return step_request(model, bytes, length, kind < 34 ? 2 : kind < 40 ? 1 : 0);
+}
+
+static void model_clear(struct model *model)
+{
+	struct store_time *at = &model->at;
+	const struct lease *lease;
+	struct lease ended;
+
+	while ((lease = table_get_next(model->ledger->table, NULL)))
+		if (ledger_end(model->ledger, lease->id, at, &ended) != RESULT_OK)
+			abort();
+	at->now_ms += PORT_REST_MS;
+	at->wall_ms += PORT_REST_MS;
+	(void)ledger_expire(model->ledger, at);
+	model->count = 0;
+	model->rest_count = 0;
+}
+
+const char *model_run(struct model *model, const uint8_t *bytes, size_t length)
+{
+	const char *wrong = NULL;
+
+	while (length > 0 && !wrong) {
+		wrong = model_step(model, &bytes, &length);
+		if (!wrong)
+			wrong = check_all(model);
+	}
+	model_clear(model);
+	return wrong;
+}
