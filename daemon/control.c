@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/control.h"
+
+#include <errno.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "base/control.h"
+#include "base/log.h"
+#include "base/varlink.h"
+#include "daemon/control_methods.h"
+
+#define CONTROL_BACKLOG 8
+/* Bytes read at a time. */
+#define CONTROL_READ_MAX ((size_t)16 * 1024)
+
+struct control {
+	struct event_base *base;
+	const struct control_source *source;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int fd;
+	struct event *accept_event;
+	struct control_client *clients;
+	size_t client_count;
+};
+
+static void client_free(struct control_client *client)
+{
+	struct control *control = client->control;
+
+	DL_DELETE(control->clients, client);
+	control->client_count--;
+	varlink_buffer_fini(&client->input);
+	bufferevent_free(client->stream);
+	free(client->list_ids);
+	free(client);
+}
+
+/* False when the connection shall end. */
+static bool client_read_messages(struct control_client *client)
+{
+	const char *text;
+	size_t length;
+	int got = 0;
+
+	/* one List at a time: its next part is made when this one has been read */
+	while (!client->list_ids &&
+	       (got = varlink_buffer_next(&client->input, &text, &length)) > 0) {
+		struct varlink_call call;
+
+		if (varlink_call_parse(text, length, &call) != 0)
+			return false;
+		control_method_call(client->control->source, client, &call);
+		varlink_call_fini(&call);
+		if (client->broken)
+			return false;
+	}
+	return client->list_ids || got == 0;
+}
+
+static void client_read(struct bufferevent *stream, void *user)
+{
+	struct control_client *client = user;
+	char bytes[CONTROL_READ_MAX];
+	size_t length;
+
+	while ((length = bufferevent_read(stream, bytes, sizeof(bytes))) > 0) {
+		if (varlink_buffer_append(&client->input, bytes, length) != 0 ||
+		    !client_read_messages(client)) {
+			client_free(client);
+			return;
+		}
+	}
+}
+
+/* Everything queued has been written: make the next part of a long answer. */
+static void client_written(struct bufferevent *stream, void *user)
+{
+	struct control_client *client = user;
+
+	(void)stream;
+	if (!client->list_ids)
+		return;
+	control_method_list_more(client->control->source, client);
+	if (client->broken || !client_read_messages(client))
+		client_free(client);
+}
+
+static void client_event(struct bufferevent *stream, short what, void *user)
+{
+	(void)stream;
+	(void)what;
+	client_free(user);
+}
+
+/* Root may change things, everyone may look. */
+static bool client_is_admin(int fd)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+		return false;
+	return peer.uid == 0;
+}
+
+static struct control_client *client_new(struct control *control, int fd)
+{
+	struct control_client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	client->control = control;
+	client->admin = client_is_admin(fd);
+	varlink_buffer_init(&client->input, VARLINK_CALL_MAX);
+	client->stream =
+		bufferevent_socket_new(control->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!client->stream) {
+		free(client);
+		return NULL;
+	}
+	bufferevent_setcb(client->stream, client_read, client_written, client_event,
+			  client);
+	if (bufferevent_enable(client->stream, EV_READ | EV_WRITE) != 0) {
+		bufferevent_free(client->stream);
+		free(client);
+		return NULL;
+	}
+	return client;
+}
+
+static void control_accept(evutil_socket_t fd, short what, void *user)
+{
+	struct control *control = user;
+	struct control_client *client;
+	int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)what;
+	if (peer < 0)
+		return;
+	client = control->client_count < CONTROL_CLIENTS_MAX ? client_new(control, peer)
+							     : NULL;
+	if (!client) {
+		(void)close(peer);
+		return;
+	}
+	DL_APPEND(control->clients, client);
+	control->client_count++;
+}
+
+static void control_fill_address(const char *path, struct sockaddr_un *address)
+{
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	strncpy(address->sun_path, path, sizeof(address->sun_path) - 1);
+}
+
+/* True when a daemon answers at the name. */
+static bool control_is_answered(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error = 0;
+
+	if (fd < 0)
+		return false;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0)
+		error = errno;
+	(void)close(fd);
+	/* EAGAIN: somebody listens, with a full queue */
+	return error == 0 || error == EAGAIN;
+}
+
+static int control_bind(struct control *control)
+{
+	struct sockaddr_un address;
+
+	control_fill_address(control->path, &address);
+	if (control_is_answered(&address)) {
+		log_error("another portreeved answers at %s; stop it first, or set "
+			  "[global] control-socket to another path",
+			  control->path);
+		return -EADDRINUSE;
+	}
+	(void)unlink(control->path);
+	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (control->fd < 0 ||
+	    bind(control->fd, (const struct sockaddr *)&address, sizeof(address)) !=
+		    0 ||
+	    chmod(control->path, 0666) != 0 ||
+	    listen(control->fd, CONTROL_BACKLOG) != 0) {
+		int error = errno;
+
+		log_error("cannot open the control socket %s: %s", control->path,
+			  strerror(error));
+		return -error;
+	}
+	return 0;
+}
+
+int control_open(struct event_base *base, const char *path,
+		 const struct control_source *source, struct control **out)
+{
+	struct control *control = calloc(1, sizeof(*control));
+	int error;
+
+	if (!control)
+		return -ENOMEM;
+	control->base = base;
+	control->source = source;
+	control->fd = -1;
+	strncpy(control->path, path, sizeof(control->path) - 1);
+	error = control_bind(control);
+	if (error == 0) {
+		control->accept_event =
+			event_new(base, control->fd, EV_READ | EV_PERSIST,
+				  control_accept, control);
+		if (!control->accept_event ||
+		    event_add(control->accept_event, NULL) != 0)
+			error = -ENOMEM;
+	}
+	if (error == -EADDRINUSE)
+		control->path[0] = '\0'; /* it is the other daemon's */
+	if (error != 0) {
+		control_close(control);
+		return error;
+	}
+	*out = control;
+	return 0;
+}
+
+void control_close(struct control *control)
+{
+	if (!control)
+		return;
+	while (control->clients)
+		client_free(control->clients);
+	if (control->accept_event)
+		event_free(control->accept_event);
+	if (control->fd >= 0)
+		(void)close(control->fd);
+	if (control->path[0] != '\0')
+		(void)unlink(control->path);
+	free(control);
+}
+
+void control_publish(struct control *control, enum lease_event event,
+		     const struct lease *lease)
+{
+	struct control_client *client, *next;
+
+	DL_FOREACH_SAFE (control->clients, client, next) {
+		if (!client->watching)
+			continue;
+		control_method_event(control->source, client, event, lease);
+		/* later: this may be inside a call of that very client */
+		if (client->broken)
+			bufferevent_trigger_event(client->stream, BEV_EVENT_ERROR,
+						  BEV_TRIG_DEFER_CALLBACKS);
+	}
+}

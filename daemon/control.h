@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_CONTROL_H
+#define DAEMON_CONTROL_H
+
+#include "daemon/ledger.h"
+#include "daemon/network.h"
+
+struct event_base;
+struct json_object;
+
+/** Connections at a time; more are turned away. */
+#define CONTROL_CLIENTS_MAX 32
+
+/** What the control socket serves from; borrowed for its life. */
+struct control_source {
+	/** Set when the daemon is ready to serve; NULL before. */
+	struct ledger *ledger;
+	const struct network *network;
+	/** The answer of Status. Owns: control frees it. Errors: NULL. */
+	struct json_object *(*status_new)(void *user);
+	void *user;
+};
+
+/** The socket of the admin tool, doc/control.md. */
+struct control;
+
+/**
+ * Take the socket's name. A socket of a daemon that is gone is replaced.
+ * Errors: -EADDRINUSE when another daemon answers there; -errno; logged.
+ */
+int control_open(struct event_base *base, const char *path,
+		 const struct control_source *source, struct control **out)
+	__attribute__((warn_unused_result));
+/** Close connections and remove the socket's name. Safe on NULL. */
+void control_close(struct control *control);
+
+/** Tell everybody who watches. */
+void control_publish(struct control *control, enum lease_event event,
+		     const struct lease *lease);
+
+#endif

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/report.h"
+
+#include <json-c/json.h>
+#include <string.h>
+#include <time.h>
+
+#include "backends/backend.h"
+#include "base/varlink.h"
+#include "daemon/table.h"
+
+#define TIME_TEXT_SIZE 32
+
+/* Instants of this boot as RFC 3339 UTC text. */
+static const char *report_format_time(int64_t at_ms, const struct store_time *at,
+				      char text[TIME_TEXT_SIZE])
+{
+	time_t wall_s = (time_t)((at->wall_ms + (at_ms - at->now_ms)) / 1000);
+	struct tm utc;
+
+	text[0] = '\0';
+	if (gmtime_r(&wall_s, &utc))
+		(void)strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
+	return text;
+}
+
+static bool report_add_addr(struct json_object *object, const char *name,
+			    const struct ip_addr *addr)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	return varlink_add_string(object, name,
+				  addr_is_none(addr) ? NULL : addr_format(addr, text));
+}
+
+static bool report_add_end(struct json_object *object, const struct lease *lease,
+			   const struct store_time *at)
+{
+	char text[TIME_TEXT_SIZE];
+	int64_t left_ms = lease->expires_ms - at->now_ms;
+
+	if (lease->expires_ms == TIME_NEVER)
+		return varlink_add_null(object, "lifetime_s") &&
+		       varlink_add_null(object, "expires");
+	return varlink_add_int(object, "lifetime_s",
+			       left_ms > 0 ? (left_ms + 999) / 1000 : 0) &&
+	       varlink_add_string(object, "expires",
+				  report_format_time(lease->expires_ms, at, text));
+}
+
+static bool report_add_ends(struct json_object *object, struct ledger *ledger,
+			    const struct lease *lease)
+{
+	struct ip_addr external = ledger_get_external(ledger, lease);
+
+	return varlink_add_int(object, "id", (int64_t)lease->id) &&
+	       varlink_add_string(object, "protocol",
+				  lease->protocol == IPPROTO_TCP ? "tcp" : "udp") &&
+	       report_add_addr(object, "external_address", &external) &&
+	       varlink_add_int(object, "external_port", lease->external_port) &&
+	       report_add_addr(object, "internal_address", &lease->internal) &&
+	       varlink_add_int(object, "internal_port", lease->internal_port) &&
+	       report_add_addr(object, "remote", &lease->remote);
+}
+
+struct json_object *report_lease_new(struct ledger *ledger, const struct lease *lease,
+				     const struct store_time *at)
+{
+	struct json_object *object = json_object_new_object();
+	struct rule_counters traffic;
+	char created[TIME_TEXT_SIZE];
+
+	if (!object)
+		return NULL;
+	ledger_get_traffic(ledger, lease, at->now_ms, &traffic);
+	if (report_add_ends(object, ledger, lease) &&
+	    report_add_end(object, lease, at) &&
+	    varlink_add_string(object, "created",
+			       report_format_time(lease->created_ms, at, created)) &&
+	    varlink_add_string(object, "origin", origin_get_name(lease->origin)) &&
+	    report_add_addr(object, "client", &lease->client) &&
+	    varlink_add_string(object, "lan",
+			       ledger_get_lan_name(ledger, lease->lan)) &&
+	    varlink_add_string(object, "description", lease->description) &&
+	    varlink_add_bool(object, "enabled", lease->enabled) &&
+	    varlink_add_int(object, "bytes", (int64_t)traffic.octets) &&
+	    varlink_add_int(object, "packets", (int64_t)traffic.packets))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+/* --- status --- */
+
+static struct json_object *status_backend_new(const struct report_status *status)
+{
+	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
+	struct json_object *object = json_object_new_object();
+
+	if (object &&
+	    varlink_add_string(object, "name",
+			       ledger_get_backend_name(status->ledger)) &&
+	    varlink_add_int(
+		    object, "rules",
+		    (int64_t)table_get_count(ledger_get_table(status->ledger))) &&
+	    varlink_add_int(object, "resyncs", (int64_t)figures->heals))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static struct json_object *status_wan_new(const struct report_status *status)
+{
+	const struct wan_choice *wan = &status->network->wan;
+	struct json_object *object = json_object_new_object();
+
+	if (object && varlink_add_string(object, "interface", wan->name) &&
+	    varlink_add_bool(object, "up", wan->up && wan->carrier) &&
+	    report_add_addr(object, "address", &wan->address) &&
+	    report_add_addr(object, "external_address", &wan->external) &&
+	    varlink_add_bool(object, "private", wan->private_address))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static bool array_add_string(struct json_object *array, const char *text)
+{
+	struct json_object *item = json_object_new_string(text);
+
+	if (item && json_object_array_add(array, item) == 0)
+		return true;
+	json_object_put(item);
+	return false;
+}
+
+static struct json_object *lan_addresses_new(const struct lan_info *lan)
+{
+	struct json_object *array = json_object_new_array();
+	char text[ADDR_TEXT_SIZE];
+	bool ok = array != NULL;
+
+	for (uint32_t i = 0; ok && i < lan->address_count; i++)
+		ok = array_add_string(array,
+				      addr_format(&lan->addresses[i].addr, text));
+	if (ok)
+		return array;
+	json_object_put(array);
+	return NULL;
+}
+
+static struct json_object *lan_protocols_new(const struct lan_info *lan)
+{
+	static const struct {
+		uint8_t bit;
+		const char *name;
+	} rows[] = {{LAN_PROTOCOL_UPNP, "upnp"}, {LAN_PROTOCOL_NATPMP, "nat-pmp"}};
+	struct json_object *array = json_object_new_array();
+	bool ok = array != NULL;
+
+	for (size_t i = 0; ok && i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (lan->protocols & rows[i].bit)
+			ok = array_add_string(array, rows[i].name);
+	if (ok)
+		return array;
+	json_object_put(array);
+	return NULL;
+}
+
+static struct json_object *status_lan_new(const struct lan_info *lan)
+{
+	struct json_object *object = json_object_new_object();
+
+	if (object && varlink_add_string(object, "name", lan->name) &&
+	    varlink_add_bool(object, "up", lan->ifindex != 0) &&
+	    varlink_add(object, "addresses", lan_addresses_new(lan)) &&
+	    varlink_add(object, "protocols", lan_protocols_new(lan)))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static struct json_object *status_lans_new(const struct report_status *status)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < status->network->lan_count; i++) {
+		struct json_object *lan = status_lan_new(&status->network->lans[i]);
+
+		if (!lan || json_object_array_add(array, lan) != 0) {
+			json_object_put(lan);
+			json_object_put(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static struct json_object *status_leases_new(const struct report_status *status)
+{
+	const struct table *table = ledger_get_table(status->ledger);
+	struct json_object *object = json_object_new_object();
+	struct json_object *origins = json_object_new_object();
+	bool ok = object && origins;
+
+	for (uint8_t origin = 0; ok && origin < ORIGIN_COUNT; origin++)
+		ok = varlink_add_int(
+			origins, origin_get_name(origin),
+			(int64_t)table_get_count_of_origin(table, (enum origin)origin));
+	if (ok && varlink_add_int(object, "total", (int64_t)table_get_count(table)) &&
+	    varlink_add_int(object, "limit", status->conf->limits.leases_total) &&
+	    varlink_add(object, "by_origin", json_object_get(origins))) {
+		json_object_put(origins);
+		return object;
+	}
+	json_object_put(origins);
+	json_object_put(object);
+	return NULL;
+}
+
+static struct json_object *status_store_new(const struct report_status *status)
+{
+	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
+	struct json_object *object = json_object_new_object();
+	const char *text = "";
+
+	if (figures->store_failed)
+		text = "leases are not written to disk; see the log";
+	else if (figures->store_damaged)
+		text = "the store was damaged at start; leases were lost";
+	if (object &&
+	    varlink_add_string(object, "state",
+			       !figures->store_on      ? "off"
+			       : figures->store_failed ? "failed"
+						       : "ok") &&
+	    varlink_add_string(object, "path", status->conf->global.state_dir) &&
+	    varlink_add_string(object, "text", text))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static struct json_object *status_worker_new(const struct report_worker *worker)
+{
+	struct json_object *object = json_object_new_object();
+
+	if (object && varlink_add_string(object, "name", worker->name) &&
+	    varlink_add_string(object, "state", worker->up ? "up" : "down") &&
+	    varlink_add_int(object, "restarts", worker->restarts))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static struct json_object *status_workers_new(const struct report_status *status)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < status->worker_count; i++) {
+		struct json_object *worker = status_worker_new(&status->workers[i]);
+
+		if (!worker || json_object_array_add(array, worker) != 0) {
+			json_object_put(worker);
+			json_object_put(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static struct json_object *status_requests_new(const struct report_status *status)
+{
+	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
+	struct json_object *object = json_object_new_object();
+
+	if (object && varlink_add_int(object, "total", (int64_t)figures->requests) &&
+	    varlink_add_int(object, "granted", (int64_t)figures->granted) &&
+	    varlink_add_int(object, "refused", (int64_t)figures->refused) &&
+	    varlink_add_int(object, "dropped", (int64_t)status->dropped))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+/* --- what is wrong, in plain words --- */
+
+struct problem {
+	const char *code;
+	const char *text;
+};
+
+static bool status_worker_down(const struct report_status *status)
+{
+	for (size_t i = 0; i < status->worker_count; i++)
+		if (!status->workers[i].up)
+			return true;
+	return false;
+}
+
+static bool status_socket_failed(const struct report_status *status)
+{
+	for (size_t i = 0; i < status->worker_count; i++)
+		if (status->workers[i].sockets_failed > 0)
+			return true;
+	return false;
+}
+
+static bool status_lan_missing(const struct report_status *status)
+{
+	for (size_t i = 0; i < status->network->lan_count; i++)
+		if (status->network->lans[i].ifindex == 0)
+			return true;
+	return false;
+}
+
+/* Each row: is it so, and how to say it. */
+static size_t status_find_problems(const struct report_status *status,
+				   struct problem problems[], size_t size)
+{
+	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
+	const struct wan_choice *wan = &status->network->wan;
+	const struct {
+		bool is;
+		struct problem problem;
+	} rows[] = {
+		{!wan->present,
+		 {"wan-missing", "the WAN interface does not exist; it is waited for"}},
+		{wan->present && addr_is_none(&wan->external),
+		 {"wan-no-address",
+		  "the WAN has no IPv4 address; clients are told so"}},
+		{wan->private_address,
+		 {"wan-private",
+		  "the external address is private or shared by the provider: "
+		  "the internet may not reach it"}},
+		{status_lan_missing(status),
+		 {"lan-missing",
+		  "a configured LAN interface does not exist; it is waited for"}},
+		{figures->backend_failed,
+		 {"backend", "the firewall does not take changes; see the log"}},
+		{figures->store_failed,
+		 {"store", "leases are not written to disk and would not survive a "
+			   "restart; see the log"}},
+		{figures->store_damaged,
+		 {"store-damaged",
+		  "the lease store was damaged at start and set aside; leases were "
+		  "lost"}},
+		{status_worker_down(status),
+		 {"worker-down", "a protocol worker does not run; see the log"}},
+		{status_socket_failed(status),
+		 {"socket", "a port could not be opened on a LAN; see the log"}},
+	};
+	size_t count = 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && count < size; i++)
+		if (rows[i].is)
+			problems[count++] = rows[i].problem;
+	return count;
+}
+
+static struct json_object *problem_new(const struct problem *problem)
+{
+	struct json_object *object = json_object_new_object();
+
+	if (object && varlink_add_string(object, "code", problem->code) &&
+	    varlink_add_string(object, "text", problem->text))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static struct json_object *status_problems_new(const struct problem problems[],
+					       size_t count)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < count; i++) {
+		struct json_object *problem = problem_new(&problems[i]);
+
+		if (!problem || json_object_array_add(array, problem) != 0) {
+			json_object_put(problem);
+			json_object_put(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+#define PROBLEMS_MAX 16
+
+static bool status_add_head(struct json_object *object,
+			    const struct report_status *status,
+			    const struct store_time *at)
+{
+	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
+	struct problem problems[PROBLEMS_MAX];
+	size_t count = status_find_problems(status, problems, PROBLEMS_MAX);
+
+	return varlink_add_string(object, "version", PORTREEVE_VERSION) &&
+	       varlink_add_string(object, "state", count > 0 ? "degraded" : "ok") &&
+	       varlink_add(object, "problems", status_problems_new(problems, count)) &&
+	       varlink_add_int(object, "uptime_s",
+			       (at->now_ms - status->started_ms) / 1000) &&
+	       varlink_add_int(object, "epoch_s",
+			       (at->now_ms - figures->epoch_origin_ms) / 1000);
+}
+
+struct json_object *report_status_new(const struct report_status *status,
+				      const struct store_time *at)
+{
+	const struct table *table = ledger_get_table(status->ledger);
+	struct json_object *object = json_object_new_object();
+
+	if (object && status_add_head(object, status, at) &&
+	    varlink_add(object, "backend", status_backend_new(status)) &&
+	    varlink_add(object, "wan", status_wan_new(status)) &&
+	    varlink_add(object, "lans", status_lans_new(status)) &&
+	    varlink_add(object, "leases", status_leases_new(status)) &&
+	    varlink_add_int(object, "clients",
+			    (int64_t)table_get_client_count(table)) &&
+	    varlink_add(object, "store", status_store_new(status)) &&
+	    varlink_add(object, "workers", status_workers_new(status)) &&
+	    varlink_add(object, "requests", status_requests_new(status)))
+		return object;
+	json_object_put(object);
+	return NULL;
+}

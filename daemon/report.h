@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_REPORT_H
+#define DAEMON_REPORT_H
+
+#include "daemon/ledger.h"
+#include "daemon/network.h"
+#include "daemon/store.h"
+
+struct json_object;
+
+/** What `status` tells besides ledger and network. */
+struct report_worker {
+	const char *name;
+	bool up;
+	unsigned int restarts;
+	unsigned int sockets_failed; /* LAN sockets it could not open */
+};
+
+struct report_status {
+	struct ledger *ledger;
+	const struct conf *conf;
+	const struct network *network;
+	const struct report_worker *workers;
+	size_t worker_count;
+	int64_t started_ms;
+	uint64_t dropped; /* requests of workers that could not be taken */
+};
+
+/**
+ * A lease as doc/control.md shows it. Owns: caller frees. Errors: NULL, out of memory.
+ */
+struct json_object *report_lease_new(struct ledger *ledger, const struct lease *lease,
+				     const struct store_time *at);
+
+/** The answer of Status. Owns: caller frees. Errors: NULL, out of memory. */
+struct json_object *report_status_new(const struct report_status *status,
+				      const struct store_time *at);
+
+#endif
