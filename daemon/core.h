@@ -11,17 +11,19 @@
 struct event_base;
 
 /**
- * The role that decides: configuration, policy, lease table, store, firewall, rtnetlink,
- * control socket. Reads no byte from the network, only messages of its workers.
+ * The role that decides: configuration, policy, lease table, store, firewall,
+ * rtnetlink, control socket. Reads no byte from the network, only messages of its
+ * workers.
  */
 struct core;
 
 struct core_events {
-	/** Everything is up: leases restored, kernel in agreement, control socket open. */
+	/** Everything is up: leases restored, kernel in agreement, control socket open.
+	 */
 	void (*ready)(void *user);
 	/**
-	 * A worker lied or its channel broke; core has closed the channel. The owner ends
-	 * that process and attaches its successor.
+	 * A worker lied or its channel broke; core has closed the channel. The owner
+	 * ends that process and attaches its successor.
 	 */
 	void (*worker_ended)(void *user, const struct worker_ops *worker);
 	/** Core cannot go on; the reason is logged. */
@@ -37,7 +39,8 @@ int core_new(struct event_base *base, const struct conf *conf,
 	     const struct core_events *events, void *user, struct core **out)
 	__attribute__((warn_unused_result));
 
-/** Take the channel to a (new) worker; an older one of the same kind is closed. Owns: takes fd. */
+/** Take the channel to a (new) worker; an older one of the same kind is closed. Owns:
+ * takes fd. */
 int core_attach_worker(struct core *core, const struct worker_ops *worker, int fd)
 	__attribute__((warn_unused_result));
 

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/admission.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+
+/* What a worker must serve to speak for an origin. */
+static uint8_t origin_get_protocol(uint8_t origin)
+{
+	static const uint8_t table[ORIGIN_COUNT] = {
+		[ORIGIN_NATPMP] = LAN_PROTOCOL_NATPMP,
+		[ORIGIN_PCP] = LAN_PROTOCOL_PCP,
+		[ORIGIN_IGD] = LAN_PROTOCOL_UPNP,
+		[ORIGIN_STATIC] = 0, /* never by a worker */
+	};
+
+	return origin < ORIGIN_COUNT ? table[origin] : 0;
+}
+
+static bool filters_are_sound(const struct request *request)
+{
+	/* one remote host, as IGD knows it */
+	if (request->filter_count > 1)
+		return false;
+	return request->filter_count == 0 ||
+	       (request->filters[0].prefix.length == 128 &&
+		request->filters[0].port == 0 &&
+		addr_is_host(&request->filters[0].prefix.addr));
+}
+
+/* An interface that we know, and that is not this LAN: no message under way explains
+ * it. */
+static bool is_foreign(const struct network *network, const struct lan_info *lan,
+		       uint32_t ifindex)
+{
+	const struct lan_info *owner =
+		lan_info_find(network->lans, network->lan_count, ifindex);
+
+	return ifindex == 0 || ifindex == network->wan.ifindex ||
+	       (owner && owner != lan);
+}
+
+static bool fields_are_sound(const struct request *request)
+{
+	return request->op < REQUEST_OP_COUNT && request->enabled <= 1 &&
+	       request->prefer_failure <= 1 && request->igd_version <= 2 &&
+	       (request->protocol == IPPROTO_TCP || request->protocol == IPPROTO_UDP ||
+		request->op == REQUEST_INDEX || request->op == REQUEST_TRAFFIC);
+}
+
+const char *admission_check(const struct network *network, uint8_t protocols,
+			    struct request *request)
+{
+	uint8_t needed = origin_get_protocol(request->origin);
+	char description[sizeof(request->description)];
+	const struct lan_info *lan;
+
+	if (needed == 0 || (needed & protocols) == 0)
+		return "an origin that is not its own";
+	if (!fields_are_sound(request))
+		return "a field out of range";
+	if (!filters_are_sound(request))
+		return "a filter out of range";
+	if (request->lan >= network->lan_count)
+		return "no such LAN";
+	lan = &network->lans[request->lan];
+	if ((lan->protocols & needed) == 0)
+		return "a protocol that this LAN does not speak";
+	/* A LAN that has just gone or come back is no lie: admission_is_host() refuses.
+	 */
+	if (is_foreign(network, lan, request->ifindex))
+		return "another LAN's interface";
+	if (!memchr(request->description, '\0', sizeof(request->description)))
+		return "a description without an end";
+	text_copy_clean(description, sizeof(description), request->description,
+			strlen(request->description));
+	memcpy(request->description, description, sizeof(description));
+	return NULL;
+}
+
+bool admission_is_host(const struct network *network, const struct request *request)
+{
+	const struct lan_info *lan = &network->lans[request->lan];
+
+	if (lan->ifindex != request->ifindex ||
+	    !lan_info_has_host(lan, &request->client))
+		return false;
+	if (request->op != REQUEST_MAP && request->op != REQUEST_ADD)
+		return true;
+	/* IPv6 has no port to translate: pinholes are another operation */
+	if (!addr_is_ipv4(&request->internal))
+		return false;
+	if (addr_equal(&request->internal, &request->client))
+		return true;
+	for (size_t i = 0; i < network->lan_count; i++)
+		if (network->lans[i].ifindex != 0 &&
+		    lan_info_has_host(&network->lans[i], &request->internal))
+			return true;
+	return false;
+}

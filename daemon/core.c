@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/core_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/backend.h"
+#include "base/clock.h"
+#include "daemon/moment.h"
+#include "daemon/report.h"
+#include "daemon/wan.h"
+
+/* --- what the ledger tells --- */
+
+static void core_on_lease(void *user, enum lease_event event, const struct lease *lease)
+{
+	struct core *core = user;
+
+	if (core->control)
+		control_publish(core->control, event, lease);
+}
+
+static void core_on_disturbed(void *user)
+{
+	struct core *core = user;
+
+	core_plan_heal(core, CORE_HEAL_DELAY_MS);
+}
+
+static const struct ledger_events core_ledger_events = {
+	.lease = core_on_lease,
+	.disturbed = core_on_disturbed,
+};
+
+/* --- the network --- */
+
+static bool core_read_network(struct core *core, struct network *out)
+{
+	char error[CONF_ERROR_MAX];
+
+	if (wan_read(core->wan, core->links) != 0)
+		return false;
+	if (network_choose(core->conf, core->links, out, error) == 0)
+		return true;
+	log_error("%s", error);
+	return false;
+}
+
+static void core_tell_network(struct core *core, const struct network *before)
+{
+	const struct network *now = &core->network;
+	bool wan_changed = memcmp(&before->wan, &now->wan, sizeof(now->wan)) != 0;
+
+	for (size_t w = 0; w < WORKERS_MAX; w++) {
+		if (wan_changed)
+			core_worker_send_wan(&core->workers[w]);
+		for (size_t i = 0; i < now->lan_count; i++)
+			if (memcmp(&before->lans[i], &now->lans[i],
+				   sizeof(now->lans[i])) != 0)
+				core_worker_send_lan(&core->workers[w], &now->lans[i]);
+	}
+}
+
+static void core_log_wan(const struct network *network)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	if (!network->wan.present)
+		log_warning("the WAN interface %s does not exist; waiting for it",
+			    network->wan.name);
+	else if (addr_is_none(&network->wan.external))
+		log_warning("the WAN interface %s has no IPv4 address; waiting for one",
+			    network->wan.name);
+	else
+		log_notice("wan interface=%s external=%s%s", network->wan.name,
+			   addr_format(&network->wan.external, text),
+			   network->wan.private_address
+				   ? " (private: the internet may not reach it)"
+				   : "");
+}
+
+static void core_log_lan(const struct lan_info *lan)
+{
+	char text[PREFIX_TEXT_SIZE];
+
+	if (lan->ifindex == 0)
+		log_warning("the LAN interface %s does not exist; waiting for it",
+			    lan->name);
+	else
+		log_notice("lan interface=%s address=%s", lan->name,
+			   lan->address_count > 0
+				   ? prefix_format(&lan->addresses[0], text)
+				   : "none");
+}
+
+static void core_note_wan(struct core *core, const struct network *before)
+{
+	const struct wan_choice *wan = &core->network.wan;
+
+	if (addr_is_none(&wan->external))
+		core->wan_up_since_ms = 0;
+	else if (!addr_equal(&before->wan.external, &wan->external))
+		core->wan_up_since_ms = clock_now_ms();
+}
+
+static void core_log_changes(const struct network *before, const struct network *now)
+{
+	if (memcmp(&before->wan, &now->wan, sizeof(now->wan)) != 0)
+		core_log_wan(now);
+	for (size_t i = 0; i < now->lan_count; i++)
+		if (memcmp(&before->lans[i], &now->lans[i], sizeof(now->lans[i])) != 0)
+			core_log_lan(&now->lans[i]);
+}
+
+static void core_network_changed(evutil_socket_t fd, short what, void *user)
+{
+	struct core *core = user;
+	static const size_t size = sizeof(struct network);
+	struct network *before;
+
+	(void)fd;
+	(void)what;
+	if (!wan_drain(core->wan))
+		return;
+	before = malloc(size);
+	if (!before)
+		return;
+	memcpy(before, &core->network, size);
+	if (core_read_network(core, &core->network)) {
+		core_note_wan(core, before);
+		core_log_changes(before, &core->network);
+		if (ledger_set_network(core->ledger, &core->network, clock_now_ms()) !=
+		    0)
+			core_plan_heal(core, CORE_HEAL_RETRY_MS);
+		core_tell_network(core, before);
+	}
+	free(before);
+}
+
+/* --- start and end --- */
+
+static struct json_object *core_status_new(void *user)
+{
+	struct core *core = user;
+	struct report_worker workers[WORKERS_MAX];
+	struct report_status status = {
+		.ledger = core->ledger,
+		.conf = core->conf,
+		.network = &core->network,
+		.workers = workers,
+		.started_ms = core->started_ms,
+		.dropped = core->dropped,
+	};
+	struct store_time at = moment_now();
+
+	for (size_t i = 0; i < WORKERS_MAX && core->workers[i].ops; i++)
+		workers[status.worker_count++] = (struct report_worker){
+			.name = core->workers[i].ops->name,
+			.up = core->workers[i].ready,
+			.restarts = core->workers[i].attached > 0
+					    ? core->workers[i].attached - 1
+					    : 0,
+			.sockets_failed = core->workers[i].sockets.failed,
+		};
+	return report_status_new(&status, &at);
+}
+
+static const struct backend_ops *core_choose_backend(const struct conf *conf)
+{
+	switch (conf->backend.type) {
+	case CONF_BACKEND_MEMORY:
+		return backend_get_memory();
+	case CONF_BACKEND_IPTABLES:
+		log_error("[backend] type = iptables is not in this version; "
+			  "use nftables");
+		return NULL;
+	case CONF_BACKEND_AUTO:
+	case CONF_BACKEND_NFTABLES:
+		break;
+	}
+	return backend_get_nftables();
+}
+
+static void core_tell_memory(struct core *core)
+{
+	if (core->conf->backend.type == CONF_BACKEND_MEMORY)
+		log_warning("[backend] type = memory: no packet is forwarded, this is "
+			    "for tests");
+	for (size_t i = 0; i < core->network.lan_count; i++)
+		if (core->network.lans[i].protocols & LAN_PROTOCOL_PCP)
+			log_warning("[lan %s] pcp is not in this version; NAT-PMP "
+				    "answers PCP clients that it is not supported",
+				    core->network.lans[i].name);
+}
+
+static struct event *core_watch(struct core *core, int fd, event_callback_fn callback)
+{
+	struct event *event =
+		event_new(core->base, fd, EV_READ | EV_PERSIST, callback, core);
+
+	if (event && event_add(event, NULL) == 0)
+		return event;
+	if (event)
+		event_free(event);
+	return NULL;
+}
+
+static void core_backend_readable(evutil_socket_t fd, short what, void *user)
+{
+	struct core *core = user;
+
+	(void)fd;
+	(void)what;
+	ledger_backend_event(core->ledger);
+}
+
+static int core_open_events(struct core *core)
+{
+	int backend_fd = ledger_get_fd(core->ledger);
+
+	core->wan_event = core_watch(core, wan_get_fd(core->wan), core_network_changed);
+	if (backend_fd >= 0)
+		core->backend_event =
+			core_watch(core, backend_fd, core_backend_readable);
+	if (!core->wan_event || (backend_fd >= 0 && !core->backend_event))
+		return -ENOMEM;
+	return core_timers_open(core);
+}
+
+/* In this order, so that nothing in the kernel changes before all checks have passed.
+ */
+static int core_open_parts(struct core *core)
+{
+	const struct backend_ops *backend = core_choose_backend(core->conf);
+	struct ledger_setup setup = {
+		.conf = core->conf,
+		.network = &core->network,
+		.backend = backend,
+		.events = &core_ledger_events,
+		.user = core,
+		.at = moment_now(),
+	};
+	int error;
+
+	if (!backend)
+		return -EINVAL;
+	error = wan_open(&core->wan);
+	if (error != 0)
+		return error;
+	if (!core_read_network(core, &core->network))
+		return -ENODEV;
+	error = control_open(core->base, core->conf->global.control_socket,
+			     &core->source, &core->control);
+	if (error == 0)
+		error = ledger_open(&setup, &core->ledger);
+	if (error != 0)
+		return error;
+	core->source.ledger = core->ledger;
+	error = core_open_events(core);
+	if (error == 0)
+		error = ledger_set_network(core->ledger, &core->network,
+					   clock_now_ms());
+	return error;
+}
+
+static void core_close_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
+void core_free(struct core *core)
+{
+	if (!core)
+		return;
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		msg_channel_free(core->workers[i].channel);
+	core_close_event(core->wan_event);
+	core_close_event(core->backend_event);
+	core_timers_close(core);
+	control_close(core->control);
+	core->control = NULL;
+	ledger_close(core->ledger);
+	wan_close(core->wan);
+	free(core->links);
+	free(core);
+}
+
+int core_new(struct event_base *base, const struct conf *conf,
+	     const struct core_events *events, void *user, struct core **out)
+{
+	struct core *core = calloc(1, sizeof(*core));
+	int error;
+
+	if (!core)
+		return -ENOMEM;
+	core->base = base;
+	core->conf = conf;
+	core->events = events;
+	core->user = user;
+	core->started_ms = clock_now_ms();
+	core->links = calloc(1, sizeof(*core->links));
+	core->source = (struct control_source){
+		.network = &core->network, .status_new = core_status_new, .user = core};
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		core->workers[i].core = core;
+	error = core->links ? core_open_parts(core) : -ENOMEM;
+	if (error != 0) {
+		core_free(core);
+		return error;
+	}
+	if (!addr_is_none(&core->network.wan.external))
+		core->wan_up_since_ms = core->started_ms;
+	core_log_wan(&core->network);
+	for (size_t i = 0; i < core->network.lan_count; i++)
+		core_log_lan(&core->network.lans[i]);
+	core_tell_memory(core);
+	core_follow_up(core);
+	*out = core;
+	events->ready(user);
+	return 0;
+}
+
+int core_attach_worker(struct core *core, const struct worker_ops *ops, int fd)
+{
+	struct core_worker *worker = core_worker_find(core, ops);
+
+	return worker ? core_worker_attach(worker, fd) : -EINVAL;
+}

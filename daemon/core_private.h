@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DAEMON_CORE_PRIVATE_H
+#define DAEMON_CORE_PRIVATE_H
+
+#include <event2/event.h>
+
+#include "base/log.h"
+#include "base/msg.h"
+#include "daemon/control.h"
+#include "daemon/core.h"
+#include "daemon/ledger.h"
+#include "daemon/network.h"
+
+/** What the files of core share; nobody else includes this. */
+/** Kinds of workers. */
+#define WORKERS_MAX 2
+struct core_worker {
+	struct core *core;
+	const struct worker_ops *ops;
+	struct msg_channel *channel;
+	bool ready;
+	unsigned int attached;
+	struct worker_ready sockets;
+};
+
+struct core {
+	struct event_base *base;
+	const struct conf *conf;
+	const struct core_events *events;
+	void *user;
+	struct wan *wan;
+	struct links *links;
+	struct network network;
+	int64_t wan_up_since_ms;
+	struct ledger *ledger;
+	struct control_source source;
+	struct control *control;
+	struct core_worker workers[WORKERS_MAX];
+	struct event *wan_event;
+	struct event *backend_event;
+	struct event *expiry_timer;
+	struct event *heal_timer;
+	int64_t expiry_due_ms;
+	bool heal_due;
+	int64_t started_ms;
+	uint64_t dropped;
+	struct log_limit liar_limit;
+	size_t request_count;
+	struct request requests[LEDGER_GROUP_MAX];
+	struct reply replies[LEDGER_GROUP_MAX];
+};
+
+/** A disturbed firewall is put right after this, so that a reload counts once. */
+#define CORE_HEAL_DELAY_MS 100
+/** What could not be put right is tried again after this. */
+#define CORE_HEAL_RETRY_MS 2000
+
+int core_timers_open(struct core *core) __attribute__((warn_unused_result));
+void core_timers_close(struct core *core);
+/** Have kernel and disk compared and put right after a while, once. */
+void core_plan_heal(struct core *core, int64_t delay_ms);
+/** Something was done: arm what follows from it, the next expiry and the disk's retry.
+ */
+void core_follow_up(struct core *core);
+
+/** Tell a worker everything it needs to serve. */
+void core_worker_greet(struct core_worker *worker);
+void core_worker_send_wan(struct core_worker *worker);
+void core_worker_send_lan(struct core_worker *worker, const struct lan_info *lan);
+/** The place of a kind of worker; a new one if it has none yet. NULL = too many kinds.
+ */
+struct core_worker *core_worker_find(struct core *core, const struct worker_ops *ops);
+/** Take the channel. Owns: takes fd when it returns 0. */
+int core_worker_attach(struct core_worker *worker, int fd)
+	__attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* When core wakes up by itself: leases end, what went wrong is tried again. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "daemon/core_private.h"
+#include "daemon/moment.h"
+
+static struct timeval core_delay(int64_t delay_ms)
+{
+	if (delay_ms < 0)
+		delay_ms = 0;
+	return (struct timeval){.tv_sec = delay_ms / 1000,
+				.tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
+}
+
+static void core_arm_expiry(struct core *core)
+{
+	int64_t due_ms = ledger_get_due(core->ledger);
+	struct timeval delay;
+
+	if (due_ms == core->expiry_due_ms)
+		return;
+	core->expiry_due_ms = due_ms;
+	if (due_ms == TIME_NEVER) {
+		(void)event_del(core->expiry_timer);
+		return;
+	}
+	delay = core_delay(due_ms - clock_now_ms());
+	(void)event_add(core->expiry_timer, &delay);
+}
+
+static void core_expire(evutil_socket_t fd, short what, void *user)
+{
+	struct core *core = user;
+	struct store_time at = moment_now();
+	struct timeval delay;
+
+	(void)fd;
+	(void)what;
+	core->expiry_due_ms = ledger_expire(core->ledger, &at);
+	if (core->expiry_due_ms == TIME_NEVER)
+		return;
+	delay = core_delay(core->expiry_due_ms - at.now_ms);
+	(void)event_add(core->expiry_timer, &delay);
+}
+
+void core_plan_heal(struct core *core, int64_t delay_ms)
+{
+	struct timeval delay = core_delay(delay_ms);
+
+	if (core->heal_due)
+		return;
+	core->heal_due = true;
+	(void)event_add(core->heal_timer, &delay);
+}
+
+static void core_heal(evutil_socket_t fd, short what, void *user)
+{
+	struct core *core = user;
+	struct store_time at = moment_now();
+
+	(void)fd;
+	(void)what;
+	core->heal_due = false;
+	if (!ledger_heal(core->ledger, &at))
+		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+}
+
+/* Whatever was done, what follows from it: the next expiry, the disk's retry. */
+void core_follow_up(struct core *core)
+{
+	core_arm_expiry(core);
+	if (ledger_get_figures(core->ledger)->store_failed)
+		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+}
+
+int core_timers_open(struct core *core)
+{
+	core->expiry_due_ms = TIME_NEVER;
+	core->expiry_timer = event_new(core->base, -1, 0, core_expire, core);
+	core->heal_timer = event_new(core->base, -1, 0, core_heal, core);
+	return core->expiry_timer && core->heal_timer ? 0 : -ENOMEM;
+}
+
+void core_timers_close(struct core *core)
+{
+	if (core->expiry_timer)
+		event_free(core->expiry_timer);
+	if (core->heal_timer)
+		event_free(core->heal_timer);
+}

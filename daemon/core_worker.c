@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Core's side of the workers: what they are told, what they ask, and that they may. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/admission.h"
+#include "daemon/core_private.h"
+#include "daemon/moment.h"
+#include "daemon/wan.h"
+
+/* --- workers --- */
+
+static void worker_end(struct core_worker *worker)
+{
+	msg_channel_free(worker->channel);
+	worker->channel = NULL;
+	worker->ready = false;
+	worker->core->request_count = 0;
+	worker->core->events->worker_ended(worker->core->user, worker->ops);
+}
+
+static void worker_send(struct core_worker *worker, uint32_t type, const void *body,
+			size_t length)
+{
+	int error;
+
+	if (!worker->channel)
+		return;
+	error = msg_channel_send(worker->channel, type, body, length);
+	if (error == 0)
+		return;
+	log_error("worker %s does not take messages: %s; it is restarted",
+		  worker->ops->name, strerror(-error));
+	worker_end(worker);
+}
+
+void core_worker_send_wan(struct core_worker *worker)
+{
+	const struct core *core = worker->core;
+	const struct wan_choice *wan = &core->network.wan;
+	struct wan_info info;
+
+	memset(&info, 0, sizeof(info));
+	info.epoch_origin_ms = ledger_get_figures(core->ledger)->epoch_origin_ms;
+	info.up_since_ms = core->wan_up_since_ms;
+	info.external = wan->external;
+	info.bit_rate_up = core->conf->wan.bit_rate_up;
+	info.bit_rate_down = core->conf->wan.bit_rate_down;
+	info.nat = core->conf->wan.nat;
+	info.carrier = wan->carrier;
+	worker_send(worker, MSG_WAN, &info, sizeof(info));
+}
+
+void core_worker_send_lan(struct core_worker *worker, const struct lan_info *lan)
+{
+	worker_send(worker, MSG_LAN, lan, sizeof(*lan));
+}
+
+static void worker_send_setup(struct core_worker *worker)
+{
+	const struct core *core = worker->core;
+	const struct store_meta *meta = ledger_get_meta(core->ledger);
+	struct worker_setup setup;
+
+	memset(&setup, 0, sizeof(setup));
+	memcpy(setup.uuid, meta->uuid, sizeof(setup.uuid));
+	setup.boot_id = meta->boot_id;
+	setup.http_port = core->conf->global.http_port;
+	setup.ssdp_strict = core->conf->global.ssdp_strict;
+	strncpy(setup.friendly_name, core->conf->global.friendly_name,
+		sizeof(setup.friendly_name) - 1);
+	worker_send(worker, MSG_SETUP, &setup, sizeof(setup));
+}
+
+static int worker_lied(struct core_worker *worker, const char *about)
+{
+	log_error("worker %s sent a bad message (%s); it is ended", worker->ops->name,
+		  about);
+	return -EPROTO;
+}
+
+static void worker_refuse(struct core_worker *worker, const struct request *request,
+			  enum result result)
+{
+	struct reply reply;
+
+	memset(&reply, 0, sizeof(reply));
+	reply.cookie = request->cookie;
+	reply.op = request->op;
+	reply.result = (uint8_t)result;
+	reply.protocol = request->protocol;
+	reply.internal_port = request->internal_port;
+	worker_send(worker, MSG_REPLY, &reply, sizeof(reply));
+}
+
+static int worker_take_request(struct core_worker *worker, const void *body,
+			       size_t length)
+{
+	struct core *core = worker->core;
+	struct request *request = &core->requests[core->request_count];
+	const char *lie;
+
+	if (length != sizeof(*request))
+		return worker_lied(worker, "wrong length");
+	if (core->request_count == LEDGER_GROUP_MAX) {
+		core->dropped++; /* cannot be: a wake-up brings fewer */
+		return 0;
+	}
+	memcpy(request, body, sizeof(*request));
+	lie = admission_check(&core->network, worker->ops->protocols, request);
+	if (lie)
+		return worker_lied(worker, lie);
+	if (admission_is_host(&core->network, request))
+		core->request_count++;
+	else
+		worker_refuse(worker, request, RESULT_BAD_CLIENT);
+	return 0;
+}
+
+static int worker_message(void *user, uint32_t type, const void *body, size_t length,
+			  int fd)
+{
+	struct core_worker *worker = user;
+
+	if (fd >= 0)
+		return worker_lied(worker, "a descriptor");
+	if (type == MSG_REQUEST)
+		return worker_take_request(worker, body, length);
+	if (type != MSG_READY)
+		return worker_lied(worker, "wrong type");
+	if (length != sizeof(worker->sockets))
+		return worker_lied(worker, "wrong length");
+	memcpy(&worker->sockets, body, sizeof(worker->sockets));
+	worker->ready = true;
+	return 0;
+}
+
+/* Requests about the WAN are answered here: they concern no lease. */
+static void core_answer_traffic(struct core *core, const struct request *request,
+				struct reply *reply)
+{
+	struct link link;
+
+	if (wan_read_traffic(core->wan, core->network.wan.ifindex, &link) != 0) {
+		reply->result = RESULT_NO_ADDRESS;
+		return;
+	}
+	reply->op = request->op;
+	reply->octets_in = link.octets_in;
+	reply->octets_out = link.octets_out;
+	reply->packets_in = link.packets_in;
+	reply->packets_out = link.packets_out;
+}
+
+/* The messages of one wake-up are a group: decide them, answer them. */
+static void worker_drained(void *user)
+{
+	struct core_worker *worker = user;
+	struct core *core = worker->core;
+	struct store_time at = moment_now();
+	size_t count = core->request_count;
+
+	if (count == 0)
+		return;
+	core->request_count = 0;
+	ledger_decide(core->ledger, core->requests, count, core->replies, &at);
+	for (size_t i = 0; i < count; i++) {
+		const struct request *request = &core->requests[i];
+
+		if (request->op == REQUEST_TRAFFIC)
+			core_answer_traffic(core, request, &core->replies[i]);
+		worker_send(worker, MSG_REPLY, &core->replies[i],
+			    sizeof(core->replies[i]));
+	}
+	core_follow_up(core);
+}
+
+static void worker_channel_ended(void *user, int error)
+{
+	struct core_worker *worker = user;
+
+	if (error != 0 && error != -EPROTO)
+		log_error("channel to worker %s broke: %s", worker->ops->name,
+			  strerror(-error));
+	worker_end(worker);
+}
+
+static const struct msg_handler worker_handler = {
+	.message = worker_message,
+	.drained = worker_drained,
+	.ended = worker_channel_ended,
+};
+
+struct core_worker *core_worker_find(struct core *core, const struct worker_ops *ops)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		if (!core->workers[i].ops)
+			core->workers[i].ops = ops;
+		if (core->workers[i].ops == ops)
+			return &core->workers[i];
+	}
+	return NULL;
+}
+
+void core_worker_greet(struct core_worker *worker)
+{
+	const struct network *network = &worker->core->network;
+
+	worker_send_setup(worker);
+	core_worker_send_wan(worker);
+	for (size_t i = 0; i < network->lan_count; i++)
+		core_worker_send_lan(worker, &network->lans[i]);
+}
+
+int core_worker_attach(struct core_worker *worker, int fd)
+{
+	struct msg_channel *channel =
+		msg_channel_new(worker->core->base, fd, &worker_handler, worker);
+
+	if (!channel)
+		return -ENOMEM;
+	msg_channel_free(worker->channel);
+	worker->channel = channel;
+	worker->ready = false;
+	worker->attached++;
+	core_worker_greet(worker);
+	return 0;
+}
