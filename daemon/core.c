@@ -41,7 +41,7 @@ static bool core_read_network(struct core *core, struct network *out)
 
 	if (wan_read(core->wan, core->links) != 0)
 		return false;
-	if (network_choose(core->conf, core->links, out, error) == 0)
+	if (network_choose(&core->conf, core->links, out, error) == 0)
 		return true;
 	log_error("%s", error);
 	return false;
@@ -146,7 +146,7 @@ static struct json_object *core_status_new(void *user)
 	struct report_worker workers[WORKERS_MAX];
 	struct report_status status = {
 		.ledger = core->ledger,
-		.conf = core->conf,
+		.conf = &core->conf,
 		.network = &core->network,
 		.workers = workers,
 		.started_ms = core->started_ms,
@@ -184,7 +184,7 @@ static const struct backend_ops *core_choose_backend(const struct conf *conf)
 
 static void core_tell_memory(struct core *core)
 {
-	if (core->conf->backend.type == CONF_BACKEND_MEMORY)
+	if (core->conf.backend.type == CONF_BACKEND_MEMORY)
 		log_warning("[backend] type = memory: no packet is forwarded, this is "
 			    "for tests");
 	for (size_t i = 0; i < core->network.lan_count; i++)
@@ -232,9 +232,9 @@ static int core_open_events(struct core *core)
  */
 static int core_open_parts(struct core *core)
 {
-	const struct backend_ops *backend = core_choose_backend(core->conf);
+	const struct backend_ops *backend = core_choose_backend(&core->conf);
 	struct ledger_setup setup = {
-		.conf = core->conf,
+		.conf = &core->conf,
 		.network = &core->network,
 		.backend = backend,
 		.events = &core_ledger_events,
@@ -250,7 +250,8 @@ static int core_open_parts(struct core *core)
 		return error;
 	if (!core_read_network(core, &core->network))
 		return -ENODEV;
-	error = control_open(core->base, core->conf->global.control_socket,
+	network_pin(&core->network, &core->conf);
+	error = control_open(core->base, core->conf.global.control_socket,
 			     &core->source, &core->control);
 	if (error == 0)
 		error = ledger_open(&setup, &core->ledger);
@@ -296,7 +297,7 @@ int core_new(struct event_base *base, const struct conf *conf,
 	if (!core)
 		return -ENOMEM;
 	core->base = base;
-	core->conf = conf;
+	core->conf = *conf;
 	core->events = events;
 	core->user = user;
 	core->started_ms = clock_now_ms();

@@ -22,6 +22,11 @@ struct core_events {
 	 */
 	void (*ready)(void *user);
 	/**
+	 * Clients get answers: every worker has opened its sockets, or has had
+	 * CORE_SERVING_MAX_MS to do so. Once.
+	 */
+	void (*serving)(void *user);
+	/**
 	 * A worker lied or its channel broke; core has closed the channel. The owner
 	 * ends that process and attaches its successor.
 	 */

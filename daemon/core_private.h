@@ -25,7 +25,7 @@ struct core_worker {
 
 struct core {
 	struct event_base *base;
-	const struct conf *conf;
+	struct conf conf; /* with automatic choices written in */
 	const struct core_events *events;
 	void *user;
 	struct wan *wan;
@@ -40,6 +40,8 @@ struct core {
 	struct event *backend_event;
 	struct event *expiry_timer;
 	struct event *heal_timer;
+	struct event *serving_timer;
+	bool serving;
 	int64_t expiry_due_ms;
 	bool heal_due;
 	int64_t started_ms;
@@ -55,6 +57,11 @@ struct core {
 /** What could not be put right is tried again after this. */
 #define CORE_HEAL_RETRY_MS 2000
 
+/** A worker that has not opened its sockets by then does not hold up the others. */
+#define CORE_SERVING_MAX_MS 3000
+
+/** Tell the owner, once, that clients get answers. */
+void core_set_serving(struct core *core);
 int core_timers_open(struct core *core) __attribute__((warn_unused_result));
 void core_timers_close(struct core *core);
 /** Have kernel and disk compared and put right after a while, once. */

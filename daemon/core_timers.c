@@ -75,12 +75,33 @@ void core_follow_up(struct core *core)
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
 }
 
+void core_set_serving(struct core *core)
+{
+	if (core->serving)
+		return;
+	core->serving = true;
+	(void)event_del(core->serving_timer);
+	core->events->serving(core->user);
+}
+
+static void core_serve_anyway(evutil_socket_t fd, short what, void *user)
+{
+	(void)fd;
+	(void)what;
+	core_set_serving(user);
+}
+
 int core_timers_open(struct core *core)
 {
+	const struct timeval longest = core_delay(CORE_SERVING_MAX_MS);
+
 	core->expiry_due_ms = TIME_NEVER;
 	core->expiry_timer = event_new(core->base, -1, 0, core_expire, core);
 	core->heal_timer = event_new(core->base, -1, 0, core_heal, core);
-	return core->expiry_timer && core->heal_timer ? 0 : -ENOMEM;
+	core->serving_timer = event_new(core->base, -1, 0, core_serve_anyway, core);
+	if (!core->expiry_timer || !core->heal_timer || !core->serving_timer)
+		return -ENOMEM;
+	return event_add(core->serving_timer, &longest) == 0 ? 0 : -ENOMEM;
 }
 
 void core_timers_close(struct core *core)
@@ -89,4 +110,6 @@ void core_timers_close(struct core *core)
 		event_free(core->expiry_timer);
 	if (core->heal_timer)
 		event_free(core->heal_timer);
+	if (core->serving_timer)
+		event_free(core->serving_timer);
 }

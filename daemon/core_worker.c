@@ -45,9 +45,9 @@ void core_worker_send_wan(struct core_worker *worker)
 	info.epoch_origin_ms = ledger_get_figures(core->ledger)->epoch_origin_ms;
 	info.up_since_ms = core->wan_up_since_ms;
 	info.external = wan->external;
-	info.bit_rate_up = core->conf->wan.bit_rate_up;
-	info.bit_rate_down = core->conf->wan.bit_rate_down;
-	info.nat = core->conf->wan.nat;
+	info.bit_rate_up = core->conf.wan.bit_rate_up;
+	info.bit_rate_down = core->conf.wan.bit_rate_down;
+	info.nat = core->conf.wan.nat;
 	info.carrier = wan->carrier;
 	worker_send(worker, MSG_WAN, &info, sizeof(info));
 }
@@ -66,9 +66,9 @@ static void worker_send_setup(struct core_worker *worker)
 	memset(&setup, 0, sizeof(setup));
 	memcpy(setup.uuid, meta->uuid, sizeof(setup.uuid));
 	setup.boot_id = meta->boot_id;
-	setup.http_port = core->conf->global.http_port;
-	setup.ssdp_strict = core->conf->global.ssdp_strict;
-	strncpy(setup.friendly_name, core->conf->global.friendly_name,
+	setup.http_port = core->conf.global.http_port;
+	setup.ssdp_strict = core->conf.global.ssdp_strict;
+	strncpy(setup.friendly_name, core->conf.global.friendly_name,
 		sizeof(setup.friendly_name) - 1);
 	worker_send(worker, MSG_SETUP, &setup, sizeof(setup));
 }
@@ -118,6 +118,14 @@ static int worker_take_request(struct core_worker *worker, const void *body,
 	return 0;
 }
 
+static bool core_are_workers_ready(const struct core *core)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (!core->workers[i].ready)
+			return false;
+	return true;
+}
+
 static int worker_message(void *user, uint32_t type, const void *body, size_t length,
 			  int fd)
 {
@@ -133,6 +141,8 @@ static int worker_message(void *user, uint32_t type, const void *body, size_t le
 		return worker_lied(worker, "wrong length");
 	memcpy(&worker->sockets, body, sizeof(worker->sockets));
 	worker->ready = true;
+	if (core_are_workers_ready(worker->core))
+		core_set_serving(worker->core);
 	return 0;
 }
 

@@ -116,13 +116,18 @@ static void launcher_on_child_gone(struct launcher *launcher, pid_t pid,
 
 static void launcher_on_sigchld(evutil_socket_t number, short what, void *user)
 {
+	struct launcher *launcher = user;
 	int status = 0;
 	pid_t pid;
 
 	(void)number;
 	(void)what;
+	/* Workers end because core did, so its end is noted before theirs. */
+	if (launcher->core.pid > 0 &&
+	    waitpid(launcher->core.pid, &status, WNOHANG) == launcher->core.pid)
+		launcher_on_child_gone(launcher, launcher->core.pid, status);
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		launcher_on_child_gone(user, pid, status);
+		launcher_on_child_gone(launcher, pid, status);
 }
 
 static void launcher_on_stop(evutil_socket_t number, short what, void *user)
@@ -188,9 +193,11 @@ static int launcher_on_message(void *user, uint32_t type, const void *body,
 		close(fd);
 
 	if (type == ROLE_MSG_READY && length == 0) {
-		if (!launcher->ready)
-			notify_send("READY=1");
 		launcher->ready = true;
+		return 0;
+	}
+	if (type == ROLE_MSG_SERVING && length == 0) {
+		notify_send("READY=1");
 		return 0;
 	}
 	if (type != ROLE_MSG_WORKER_ENDED || length != sizeof(worker))

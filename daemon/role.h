@@ -21,6 +21,7 @@ enum role_msg {
 	ROLE_MSG_WORKER,       /* to core, struct role_worker, fd: its channel */
 	ROLE_MSG_STOP,	       /* to core, no body: a clean stop */
 	ROLE_MSG_READY,	       /* to launcher, no body */
+	ROLE_MSG_SERVING,      /* to launcher, no body: clients get answers */
 	ROLE_MSG_WORKER_ENDED, /* to launcher, struct role_worker: end that process */
 };
 

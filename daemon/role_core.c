@@ -42,6 +42,11 @@ static void role_core_on_ready(void *user)
 	role_core_send(user, ROLE_MSG_READY, NULL);
 }
 
+static void role_core_on_serving(void *user)
+{
+	role_core_send(user, ROLE_MSG_SERVING, NULL);
+}
+
 static void role_core_on_worker_ended(void *user, const struct worker_ops *worker)
 {
 	struct role_core *role = user;
@@ -78,6 +83,7 @@ static int role_core_start(struct role_core *role, int fd)
 {
 	static const struct core_events events = {
 		.ready = role_core_on_ready,
+		.serving = role_core_on_serving,
 		.worker_ended = role_core_on_worker_ended,
 		.failed = role_core_on_failed,
 	};

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/msg.h"
@@ -13,6 +14,7 @@
 #include "daemon/launcher.h"
 #include "daemon/notify.h"
 #include "daemon/options.h"
+#include "daemon/prepare.h"
 #include "daemon/role.h"
 
 #define SINGLE_WORKERS_MAX 4
@@ -45,6 +47,11 @@ static void single_leave(struct single *single, int status)
 }
 
 static void single_on_ready(void *user)
+{
+	(void)user;
+}
+
+static void single_on_serving(void *user)
 {
 	(void)user;
 	notify_send("READY=1");
@@ -177,13 +184,20 @@ int single_run(const struct conf *conf)
 {
 	static const struct core_events events = {
 		.ready = single_on_ready,
+		.serving = single_on_serving,
 		.worker_ended = single_on_worker_ended,
 		.failed = single_on_failed,
 	};
 	struct single single = {.status = EXIT_STATUS_ERROR};
+	const struct prepare_users self = {
+		.core_uid = geteuid(),
+		.core_gid = getegid(),
+	};
 	int error;
 
 	log_init("portreeved", conf->global.log_level);
+	if (prepare_make_directories(conf, &self) < 0)
+		return EXIT_STATUS_ERROR;
 	error = single_init(&single);
 	if (error < 0)
 		log_error("cannot start the event loop: %s", strerror(-error));
