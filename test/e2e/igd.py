@@ -80,7 +80,8 @@ def request(host, url, method="GET", body=None, headers=None):
     """Status, headers and body of an answer."""
     parts = urllib.parse.urlsplit(url)
     with contextlib.closing(Connection(host, (parts.hostname, parts.port))) as connection:
-        connection.request(method, parts.path, body, headers or {})
+        connection.request(method, parts.path,
+                           body.encode() if isinstance(body, str) else body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
 

@@ -264,14 +264,11 @@ def test_forged_lan_source_from_the_wan(lab, lan1, daemon):
     for which in ("all", "wan0"):
         lab.gw.write_sysctl(f"net/ipv4/conf/{which}/rp_filter", 0)
     with lab.lan1.udp(7000) as victim:
-        for target in (WAN, "192.168.77.1"):
-            lab.inet1.send_forged((lab.lan1.ipv4, 7000), (target, natpmp.PORT),
-                                  natpmp.pack_map("udp", 4000, 4000, 60))
-        # via inet1's own route the packet for 192.168.77.1 needs the gateway as next hop
         lab.inet1.ip("route", "replace", "192.168.77.0/24", "via", WAN)
         try:
-            lab.inet1.send_forged((lab.lan1.ipv4, 7000), ("192.168.77.1", natpmp.PORT),
-                                  natpmp.pack_map("udp", 4000, 4000, 60))
+            for target in (WAN, "192.168.77.1"):
+                lab.inet1.send_forged((lab.lan1.ipv4, 7000), (target, natpmp.PORT),
+                                      natpmp.pack_map("udp", 4000, 4000, 60))
         finally:
             lab.inet1.ip("route", "del", "192.168.77.0/24")
         lan1.address()

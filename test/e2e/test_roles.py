@@ -198,7 +198,6 @@ LIES = {
     "too long": struct.pack("=I", MSG_REQUEST) + bytes(4000),
     "ready without its body": struct.pack("=I", MSG_READY),
     "foreign LAN": pack_request(lan=31),
-    "foreign interface": pack_request(ifindex=4711),
     "client of no LAN": pack_request(client="203.0.113.9", internal="203.0.113.9"),
     "unknown operation": pack_request(op=99),
     "unknown origin": pack_request(origin=99),
@@ -218,7 +217,7 @@ def test_lying_worker_is_ended(lab, daemon, lie):
         ifindex = next(int(line.split(":")[0]) for line in lab.gw.ip("-o", "link").splitlines()
                        if " lan0:" in line)
         data = LIES[lie]
-        if len(data) == 4 + REQUEST_SIZE and lie != "foreign interface":
+        if len(data) == 4 + REQUEST_SIZE:
             data = data[:36] + struct.pack("=I", ifindex) + data[40:]
         with borrow_channel(old) as channel:
             channel.send(data)
@@ -232,6 +231,15 @@ def test_lying_worker_is_ended(lab, daemon, lie):
         after = daemon.leases()
         assert [x["id"] for x in after] == [x["id"] for x in before]
         assert client.map("udp", 4001, 4001).result == natpmp.OK
+
+
+def test_request_from_an_interface_that_is_none(lab, daemon):
+    """It may just have gone, so that is no lie; but nothing is granted."""
+    with borrow_channel(daemon.roles()["pcp"]) as channel:
+        channel.send(pack_request(ifindex=4711))
+    with natpmp.Client(lab.lan1) as client:
+        client.map("udp", 4001, 4001)
+    assert [x["external_port"] for x in daemon.leases()] == [4001]
 
 
 def test_worker_that_cannot_live_is_not_restarted_for_ever(lab, daemon):
