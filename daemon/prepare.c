@@ -16,6 +16,7 @@
 #define PREPARE_FALLBACK_USER "nobody"
 
 struct prepare_directory {
+	enum log_level level; /* of what goes wrong with it */
 	const char *what;
 	const char *path;
 	mode_t mode;
@@ -94,16 +95,12 @@ static int prepare_hand_over(int fd, const struct prepare_directory *wanted)
 /* Asked with core's own eyes: of parents, access lists and read-only mounts too. */
 static bool prepare_can_write(const struct prepare_directory *wanted)
 {
-	bool can;
+	const uid_t uid = geteuid();
+	const gid_t gid = getegid();
+	bool can = setegid(wanted->gid) == 0 && seteuid(wanted->uid) == 0 &&
+		   faccessat(AT_FDCWD, wanted->path, W_OK | X_OK, AT_EACCESS) == 0;
 
-	if (setegid(wanted->gid) < 0 || seteuid(wanted->uid) < 0) {
-		(void)setegid(0);
-		return false;
-	}
-	can = faccessat(AT_FDCWD, wanted->path, W_OK | X_OK, AT_EACCESS) == 0;
-	if (seteuid(0) < 0 || setegid(0) < 0)
-		return false;
-	return can;
+	return seteuid(uid) == 0 && setegid(gid) == 0 && can;
 }
 
 /* Owns: takes fd, of a directory that was there or was just made. */
@@ -119,15 +116,16 @@ static int prepare_settle(int fd, bool made, const struct prepare_directory *wan
 		error = prepare_hand_over(fd, wanted);
 	close(fd);
 	if (error < 0) {
-		log_error("cannot hand %s %s to user %u: %s", wanted->what,
-			  wanted->path, (unsigned int)wanted->uid, strerror(-error));
+		log_write(wanted->level, "cannot hand %s %s to user %u: %s",
+			  wanted->what, wanted->path, (unsigned int)wanted->uid,
+			  strerror(-error));
 		return error;
 	}
 	if (prepare_can_write(wanted))
 		return 0;
-	log_error("%s %s cannot be written by user %u, whom core runs as; use a "
-		  "directory of "
-		  "its own, or: chown %u %s",
+	log_write(wanted->level,
+		  "%s %s cannot be written by user %u, whom core runs as; "
+		  "use a directory of its own, or: chown %u %s",
 		  wanted->what, wanted->path, (unsigned int)wanted->uid,
 		  (unsigned int)wanted->uid, wanted->path);
 	return -EACCES;
@@ -141,16 +139,16 @@ static int prepare_make(const struct prepare_directory *wanted)
 	if (!made && errno != EEXIST) {
 		int error = -errno;
 
-		log_error("cannot make %s %s: %s", wanted->what, wanted->path,
-			  strerror(errno));
+		log_write(wanted->level, "cannot make %s %s: %s", wanted->what,
+			  wanted->path, strerror(errno));
 		return error;
 	}
 	fd = open(wanted->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0) {
 		int error = -errno;
 
-		log_error("cannot open %s %s: %s", wanted->what, wanted->path,
-			  strerror(errno));
+		log_write(wanted->level, "cannot open %s %s: %s", wanted->what,
+			  wanted->path, strerror(errno));
 		return error;
 	}
 	return prepare_settle(fd, made, wanted);
@@ -159,18 +157,28 @@ static int prepare_make(const struct prepare_directory *wanted)
 int prepare_make_directories(const struct conf *conf, const struct prepare_users *users)
 {
 	char parent[CONF_PATH_MAX];
-	struct prepare_directory state = {"the state directory", conf->global.state_dir,
-					  0700, users->core_uid, users->core_gid};
-	struct prepare_directory control = {"the control socket's directory", parent,
-					    0755, users->core_uid, users->core_gid};
+	struct prepare_directory state = {
+		.level = LOG_LEVEL_WARNING,
+		.what = "the state directory",
+		.path = conf->global.state_dir,
+		.mode = 0700,
+		.uid = users->core_uid,
+		.gid = users->core_gid,
+	};
+	struct prepare_directory control = {
+		.level = LOG_LEVEL_ERROR,
+		.what = "the control socket's directory",
+		.path = parent,
+		.mode = 0755,
+		.uid = users->core_uid,
+		.gid = users->core_gid,
+	};
 	const char *slash = strrchr(conf->global.control_socket, '/');
 	size_t length = slash ? (size_t)(slash - conf->global.control_socket) : 0;
-	int error = 0;
 
+	/* Without a store core serves all the same, and says that it is degraded. */
 	if (state.path[0] != '\0')
-		error = prepare_make(&state);
-	if (error < 0 || conf->global.control_socket[0] == '\0')
-		return error;
+		(void)prepare_make(&state);
 	if (length == 0)
 		control.path = slash ? "/" : ".";
 	memcpy(parent, conf->global.control_socket, length);

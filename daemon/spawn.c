@@ -40,10 +40,10 @@ static void spawn_reset_signals(void)
 {
 	sigset_t none;
 
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int number = 1; number < SIGRTMIN; number++)
 		(void)signal(number, SIG_DFL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* In the child, until it is another program. */
@@ -68,15 +68,24 @@ static void spawn_exec(const struct role *role, int fd)
 
 int spawn_role(const struct role *role, int fd, pid_t *out)
 {
-	pid_t pid = fork();
+	sigset_t all;
+	sigset_t before;
+	pid_t pid;
+	int error;
 
-	if (pid < 0)
-		return -errno;
+	/* A signal for the child, before it has laid off the launcher's handlers, would
+	 * be written into the launcher's own event loop. */
+	sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
 	if (pid == 0) {
 		spawn_exec(role, fd);
 		log_error("cannot start %s: %s", role->name, strerror(errno));
 		_exit(127);
 	}
-	*out = pid;
-	return 0;
+	error = pid < 0 ? -errno : 0;
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (error == 0)
+		*out = pid;
+	return error;
 }
