@@ -279,6 +279,9 @@ void http_exchange_answer(struct http_exchange *exchange,
 	exchange->suspended = false;
 	TAILQ_REMOVE(&exchange->server->suspended, exchange, link);
 	MHD_resume_connection(exchange->connection);
+	/* libmicrohttpd does not wake itself: run it, once for all answers of this turn
+	 */
+	event_active(exchange->server->timer, EV_TIMEOUT, 1);
 }
 
 void http_exchange_set_context(struct http_exchange *exchange, void *context)

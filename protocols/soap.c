@@ -269,6 +269,13 @@ bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
 	struct soap_parser parser;
 	bool ok;
 
+	/* Some clients count a NUL in, or begin with an empty line. */
+	while (length > 0 && (is_space(body[length - 1]) || body[length - 1] == '\0'))
+		length--;
+	while (length > 0 && is_space(*body)) {
+		body++;
+		length--;
+	}
 	if (length == 0 || length > INT_MAX)
 		return false;
 	/* Field by field: clearing the buffers would cost more than parsing. */

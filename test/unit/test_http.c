@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "protocols/http.h"
+
+static struct lan_info make_lan(void)
+{
+	struct lan_info lan = {.ifindex = 1, .address_count = 2};
+
+	assert_true(addr_parse("192.168.1.1", &lan.addresses[0].addr));
+	assert_true(addr_parse("2001:db8::1", &lan.addresses[1].addr));
+	return lan;
+}
+
+/* HTTP-5 */
+static void test_methods(void **state)
+{
+	(void)state;
+	assert_int_equal(http_parse_method("GET"), HTTP_GET);
+	assert_int_equal(http_parse_method("HEAD"), HTTP_HEAD);
+	assert_int_equal(http_parse_method("POST"), HTTP_POST);
+	assert_int_equal(http_parse_method("M-POST"), HTTP_M_POST);
+	assert_int_equal(http_parse_method("SUBSCRIBE"), HTTP_OTHER);
+	assert_int_equal(http_parse_method("get"), HTTP_UNKNOWN);
+	assert_int_equal(http_parse_method("GETX"), HTTP_UNKNOWN);
+	assert_int_equal(http_parse_method(""), HTTP_UNKNOWN);
+}
+
+/* HTTP-4 */
+static void test_host(void **state)
+{
+	static const char *const ours[] = {
+		"192.168.1.1",
+		"192.168.1.1:49152",
+		"[2001:db8::1]",
+		"[2001:db8::1]:80",
+	};
+	static const char *const others[] = {
+		"",
+		"evil.example",
+		"192.168.1.2",
+		"192.168.1.1:",
+		"192.168.1.1:80x",
+		"192.168.1.1:99999",
+		"192.168.1.1.evil.example",
+		"192.168.1.1 ",
+		"2001:db8::1",
+		"[2001:db8::1",
+		"[2001:db8::1]x",
+		"[192.168.1.1]",
+		"[fe80::1%lo]",
+		"[",
+		"[]",
+		"::ffff:192.168.1.1",
+		"[::ffff:192.168.1.1]",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		"aa",
+	};
+	struct lan_info lan = make_lan();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		assert_true(http_host_is_ours(ours[i], &lan));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		if (http_host_is_ours(others[i], &lan))
+			print_error("taken for ours: %s\n", others[i]);
+		assert_false(http_host_is_ours(others[i], &lan));
+	}
+}
+
+/* SOAP-7 */
+static void test_content_type(void **state)
+{
+	(void)state;
+	assert_true(http_content_type_is_xml(NULL));
+	assert_true(http_content_type_is_xml("text/xml"));
+	assert_true(http_content_type_is_xml("TEXT/XML; charset=\"utf-8\""));
+	assert_true(http_content_type_is_xml("application/soap+xml;action=x"));
+	assert_false(http_content_type_is_xml(""));
+	assert_false(http_content_type_is_xml("text/xmlx"));
+	assert_false(http_content_type_is_xml("application/x-www-form-urlencoded"));
+}
+
+static uint16_t check(const char *const (*rows)[2], size_t count, bool is_http_1_0)
+{
+	struct http_headers headers = {.octets = 0};
+	struct lan_info lan = make_lan();
+
+	for (size_t i = 0; i < count; i++)
+		http_headers_add(&headers, rows[i][0], rows[i][1]);
+	return http_headers_check(&headers, is_http_1_0, &lan);
+}
+
+#define HOST                                                                           \
+	{                                                                              \
+		"host", "192.168.1.1"                                                  \
+	}
+#define CHECK(...)                                                                     \
+	check((const char *const[][2]){__VA_ARGS__},                                   \
+	      sizeof((const char *const[][2]){__VA_ARGS__}) / sizeof(char *[2]),       \
+	      false)
+
+/* HTTP-2, HTTP-3, HTTP-4 */
+static void test_check(void **state)
+{
+	char *big = malloc(HTTP_HEADERS_MAX + 1);
+
+	(void)state;
+	assert_non_null(big);
+	memset(big, 'x', HTTP_HEADERS_MAX);
+	big[HTTP_HEADERS_MAX] = '\0';
+	assert_int_equal(CHECK(HOST), 0);
+	assert_int_equal(CHECK(HOST, {"ACCEPT", "a"}, {"Accept", "b"}), 0);
+	assert_int_equal(CHECK(HOST, HOST), 400);
+	assert_int_equal(CHECK(HOST, {"SOAPAction", "a"}, {"SOAPACTION", "b"}), 400);
+	assert_int_equal(CHECK(HOST, {"Content-Length", "1"}, {"content-length", "1"}),
+			 400);
+	assert_int_equal(
+		CHECK(HOST, {"Content-Length", "1"}, {"Transfer-Encoding", "chunked"}),
+		400);
+	assert_int_equal(CHECK(HOST, {"Content-Length", "-1"}), 400);
+	assert_int_equal(CHECK(HOST, {"Content-Length", "65536"}), 0);
+	assert_int_equal(CHECK(HOST, {"Content-Length", "65537"}), 413);
+	assert_int_equal(CHECK(HOST, {"Content-Length", "99999999999999999999"}), 400);
+	assert_int_equal(CHECK(HOST, {"X", big}), 431);
+	assert_int_equal(CHECK({"Host", "evil.example"}), 403);
+	assert_int_equal(CHECK({"Accept", "a"}), 400);
+	assert_int_equal(check((const char *const[][2]){{"A", "a"}}, 1, true), 0);
+	assert_int_equal(
+		check((const char *const[][2]){{"Host", "evil.example"}}, 1, true),
+		403);
+	free(big);
+}
+
+/* SOAP-1: M-POST finds its header by the prefix that MAN names */
+static void test_m_post(void **state)
+{
+	struct http_headers headers = {.octets = 0};
+
+	(void)state;
+	http_headers_add(&headers, "01-SOAPACTION", "a");
+	assert_null(http_headers_get_soap_action(&headers, HTTP_M_POST));
+	http_headers_add(&headers, "Man",
+			 "\"http://schemas.xmlsoap.org/soap/envelope/\"; ns=01");
+	assert_string_equal(http_headers_get_soap_action(&headers, HTTP_M_POST), "a");
+	assert_null(http_headers_get_soap_action(&headers, HTTP_POST));
+	headers.man = "\"http://schemas.xmlsoap.org/soap/envelope/\"; ns=02";
+	assert_null(http_headers_get_soap_action(&headers, HTTP_M_POST));
+	headers.man = "\"http://elsewhere.example/\"; ns=01";
+	assert_null(http_headers_get_soap_action(&headers, HTTP_M_POST));
+	http_headers_add(&headers, "Soapaction", "b");
+	assert_string_equal(http_headers_get_soap_action(&headers, HTTP_POST), "b");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_methods),	     cmocka_unit_test(test_host),
+		cmocka_unit_test(test_content_type), cmocka_unit_test(test_check),
+		cmocka_unit_test(test_m_post),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

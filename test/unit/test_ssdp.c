@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "protocols/igd_desc.h"
+#include "protocols/ssdp.h"
+#include "protocols/ssdp_limit.h"
+
+#define SEARCH "M-SEARCH * HTTP/1.1\r\n"
+#define IGD "urn:schemas-upnp-org:device:InternetGatewayDevice"
+
+static bool parse(const char *text, struct ssdp_search *out)
+{
+	return ssdp_parse_search(text, strlen(text), out);
+}
+
+/* SSDP-4, CL-16: what real clients send */
+static void test_parse_variants(void **state)
+{
+	static const char *const searches[] = {
+		SEARCH
+		"HOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 3\r\n"
+		"ST: upnp:rootdevice\r\n\r\n",
+		SEARCH "HOST:239.255.255.250:1900\r\nST:upnp:rootdevice\r\n"
+		       "MAN:\"ssdp:discover\"\r\nMX:3\r\n\r\n\r\n",
+		SEARCH
+		"st: \t upnp:rootdevice \t\r\nman: \"SSDP:discover\"\r\nmx: 3\r\n"
+		"\r\n",
+		SEARCH "ST: upnp:rootdevice\nMAN: \"ssdp:discover\"\nMX: 120\n\n",
+		SEARCH "nonsense\r\nST: upnp:rootdevice\r\nMAN: \"ssdp:discover\"\r\n"
+		       "MX: 5",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(searches) / sizeof(searches[0]); i++) {
+		struct ssdp_search search;
+
+		assert_true(parse(searches[i], &search));
+		assert_string_equal(search.st, "upnp:rootdevice");
+		assert_true(search.has_man);
+		assert_true(search.has_mx);
+		assert_true(search.mx_s == 3 || search.mx_s == 5);
+		assert_true(ssdp_search_is_valid(&search, true));
+	}
+}
+
+/* SSDP-4, SSDP-5: strict and lenient */
+static void test_parse_strict(void **state)
+{
+	static const struct {
+		const char *text;
+		bool strict;
+		uint8_t mx_s;
+	} rows[] = {
+		{SEARCH "ST: a:b\r\nMAN: \"ssdp:discover\"\r\nMX: 0\r\n\r\n", true, 0},
+		{SEARCH "ST: a:b\r\nMAN: \"ssdp:discover\"\r\nMX: 120\r\n\r\n", true,
+		 5},
+		{SEARCH "ST: a:b\r\nMAN: \"ssdp:discover\"\r\n\r\n", false, 1},
+		{SEARCH "ST: a:b\r\nMAN: \"ssdp:discover\"\r\nMX: abc\r\n\r\n", false,
+		 1},
+		{SEARCH "ST: a:b\r\nMAN: \"ssdp:discover\"\r\nMX: -1\r\n\r\n", false,
+		 1},
+		{SEARCH "ST: a:b\r\nMAN: ssdp:discover\r\nMX: 1\r\n\r\n", false, 1},
+		{SEARCH "ST: a:b\r\nMX: 2\r\n\r\n", false, 2},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ssdp_search search;
+
+		assert_true(parse(rows[i].text, &search));
+		assert_int_equal(search.mx_s, rows[i].mx_s);
+		assert_int_equal(ssdp_search_is_valid(&search, true), rows[i].strict);
+		assert_true(ssdp_search_is_valid(&search, false));
+	}
+}
+
+/* SSDP-19 */
+static void test_parse_garbage(void **state)
+{
+	static const char nul[] = SEARCH "ST: upnp\0rootdevice\r\n\r\n";
+	static const char *const others[] = {
+		"",
+		"M-SEARCH",
+		"M-SEARCH * HTTP/1.",
+		"M-SEARCH * HTTP/2.0\r\nST: ssdp:all\r\n\r\n",
+		"m-search * HTTP/1.1\r\nST: ssdp:all\r\n\r\n",
+		"NOTIFY * HTTP/1.1\r\nNT: upnp:rootdevice\r\nNTS: ssdp:alive\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\n\r\n",
+		SEARCH,
+		SEARCH "\r\nST: ssdp:all\r\n\r\n",
+		SEARCH "ST:\r\n\r\n",
+		SEARCH "ST: with space\r\n\r\n",
+		SEARCH ":\r\n:::\r\n\r\n",
+	};
+	size_t huge_size = 65507;
+	char *huge = malloc(huge_size);
+	struct ssdp_search search;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_false(parse(others[i], &search));
+	assert_false(ssdp_parse_search(nul, sizeof(nul) - 1, &search));
+	assert_non_null(huge);
+	memset(huge, 'A', huge_size);
+	assert_false(ssdp_parse_search(huge, huge_size, &search));
+	memcpy(huge, SEARCH "ST: ", sizeof(SEARCH "ST: ") - 1);
+	assert_false(ssdp_parse_search(huge, huge_size, &search));
+	free(huge);
+}
+
+static struct igd_site *make_site(void)
+{
+	static const struct worker_setup setup = {.uuid = {1}, .friendly_name = "x"};
+	struct igd_site *site = igd_site_new(igd_face_get(0), &setup);
+
+	assert_non_null(site);
+	return site;
+}
+
+static size_t count_matches(const struct igd_site *site, const char *st)
+{
+	size_t count = 0;
+	uint8_t version;
+
+	for (size_t i = 0; i < site->target_count; i++)
+		if (ssdp_target_matches(&site->targets[i], st, &version))
+			count++;
+	return count;
+}
+
+/* SSDP-8: 3+2d+k, SSDP-17, SSDP-20, CL-9 */
+static void test_targets(void **state)
+{
+	struct igd_site *site = make_site();
+	char st[SSDP_ST_SIZE];
+
+	(void)state;
+	assert_int_equal(count_matches(site, "ssdp:all"), 3 + 2 * 2 + 3);
+	assert_string_equal(site->targets[0].type, IGD);
+	assert_int_equal(count_matches(site, "upnp:rootdevice"), 1);
+	for (size_t i = 0; i < 3; i++) {
+		(void)snprintf(st, sizeof(st), "uuid:%s", site->uuids[i]);
+		assert_int_equal(count_matches(site, st), 1);
+	}
+	assert_int_equal(
+		count_matches(site, "urn:schemas-upnp-org:service:WANIPConnection:1"),
+		1);
+	assert_int_equal(
+		count_matches(site, "urn:schemas-upnp-org:service:WANPPPConnection:1"),
+		0);
+	assert_int_equal(
+		count_matches(site, "uuid:00000000-0000-0000-0000-000000000000"), 0);
+	igd_site_free(site);
+}
+
+/* SSDP-9, CL-10 */
+static void test_versions(void **state)
+{
+	static const struct ssdp_target target = {
+		.kind = SSDP_TYPE,
+		.version = 2,
+		.type = IGD,
+		.uuid = "00000000-0000-0000-0000-000000000001",
+	};
+	static const char *const others[] = {
+		IGD ":3",
+		IGD ":0",
+		IGD ":01",
+		IGD ":",
+		IGD,
+		IGD ":1 ",
+		IGD ":257",
+		"",
+		"urn:schemas-upnp-org:device:InternetGatewayDevic:1",
+		"upnp:rootdevice",
+	};
+	uint8_t version = 0;
+
+	(void)state;
+	assert_true(ssdp_target_matches(&target, IGD ":1", &version));
+	assert_int_equal(version, 1);
+	assert_true(ssdp_target_matches(&target, IGD ":2", &version));
+	assert_int_equal(version, 2);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_false(ssdp_target_matches(&target, others[i], &version));
+}
+
+static struct ssdp_origin make_origin(const char *address)
+{
+	struct ssdp_origin origin = {
+		.http_port = 49152,
+		.path = "/igd1/root.xml",
+		.boot_id = 7,
+		.config_id = 123,
+	};
+
+	assert_true(addr_parse(address, &origin.address));
+	return origin;
+}
+
+/* SSDP-10, SSDP-11, SSDP-12, SSDP-15, SSDP-18 */
+static void test_response(void **state)
+{
+	struct ssdp_origin origin = make_origin("192.168.1.1");
+	struct ssdp_target target = {.kind = SSDP_TYPE, .version = 1, .type = IGD};
+	char bytes[SSDP_DATAGRAM_MAX + 1] = {0};
+	struct writer out = writer_init(bytes, SSDP_DATAGRAM_MAX);
+
+	(void)state;
+	(void)snprintf(target.uuid, sizeof(target.uuid),
+		       "12345678-1234-1234-1234-123456789abc");
+	ssdp_write_response(&out, &origin, &target, 1, INT64_C(784111777000));
+	assert_false(out.failed);
+	assert_string_equal(
+		bytes, "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=1800\r\n"
+		       "DATE: Sun, 06 Nov 1994 08:49:37 GMT\r\nEXT:\r\n"
+		       "LOCATION: http://192.168.1.1:49152/igd1/root.xml\r\n"
+		       "SERVER: " UPNP_SERVER "\r\nST: " IGD ":1\r\n"
+		       "USN: uuid:12345678-1234-1234-1234-123456789abc::" IGD ":1\r\n"
+		       "BOOTID.UPNP.ORG: 7\r\nCONFIGID.UPNP.ORG: 123\r\n\r\n");
+}
+
+/* SSDP-11, SSDP-13, SSDP-14 */
+static void test_notify(void **state)
+{
+	struct ssdp_origin origin = make_origin("2001:db8::1");
+	struct ssdp_target target = {.kind = SSDP_UUID};
+	char bytes[SSDP_DATAGRAM_MAX + 1] = {0};
+	struct writer out = writer_init(bytes, SSDP_DATAGRAM_MAX);
+
+	(void)state;
+	(void)snprintf(target.uuid, sizeof(target.uuid),
+		       "12345678-1234-1234-1234-123456789abc");
+	ssdp_write_notify(&out, &origin, &target, SSDP_ALIVE);
+	assert_string_equal(bytes,
+			    "NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n"
+			    "CACHE-CONTROL: max-age=1800\r\n"
+			    "LOCATION: http://[2001:db8::1]:49152/igd1/root.xml\r\n"
+			    "SERVER: " UPNP_SERVER
+			    "\r\nNT: uuid:12345678-1234-1234-1234-123456789abc\r\n"
+			    "NTS: ssdp:alive\r\n"
+			    "USN: uuid:12345678-1234-1234-1234-123456789abc\r\n"
+			    "BOOTID.UPNP.ORG: 7\r\nCONFIGID.UPNP.ORG: 123\r\n\r\n");
+	memset(bytes, 0, sizeof(bytes));
+	out = writer_init(bytes, SSDP_DATAGRAM_MAX);
+	target.kind = SSDP_ROOT;
+	ssdp_write_notify(&out, &origin, &target, SSDP_BYEBYE);
+	assert_string_equal(
+		bytes,
+		"NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n"
+		"NT: upnp:rootdevice\r\nNTS: ssdp:byebye\r\n"
+		"USN: uuid:12345678-1234-1234-1234-123456789abc::upnp:rootdevice\r\n"
+		"BOOTID.UPNP.ORG: 7\r\nCONFIGID.UPNP.ORG: 123\r\n\r\n");
+}
+
+/* SSDP-18: the longest message of ours fits */
+static void test_longest(void **state)
+{
+	struct ssdp_origin origin =
+		make_origin("2001:db8:1111:2222:3333:4444:5555:6666");
+	struct igd_site *site = make_site();
+
+	(void)state;
+	origin.boot_id = UINT32_MAX;
+	origin.config_id = 0xffffff;
+	for (size_t i = 0; i < site->target_count; i++) {
+		char bytes[SSDP_DATAGRAM_MAX];
+		struct writer out = writer_init(bytes, sizeof(bytes));
+
+		ssdp_write_response(&out, &origin, &site->targets[i], 1, 0);
+		assert_false(out.failed);
+	}
+	igd_site_free(site);
+}
+
+static void test_date(void **state)
+{
+	static const struct {
+		int64_t ms;
+		const char *text;
+	} rows[] = {
+		{0, "Thu, 01 Jan 1970 00:00:00 GMT"},
+		{INT64_C(951827696000), "Tue, 29 Feb 2000 12:34:56 GMT"},
+		{INT64_C(951868800000), "Wed, 01 Mar 2000 00:00:00 GMT"},
+		{INT64_C(1798761599999), "Thu, 31 Dec 2026 23:59:59 GMT"},
+		{INT64_C(4107542400000), "Mon, 01 Mar 2100 00:00:00 GMT"},
+	};
+	char text[UPNP_DATE_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_string_equal(upnp_format_date(rows[i].ms, text), rows[i].text);
+}
+
+/* SSDP-18: a burst passes, a flood does not, others are not punished, time heals */
+static void test_limit(void **state)
+{
+	struct ssdp_limit limit;
+	struct ip_addr one, two, other;
+	unsigned int passed = 0;
+
+	(void)state;
+	assert_true(addr_parse("192.168.1.2", &one));
+	assert_true(addr_parse("192.168.1.3", &two));
+	ssdp_limit_init(&limit, 1000);
+	while (ssdp_limit_take(&limit, &one, 10, 1000))
+		passed++;
+	assert_int_equal(passed, SSDP_LIMIT_SOURCE_BURST / 10);
+	assert_true(ssdp_limit_take(&limit, &two, 1, 1000));
+	assert_false(ssdp_limit_take(&limit, &one, 1, 1001));
+	assert_true(ssdp_limit_take(&limit, &one, SSDP_LIMIT_SOURCE_RATE, 2000));
+	assert_false(ssdp_limit_take(&limit, &one, 1, 2000));
+	/* Sources as many as anybody likes: the total holds. */
+	passed = 0;
+	for (unsigned int i = 0; i < 4000; i++) {
+		other = one;
+		other.bytes[14] = (uint8_t)(10 + i / 250);
+		other.bytes[15] = (uint8_t)(1 + i % 250);
+		if (ssdp_limit_take(&limit, &other, 1, 2000))
+			passed++;
+	}
+	assert_true(passed <= SSDP_LIMIT_TOTAL_BURST);
+	assert_true(passed > SSDP_LIMIT_TOTAL_BURST / 2);
+	/* A clock that steps back gives nothing away. */
+	assert_false(ssdp_limit_take(&limit, &two, SSDP_LIMIT_TOTAL_BURST, 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_parse_variants),
+		cmocka_unit_test(test_parse_strict),
+		cmocka_unit_test(test_parse_garbage),
+		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_response),
+		cmocka_unit_test(test_notify),
+		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_date),
+		cmocka_unit_test(test_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Discovery by the worker, over real sockets. */
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "protocols/ssdp_server.h"
+#include "test/unit/upnp_lab.h"
+
+#define IGD_1 "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
+
+static struct lab_client *searcher_new(const char *from)
+{
+	struct lab_client *client = lab_client_new(SOCK_DGRAM, from, 0);
+	struct ip_mreqn out = {.imr_ifindex = (int)if_nametoindex("lo")};
+
+	assert_int_equal(
+		setsockopt(client->fd, IPPROTO_IP, IP_MULTICAST_IF, &out, sizeof(out)),
+		0);
+	return client;
+}
+
+static void search_for(const struct lab_client *client, const char *to, const char *st)
+{
+	struct sockaddr_in in = lab_get_address(to, SSDP_PORT);
+	char text[256];
+	int used = snprintf(text, sizeof(text),
+			    "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n"
+			    "MAN: \"ssdp:discover\"\r\nMX: 2\r\nST: %s\r\n\r\n",
+			    st);
+
+	assert_int_equal(sendto(client->fd, text, (size_t)used, 0,
+				(struct sockaddr *)&in, sizeof(in)),
+			 used);
+}
+
+static bool has_ten(const void *user)
+{
+	return ((const struct lab_client *)user)->datagrams >= 10;
+}
+
+static bool has_one(const void *user)
+{
+	return ((const struct lab_client *)user)->datagrams >= 1;
+}
+
+/* SSDP-1, SSDP-3, SSDP-6, SSDP-8, SSDP-12, CL-9, CL-11 */
+static void test_search_all(void **state)
+{
+	struct lab_client *client = searcher_new(HOST);
+	int64_t start_ms = clock_now_ms();
+
+	(void)state;
+	search_for(client, SSDP_GROUP, "ssdp:all");
+	assert_true(lab_wait_for(has_ten, client));
+	/* What Tailscale waits is 250 ms; the rest is for a busy machine. */
+	assert_true(clock_now_ms() - start_ms < 2 * 250);
+	assert_memory_equal(client->in, "HTTP/1.1 200 OK\r\n", 17);
+	assert_non_null(strstr(client->in, "\r\nST: " IGD_1 "\r\n"));
+	assert_true(strstr(client->in, "\r\nST: ") ==
+		    strstr(client->in, "\r\nST: " IGD_1 "\r\n"));
+	lab_assert_holds(client,
+			 "\r\nLOCATION: http://" GATEWAY ":49152/igd1/root.xml\r\n");
+	lab_assert_holds(client, "\r\nBOOTID.UPNP.ORG: 77\r\n");
+	lab_client_free(client);
+}
+
+/* SSDP-3: from our address and port 1900, so that a connected socket hears it; SSDP-7
+ */
+static void test_search_unicast(void **state)
+{
+	struct lab_client *client = searcher_new(HOST);
+	struct sockaddr_in in = lab_get_address(GATEWAY, SSDP_PORT);
+
+	(void)state;
+	assert_int_equal(connect(client->fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	lab_say(client, "M-SEARCH * HTTP/1.1\r\nST:upnp:rootdevice\r\n\r\n\r\n");
+	assert_true(lab_wait_for(has_one, client));
+	lab_assert_holds(client, "\r\nST: upnp:rootdevice\r\n");
+	lab_client_free(client);
+}
+
+/* SSDP-2, SSDP-9, SSDP-17, SSDP-18: what gets silence while others are answered */
+static void test_search_silence(void **state)
+{
+	static const char *const not_ours[] = {
+		"urn:schemas-upnp-org:device:InternetGatewayDevice:2",
+		"urn:schemas-upnp-org:service:WANPPPConnection:1",
+		"urn:schemas-upnp-org:service:WANIPv6FirewallControl:1",
+	};
+	struct lab_client *stranger = searcher_new(STRANGER);
+	struct lab_client *client = searcher_new(HOST);
+
+	(void)state;
+	search_for(stranger, GATEWAY, "ssdp:all");
+	search_for(stranger, SSDP_GROUP, "ssdp:all");
+	for (size_t i = 0; i < sizeof(not_ours) / sizeof(not_ours[0]); i++)
+		search_for(client, GATEWAY, not_ours[i]);
+	/* Unicast is answered in order: when this one is, the others were not. */
+	search_for(client, GATEWAY, IGD_1);
+	assert_true(lab_wait_for(has_one, client));
+	assert_int_equal(client->datagrams, 1);
+	lab_assert_holds(client, "\r\nST: " IGD_1 "\r\n");
+	assert_int_equal(stranger->datagrams, 0);
+	lab_client_free(client);
+	lab_client_free(stranger);
+}
+
+static struct lab_client *listener_new(void)
+{
+	struct lab_client *client = lab_client_new(SOCK_DGRAM, SSDP_GROUP, SSDP_PORT);
+	struct ip_mreqn group = {.imr_ifindex = (int)if_nametoindex("lo")};
+
+	group.imr_multiaddr.s_addr = inet_addr(SSDP_GROUP);
+	assert_int_equal(setsockopt(client->fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group,
+				    sizeof(group)),
+			 0);
+	return client;
+}
+
+static bool has_forty(const void *user)
+{
+	return ((const struct lab_client *)user)->datagrams >= 40;
+}
+
+static bool has_sixty(const void *user)
+{
+	return ((const struct lab_client *)user)->datagrams >= 60;
+}
+
+static unsigned int count_text(const char *in, const char *text)
+{
+	unsigned int count = 0;
+
+	for (in = strstr(in, text); in; in = strstr(in + 1, text))
+		count++;
+	return count;
+}
+
+/* SSDP-13, SSDP-14: byebye twice, alive twice, and byebye twice at the end */
+static void test_notify(void **state)
+{
+	struct lab_client *client = listener_new();
+	struct lan_info lan = lab_make_lan();
+	const char *first_alive;
+
+	(void)state;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	assert_true(lab_wait_for(has_forty, client));
+	assert_int_equal(count_text(client->in, "NTS: ssdp:byebye"), 20);
+	assert_int_equal(count_text(client->in, "NTS: ssdp:alive"), 20);
+	first_alive = strstr(client->in, "NTS: ssdp:alive");
+	assert_null(strstr(first_alive, "NTS: ssdp:byebye"));
+	worker_get_upnp()->stop(lab_get()->worker);
+	lab_get()->worker = NULL;
+	assert_true(lab_wait_for(has_sixty, client));
+	assert_int_equal(count_text(client->in, "NTS: ssdp:byebye"), 40);
+	lab_client_free(client);
+}
+
+/* A new address: clients hear byebye and alive, and the new LOCATION (SSDP-15). */
+static void test_address_change(void **state)
+{
+	struct lab_client *client = searcher_new(HOST);
+	struct lan_info lan = lab_make_lan();
+
+	(void)state;
+	assert_true(addr_parse(HOST_2, &lan.addresses[0].addr));
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	lab_wait_ready(2);
+	assert_int_equal(lab_get()->ready.sockets, 2);
+	search_for(client, HOST_2, IGD_1);
+	assert_true(lab_wait_for(has_one, client));
+	lab_assert_holds(client,
+			 "\r\nLOCATION: http://" HOST_2 ":49152/igd1/root.xml\r\n");
+	lab_client_free(client);
+}
+
+#define SERVING(name)                                                                  \
+	cmocka_unit_test_setup_teardown(name, lab_setup_serving, lab_teardown)
+#define BARE(name) cmocka_unit_test_setup_teardown(name, lab_setup_bare, lab_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SERVING(test_search_all),
+		SERVING(test_search_unicast),
+		SERVING(test_search_silence),
+		SERVING(test_address_change),
+		BARE(test_notify),
+	};
+
+	return cmocka_run_group_tests(tests, lab_group_setup, NULL);
+}
