@@ -102,8 +102,10 @@ struct backend_ops {
 			   const struct backend_network *network);
 	/**
 	 * Make all changes or none, in order, in one transaction. When it returns 0 the
-	 * kernel holds them. Flows of deleted rules end unless keep_flows.
-	 * Errors: -errno, nothing changed.
+	 * kernel holds them. Flows of deleted rules end soon after, out of event(),
+	 * unless keep_flows. A DELETE of what has timed out already is no error.
+	 * -ENOTCONN: before the first sync(); -EOPNOTSUPP: the kernel's sets cannot say
+	 * such a rule. Errors: -errno, nothing changed.
 	 */
 	int (*apply)(struct backend *backend, const struct backend_change *changes,
 		     size_t count);

@@ -9,12 +9,16 @@
 
 #include "base/log.h"
 
+/* Looks at the table, when somebody else is changing it too. */
+#define SYNC_TRIES 5
+
 struct backend {
 	struct backend_config config;
 	const struct backend_events *events;
 	void *user;
 	struct nft_socket socket;
 	struct nft_batch batch;
+	struct nft_elements scratch; /* of a batch in the making */
 	struct nft_skeleton skeleton;
 	struct nft_watch watch;
 	struct nft_flows flows;
@@ -44,6 +48,7 @@ static void nft_close(struct backend *backend, bool keep)
 	nft_watch_close(&backend->watch);
 	nft_skeleton_fini(&backend->skeleton);
 	nft_batch_fini(&backend->batch);
+	nft_elements_fini(&backend->scratch);
 	nft_socket_close(&backend->socket);
 	free(backend);
 }
@@ -125,6 +130,17 @@ static int nft_set_network(struct backend *backend,
 	return 0;
 }
 
+static int append_rule(struct nft_elements *elements, const struct rule *rule)
+{
+	struct nft_element made[NFT_ELEMENTS_MAX];
+	int count = nft_element_from_rule(rule, made);
+	int error = count < 0 ? count : 0;
+
+	for (int i = 0; i < count && error == 0; i++)
+		error = nft_elements_append(elements, &made[i]);
+	return error;
+}
+
 static int put_all(struct backend *backend, const struct rule *rule,
 		   enum nft_operation operation)
 {
@@ -153,7 +169,7 @@ static int put_replacement(struct backend *backend, const struct rule *before,
 	struct nft_element new[NFT_ELEMENTS_MAX];
 	int old_count = nft_element_from_rule(before, old);
 	int new_count = nft_element_from_rule(after, new);
-	/* An element made without a timeout cannot be given one in place. */
+	/* The kernel cannot give a timeout in place to what was made without one. */
 	bool updatable = before->timeout_ms > 0;
 	struct nft_batch *batch = &backend->batch;
 
@@ -200,54 +216,76 @@ static bool ends_flows(const struct backend_change *change)
 	return !rule_equal(&change->before, &after);
 }
 
-static size_t count_endings(const struct backend_change *changes, size_t count)
+/* The kernel holds the changes; what is left cannot fail them. */
+static void note_flows(struct backend *backend, const struct backend_change *change)
 {
-	size_t endings = 0;
+	bool ends = ends_flows(change);
 
-	for (size_t i = 0; i < count; i++)
-		endings += ends_flows(&changes[i]);
-	return endings;
+	if (ends && !backend->config.keep_flows)
+		nft_flows_note_end(&backend->flows, &change->before);
+	if (change->kind == CHANGE_ADD || (ends && change->kind == CHANGE_REPLACE))
+		nft_flows_note_begin(&backend->flows, &change->after);
 }
 
-/* The kernel holds the changes; what is left cannot fail them. */
-static void settle_flows(struct backend *backend, const struct backend_change *changes,
-			 size_t count, struct rule *ended)
+/*
+ * Where no change depends on another, elements of one set can share messages: a third
+ * faster. An element that occurs twice fails or not, whatever the order.
+ */
+static bool is_uniform(const struct backend_change *changes, size_t count)
 {
-	size_t endings = 0;
+	for (size_t i = 0; i < count; i++)
+		if (changes[i].kind != changes[0].kind)
+			return false;
+	return count > 1 && changes[0].kind != CHANGE_REPLACE;
+}
 
-	for (size_t i = 0; i < count; i++) {
-		if (ended && ends_flows(&changes[i]))
-			ended[endings++] = changes[i].before;
-		if (changes[i].kind == CHANGE_ADD ||
-		    (changes[i].kind == CHANGE_REPLACE && ends_flows(&changes[i])))
-			nft_flows_note(&backend->flows, &changes[i].after);
-	}
-	if (ended)
-		nft_flows_end(&backend->flows, ended, endings);
+static int put_by_set(struct backend *backend, const struct backend_change *changes,
+		      size_t count)
+{
+	bool adding = changes[0].kind == CHANGE_ADD;
+	struct nft_elements *all = &backend->scratch;
+	int error = 0;
+
+	all->count = 0;
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = append_rule(all,
+				    adding ? &changes[i].after : &changes[i].before);
+	if (error < 0)
+		return error;
+	for (unsigned int set = NFT_DNAT4; set < NFT_SET_COUNT; set++)
+		for (size_t i = 0; i < all->count; i++)
+			if (all->items[i].set == set)
+				nft_batch_element(&backend->batch, &backend->socket,
+						  adding ? NFT_OP_ADD : NFT_OP_REMOVE,
+						  &all->items[i]);
+	return 0;
+}
+
+static int put_changes(struct backend *backend, const struct backend_change *changes,
+		       size_t count)
+{
+	int error = 0;
+
+	if (is_uniform(changes, count))
+		return put_by_set(backend, changes, count);
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = put_change(backend, &changes[i]);
+	return error;
 }
 
 static int nft_apply(struct backend *backend, const struct backend_change *changes,
 		     size_t count)
 {
-	size_t endings = backend->config.keep_flows ? 0 : count_endings(changes, count);
-	struct rule *ended = NULL;
-	int error = 0;
+	int error;
 
 	if (!backend->ready)
 		return -ENOTCONN;
-	if (endings > 0) {
-		ended = reallocarray(NULL, endings, sizeof(*ended));
-		if (!ended)
-			return -ENOMEM;
-	}
 	nft_batch_begin(&backend->batch, &backend->socket);
-	for (size_t i = 0; i < count && error == 0; i++)
-		error = put_change(backend, &changes[i]);
+	error = put_changes(backend, changes, count);
 	if (error == 0)
 		error = nft_batch_send(&backend->batch, &backend->socket);
-	if (error == 0)
-		settle_flows(backend, changes, count, ended);
-	free(ended);
+	for (size_t i = 0; i < count && error == 0; i++)
+		note_flows(backend, &changes[i]);
 	return error;
 }
 
@@ -260,12 +298,8 @@ static int collect_wanted(const struct backend *backend, const struct rule *rule
 
 	for (int i = 0; i < made && error == 0; i++)
 		error = nft_elements_append(wanted, &elements[i]);
-	for (size_t r = 0; r < count && error == 0; r++) {
-		made = nft_element_from_rule(&rules[r], elements);
-		error = made < 0 ? made : 0;
-		for (int i = 0; i < made && error == 0; i++)
-			error = nft_elements_append(wanted, &elements[i]);
-	}
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = append_rule(wanted, &rules[i]);
 	return error;
 }
 
@@ -288,28 +322,46 @@ static int ensure_skeleton(struct backend *backend, const struct nft_elements *w
 	return error;
 }
 
+static int sync_once(struct backend *backend, struct nft_elements *wanted,
+		     struct nft_difference *difference)
+{
+	struct nft_elements there = {0};
+	int error = ensure_skeleton(backend, wanted);
+
+	if (error == 0)
+		error = nft_elements_dump_all(&there, &backend->socket, NFT_WAN_IF);
+	if (error == 0)
+		error = nft_difference_apply(&backend->socket, &backend->batch, wanted,
+					     &there, difference);
+	nft_elements_fini(&there);
+	return error;
+}
+
+/* Somebody changed the table between our look at it and our change. */
+static bool is_passing(int error)
+{
+	return error == -EBUSY || error == -EEXIST || error == -ENOENT ||
+	       error == -EINTR;
+}
+
 static int nft_sync(struct backend *backend, const struct rule *rules, size_t count,
 		    size_t *added, size_t *removed)
 {
 	struct nft_elements wanted = {0};
-	struct nft_elements there = {0};
 	struct nft_difference difference = {0};
 	int error;
 
-	/* What happened up to here is in the dumps below. */
+	/* What happened up to here is in the dumps to come. */
 	nft_watch_drain(&backend->watch);
 	backend->told = false;
 	error = collect_wanted(backend, rules, count, &wanted);
-	nft_elements_sort(&wanted);
-	if (error == 0)
-		error = ensure_skeleton(backend, &wanted);
-	if (error == 0)
-		error = nft_elements_dump_all(&there, &backend->socket, NFT_WAN_IF);
-	if (error == 0)
-		error = nft_difference_apply(&backend->socket, &backend->batch, &wanted,
-					     &there, &difference);
+	if (error == 0) {
+		nft_elements_sort(&wanted);
+		error = sync_once(backend, &wanted, &difference);
+	}
+	for (unsigned int i = 1; i < SYNC_TRIES && is_passing(error); i++)
+		error = sync_once(backend, &wanted, &difference);
 	nft_elements_fini(&wanted);
-	nft_elements_fini(&there);
 	if (error < 0)
 		return error;
 	backend->ready = true;

@@ -252,17 +252,34 @@ int nft_watch_get_fd(const struct nft_watch *watch);
 /** Read all that waits; true when some of it was about our table, or was lost. */
 bool nft_watch_drain(struct nft_watch *watch);
 
-/** Ends the conntrack flows of deleted rules and of the time before a rule. */
+/** What tells the flows of a rule that has ended. */
+struct nft_ended {
+	uint8_t protocol;
+	bool outbound;
+	uint16_t external_port;
+	uint16_t internal_port;
+	struct ip_addr internal;
+};
+
+/**
+ * Ends conntrack flows: those of rules that have ended, and those that began before
+ * their rule was there. A search walks the kernel's whole table, so searches are put
+ * off a little, shared, and limited to a part of the time.
+ */
 struct nft_flows {
 	struct mnl_socket *mnl;
 	uint32_t seq;
 	uint32_t mark;
-	int timer; /* timerfd: look now for flows that began before their rule */
+	int timer; /* timerfd: readable when a search is due */
 	bool armed;
 	bool complained;
-	int64_t spent_ms; /* what the last such search took */
+	bool has_fresh;
+	int64_t resting_until_ms;
 	uint8_t *buffer;
 	uint8_t *fresh; /* one bit for each external UDP port that got a rule */
+	struct nft_ended *ended;
+	size_t ended_count;
+	size_t ended_size;
 	size_t address_count;
 	struct in_addr addresses[BACKEND_ADDRESSES_MAX];
 };
@@ -270,16 +287,16 @@ struct nft_flows {
 /** Errors: -errno. */
 int nft_flows_open(struct nft_flows *flows, uint32_t mark)
 	__attribute__((warn_unused_result));
+/** Does what is still due. */
 void nft_flows_close(struct nft_flows *flows);
-/** End the flows of these rules; sorts them. One or two filtered dumps, whatever count.
- */
-void nft_flows_end(struct nft_flows *flows, struct rule *rules, size_t count);
-/** A rule has been made: remember to look for UDP flows that passed it by. */
-void nft_flows_note(struct nft_flows *flows, const struct rule *rule);
+/** A rule has ended: its flows shall. */
+void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule);
+/** A rule has been made: UDP flows that passed it by shall end. */
+void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule);
 /** External addresses, where flows from before a rule are looked for. */
 void nft_flows_set_network(struct nft_flows *flows,
 			   const struct backend_network *network);
-/** When `timer` is readable. */
+/** When `timer` is readable; does nothing before. */
 void nft_flows_run(struct nft_flows *flows);
 
 #endif

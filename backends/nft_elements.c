@@ -103,6 +103,24 @@ static struct nlmsghdr *start_request(struct nft_socket *nft, enum nft_set set,
 	return request;
 }
 
+/*
+ * The kernel dumps a hash in pieces and finds its place again by counting. When the
+ * hash grew in between (it does so on its own, some time after elements were added),
+ * the order has changed: some elements come twice, and as many do not come.
+ */
+static bool sort_and_check(const struct nft_elements *elements, size_t first)
+{
+	struct nft_element *items = elements->items;
+
+	if (elements->count - first < 2)
+		return true;
+	qsort(items + first, elements->count - first, sizeof(*items), compare_keys);
+	for (size_t i = first + 1; i < elements->count; i++)
+		if (compare_keys(&items[i - 1], &items[i]) == 0)
+			return false;
+	return true;
+}
+
 int nft_elements_dump(struct nft_elements *elements, struct nft_socket *nft,
 		      enum nft_set set)
 {
@@ -115,6 +133,8 @@ int nft_elements_dump(struct nft_elements *elements, struct nft_socket *nft,
 		elements->count = before;
 		error = nft_socket_ask(nft, start_request(nft, set, NLM_F_DUMP),
 				       collect_message, &collector);
+		if (error == 0 && !sort_and_check(elements, before))
+			error = -EINTR;
 	}
 	return error;
 }

@@ -16,14 +16,17 @@
 #include "base/log.h"
 
 /*
- * A peer that sent UDP before its mapping was made has a flow that no mapping applies
- * to, and keeps it alive by trying again. Looking for such flows costs a walk of the
- * conntrack table in the kernel (about 0.1 µs a flow), so it is not done in apply():
- * all ports that got a mapping in the meantime share one search this much later.
+ * The kernel has no index of flows by mapping. A search walks all buckets of its table,
+ * 12 ms where there are 262,144 of them, even when it finds nothing: too much for each
+ * apply(). What is to be ended is noted there, and one search a little later ends the
+ * flows of all rules that ended in the meantime, and with them the flows of peers that
+ * sent UDP before their mapping was made and keep trying (no mapping applies to a flow
+ * that is there already).
  */
-#define FRESH_DELAY_MS 50
-/* And searches take at most one part in so many of the time. */
-#define FRESH_SHARE 20
+#define SEARCH_DELAY_MS 10
+/* After a search, rest this many times as long as it took. */
+#define SEARCH_REST 10
+#define ENDED_START 64
 #define PORT_BITMAP_SIZE (65536 / 8)
 /* Deletions sent to the kernel at once, octets; and the longest of them. */
 #define DELETE_CHUNK 32768
@@ -51,8 +54,6 @@ struct query {
 struct search {
 	struct nft_flows *flows;
 	bool (*match)(const struct search *search, const struct nf_conntrack *flow);
-	const struct rule *rules; /* sorted */
-	size_t count;
 	struct in_addr address;
 	struct nf_conntrack *flow; /* of the message at hand */
 	uint8_t *victims;
@@ -60,33 +61,6 @@ struct search {
 	size_t size;
 	int error;
 };
-
-int nft_flows_open(struct nft_flows *flows, uint32_t mark)
-{
-	*flows = (struct nft_flows){.timer = -1, .mark = mark, .seq = 1};
-	flows->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!flows->mnl || mnl_socket_bind(flows->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
-		goto fail;
-	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	flows->buffer = malloc(NFT_BUFFER_SIZE);
-	flows->fresh = calloc(PORT_BITMAP_SIZE, 1);
-	if (flows->timer >= 0 && flows->buffer && flows->fresh)
-		return 0;
-fail:
-	nft_flows_close(flows);
-	return -ENOMEM;
-}
-
-void nft_flows_close(struct nft_flows *flows)
-{
-	if (flows->mnl)
-		mnl_socket_close(flows->mnl);
-	if (flows->timer >= 0)
-		close(flows->timer);
-	free(flows->buffer);
-	free(flows->fresh);
-	*flows = (struct nft_flows){.timer = -1};
-}
 
 void nft_flows_set_network(struct nft_flows *flows,
 			   const struct backend_network *network)
@@ -273,10 +247,10 @@ static void search_run(struct search *search, const struct query *query)
 	free(search->victims);
 }
 
-static int compare_rules(const void *a, const void *b)
+static int compare_ports(const void *a, const void *b)
 {
-	const struct rule *left = a;
-	const struct rule *right = b;
+	const struct nft_ended *left = a;
+	const struct nft_ended *right = b;
 
 	if (left->protocol != right->protocol)
 		return left->protocol < right->protocol ? -1 : 1;
@@ -284,15 +258,15 @@ static int compare_rules(const void *a, const void *b)
 	       (left->external_port < right->external_port);
 }
 
-static size_t find_first(const struct search *search, const struct rule *wanted)
+static size_t find_first(const struct nft_flows *flows, const struct nft_ended *wanted)
 {
 	size_t low = 0;
-	size_t high = search->count;
+	size_t high = flows->ended_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare_rules(&search->rules[middle], wanted) < 0)
+		if (compare_ports(&flows->ended[middle], wanted) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -300,17 +274,17 @@ static size_t find_first(const struct search *search, const struct rule *wanted)
 	return low;
 }
 
-/* True when a rule has this protocol, external port and internal endpoint. */
-static bool find_rule(const struct search *search, const struct rule *wanted)
+/* True when a rule with this protocol, external port and internal endpoint ended. */
+static bool has_ended(const struct nft_flows *flows, const struct nft_ended *wanted)
 {
-	for (size_t i = find_first(search, wanted); i < search->count; i++) {
-		const struct rule *rule = &search->rules[i];
+	for (size_t i = find_first(flows, wanted); i < flows->ended_count; i++) {
+		const struct nft_ended *ended = &flows->ended[i];
 
-		if (compare_rules(rule, wanted) != 0)
+		if (compare_ports(ended, wanted) != 0)
 			return false;
-		if (rule->internal_port == wanted->internal_port &&
-		    (rule->outbound || !wanted->outbound) &&
-		    addr_equal(&rule->internal, &wanted->internal))
+		if (ended->internal_port == wanted->internal_port &&
+		    (ended->outbound || !wanted->outbound) &&
+		    addr_equal(&ended->internal, &wanted->internal))
 			return true;
 	}
 	return false;
@@ -324,7 +298,7 @@ static uint16_t get_port(const struct nf_conntrack *flow, enum nf_conntrack_attr
 /* Came in through a mapping: whom it answers from is the internal endpoint. */
 static bool match_inbound(const struct search *search, const struct nf_conntrack *flow)
 {
-	struct rule wanted = {
+	struct nft_ended wanted = {
 		.protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO),
 		.external_port = get_port(flow, ATTR_ORIG_PORT_DST),
 		.internal_port = get_port(flow, ATTR_REPL_PORT_SRC),
@@ -336,19 +310,19 @@ static bool match_inbound(const struct search *search, const struct nf_conntrack
 		if (!address)
 			return false;
 		wanted.internal = addr_from_ipv6(address);
-		return find_rule(search, &wanted);
+		return has_ended(search->flows, &wanted);
 	}
 	if (!(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT))
 		return false;
 	wanted.internal = addr_from_ipv4(
 		(struct in_addr){nfct_get_attr_u32(flow, ATTR_REPL_IPV4_SRC)});
-	return find_rule(search, &wanted);
+	return has_ended(search->flows, &wanted);
 }
 
 /* Left through a mapping: answers are addressed to its external port. */
 static bool match_outbound(const struct search *search, const struct nf_conntrack *flow)
 {
-	struct rule wanted = {
+	struct nft_ended wanted = {
 		.outbound = true,
 		.protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO),
 		.external_port = get_port(flow, ATTR_REPL_PORT_DST),
@@ -359,69 +333,40 @@ static bool match_outbound(const struct search *search, const struct nf_conntrac
 
 	return (nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_SRC_NAT) &&
 	       !(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) &&
-	       find_rule(search, &wanted);
+	       has_ended(search->flows, &wanted);
 }
 
-static void end_outbound(struct nft_flows *flows, const struct rule *rules,
-			 size_t count)
+static void end_inbound(struct nft_flows *flows)
+{
+	/* Flows that came in carry our mark: the kernel sends no others. */
+	struct query query = {.family = AF_UNSPEC, .mark = flows->mark};
+	struct search search = {.flows = flows, .match = match_inbound};
+
+	if (flows->ended_count > 0)
+		search_run(&search, &query);
+}
+
+static void end_outbound(struct nft_flows *flows)
 {
 	struct query query = {.family = AF_INET};
-	const struct rule *only = NULL;
+	struct search search = {.flows = flows, .match = match_outbound};
+	const struct nft_ended *only = NULL;
 	size_t outbound = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		if (!rules[i].outbound || !addr_is_ipv4(&rules[i].internal))
+	for (size_t i = 0; i < flows->ended_count; i++) {
+		if (!flows->ended[i].outbound)
 			continue;
-		only = &rules[i];
+		only = &flows->ended[i];
 		outbound++;
 	}
-	if (outbound == 0)
-		return;
 	if (outbound == 1) {
 		query.fields = FIELD_SOURCE | FIELD_PROTOCOL | FIELD_SOURCE_PORT;
 		query.source = addr_to_ipv4(&only->internal);
 		query.protocol = only->protocol;
 		query.source_port = only->internal_port;
 	}
-	search_run(&(struct search){.flows = flows,
-				    .match = match_outbound,
-				    .rules = rules,
-				    .count = count},
-		   &query);
-}
-
-void nft_flows_end(struct nft_flows *flows, struct rule *rules, size_t count)
-{
-	struct query query = {.family = AF_UNSPEC, .mark = flows->mark};
-
-	if (count == 0)
-		return;
-	qsort(rules, count, sizeof(*rules), compare_rules);
-	/* Flows that came in carry our mark: the kernel sends no others. */
-	search_run(&(struct search){.flows = flows,
-				    .match = match_inbound,
-				    .rules = rules,
-				    .count = count},
-		   &query);
-	end_outbound(flows, rules, count);
-}
-
-void nft_flows_note(struct nft_flows *flows, const struct rule *rule)
-{
-	int64_t delay_ms = flows->spent_ms * FRESH_SHARE;
-	struct itimerspec when = {0};
-
-	if (rule->protocol != IPPROTO_UDP || !addr_is_ipv4(&rule->internal))
-		return;
-	flows->fresh[rule->external_port / 8] |=
-		(uint8_t)(1U << rule->external_port % 8);
-	if (flows->armed)
-		return;
-	if (delay_ms < FRESH_DELAY_MS)
-		delay_ms = FRESH_DELAY_MS;
-	when.it_value.tv_sec = delay_ms / 1000;
-	when.it_value.tv_nsec = delay_ms % 1000 * 1000000;
-	flows->armed = timerfd_settime(flows->timer, 0, &when, NULL) == 0;
+	if (outbound > 0)
+		search_run(&search, &query);
 }
 
 static bool match_fresh(const struct search *search, const struct nf_conntrack *flow)
@@ -434,27 +379,132 @@ static bool match_fresh(const struct search *search, const struct nf_conntrack *
 	       (search->flows->fresh[port / 8] & 1U << port % 8);
 }
 
-void nft_flows_run(struct nft_flows *flows)
+static void end_fresh(struct nft_flows *flows)
 {
-	int64_t begin_ms = clock_now_ms();
-	uint64_t expirations;
-
-	if (read(flows->timer, &expirations, sizeof(expirations)) < 0)
-		return;
-	for (size_t i = 0; i < flows->address_count; i++) {
+	for (size_t i = 0; i < flows->address_count && flows->has_fresh; i++) {
 		struct query query = {
 			.family = AF_INET,
 			.fields = FIELD_DESTINATION | FIELD_PROTOCOL,
 			.destination = flows->addresses[i],
 			.protocol = IPPROTO_UDP,
 		};
+		struct search search = {
+			.flows = flows,
+			.match = match_fresh,
+			.address = flows->addresses[i],
+		};
 
-		search_run(&(struct search){.flows = flows,
-					    .match = match_fresh,
-					    .address = flows->addresses[i]},
-			   &query);
+		search_run(&search, &query);
 	}
+}
+
+static void search_all(struct nft_flows *flows)
+{
+	int64_t begin_ms = clock_now_ms();
+	int64_t end_ms;
+
+	if (flows->ended_count > 0)
+		qsort(flows->ended, flows->ended_count, sizeof(*flows->ended),
+		      compare_ports);
+	end_inbound(flows);
+	end_outbound(flows);
+	end_fresh(flows);
 	memset(flows->fresh, 0, PORT_BITMAP_SIZE);
+	flows->has_fresh = false;
+	flows->ended_count = 0;
 	flows->armed = false;
-	flows->spent_ms = clock_now_ms() - begin_ms;
+	end_ms = clock_now_ms();
+	flows->resting_until_ms = end_ms + (end_ms - begin_ms) * SEARCH_REST;
+}
+
+void nft_flows_run(struct nft_flows *flows)
+{
+	uint64_t expirations;
+
+	if (read(flows->timer, &expirations, sizeof(expirations)) > 0)
+		search_all(flows);
+}
+
+static void arm(struct nft_flows *flows)
+{
+	struct itimerspec when = {0};
+	int64_t delay_ms;
+
+	if (flows->armed)
+		return;
+	delay_ms = flows->resting_until_ms - clock_now_ms();
+	if (delay_ms < SEARCH_DELAY_MS)
+		delay_ms = SEARCH_DELAY_MS;
+	when.it_value.tv_sec = delay_ms / 1000;
+	when.it_value.tv_nsec = delay_ms % 1000 * 1000000;
+	flows->armed = timerfd_settime(flows->timer, 0, &when, NULL) == 0;
+}
+
+void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule)
+{
+	/* IPv6 flows are not translated: there is no wrong way to be on. */
+	if (rule->protocol != IPPROTO_UDP || !addr_is_ipv4(&rule->internal))
+		return;
+	flows->fresh[rule->external_port / 8] |=
+		(uint8_t)(1U << rule->external_port % 8);
+	flows->has_fresh = true;
+	arm(flows);
+}
+
+void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule)
+{
+	if (flows->ended_count == flows->ended_size) {
+		size_t size =
+			flows->ended_size > 0 ? flows->ended_size * 2 : ENDED_START;
+		struct nft_ended *ended =
+			reallocarray(flows->ended, size, sizeof(*ended));
+
+		if (!ended) {
+			/* Memory is short: make room by doing now what is due. */
+			if (flows->ended_count == 0)
+				return;
+			search_all(flows);
+		} else {
+			flows->ended = ended;
+			flows->ended_size = size;
+		}
+	}
+	flows->ended[flows->ended_count++] = (struct nft_ended){
+		.protocol = rule->protocol,
+		.outbound = rule->outbound && addr_is_ipv4(&rule->internal),
+		.external_port = rule->external_port,
+		.internal_port = rule->internal_port,
+		.internal = rule->internal,
+	};
+	arm(flows);
+}
+
+int nft_flows_open(struct nft_flows *flows, uint32_t mark)
+{
+	*flows = (struct nft_flows){.timer = -1, .mark = mark, .seq = 1};
+	flows->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	if (!flows->mnl || mnl_socket_bind(flows->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
+		goto fail;
+	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	flows->buffer = calloc(1, NFT_BUFFER_SIZE);
+	flows->fresh = calloc(PORT_BITMAP_SIZE, 1);
+	if (flows->timer >= 0 && flows->buffer && flows->fresh)
+		return 0;
+fail:
+	nft_flows_close(flows);
+	return -ENOMEM;
+}
+
+void nft_flows_close(struct nft_flows *flows)
+{
+	if (flows->armed)
+		search_all(flows);
+	if (flows->mnl)
+		mnl_socket_close(flows->mnl);
+	if (flows->timer >= 0)
+		close(flows->timer);
+	free(flows->buffer);
+	free(flows->fresh);
+	free(flows->ended);
+	*flows = (struct nft_flows){.timer = -1};
 }

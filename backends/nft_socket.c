@@ -18,6 +18,8 @@
 
 /* Errors of a transaction that fails wait here until we read them. */
 #define RECEIVE_ROOM (1024 * 1024)
+/* A transaction is one datagram: room for most of them, made at once. */
+#define SEND_ROOM (2 * NFT_CHUNK_OCTETS)
 /* The kernel counts its own bookkeeping too when it asks whether a datagram fits. */
 #define SEND_OVERHEAD 4096
 
@@ -59,6 +61,8 @@ static int prepare(struct nft_socket *nft)
 	if (mnl_socket_setsockopt(nft->mnl, NETLINK_CAP_ACK, &on, sizeof(on)) < 0)
 		log_debug("NETLINK_CAP_ACK refused: %s", strerror(errno));
 	set_room(nft->mnl, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_ROOM);
+	set_room(nft->mnl, SO_SNDBUFFORCE, SO_SNDBUF, SEND_ROOM);
+	nft->send_room = SEND_ROOM;
 	nft->buffer = malloc(NFT_BUFFER_SIZE);
 	return nft->buffer ? 0 : -ENOMEM;
 }

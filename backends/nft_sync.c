@@ -12,6 +12,9 @@ struct walk {
 	struct nft_elements *there;
 	struct nft_difference *difference;
 	uint8_t *kept; /* for each element there: somebody wants it */
+	/* Elements that accompany mappings: they count where no mapping does. */
+	size_t others_added;
+	size_t others_removed;
 };
 
 static bool is_mapping(enum nft_set set)
@@ -33,8 +36,6 @@ static int send_when_long(struct walk *walk, size_t octets)
 
 static int remove_strays(struct walk *walk)
 {
-	size_t others = 0;
-
 	for (size_t i = 0; i < walk->there->count; i++) {
 		const struct nft_element *element = &walk->there->items[i];
 		int error;
@@ -44,14 +45,12 @@ static int remove_strays(struct walk *walk)
 		if (is_mapping(element->set))
 			walk->difference->removed++;
 		else if (nft_set_get_shape(element->set)->timeout)
-			others++;
+			walk->others_removed++;
 		nft_batch_element(walk->batch, walk->nft, NFT_OP_REMOVE, element);
 		error = send_when_long(walk, NFT_CHUNK_OCTETS);
 		if (error < 0)
 			return error;
 	}
-	if (walk->difference->removed == 0 && others > 0)
-		walk->difference->removed = 1;
 	return 0;
 }
 
@@ -78,8 +77,6 @@ static void put(struct walk *walk, const struct nft_element *element,
 
 static int add_missing(struct walk *walk)
 {
-	size_t others = 0;
-
 	for (size_t i = 0; i < walk->wanted->count; i++) {
 		const struct nft_element *element = &walk->wanted->items[i];
 		const struct nft_element *there =
@@ -94,14 +91,12 @@ static int add_missing(struct walk *walk)
 		if (!same && is_mapping(element->set))
 			walk->difference->added++;
 		else if (!same && nft_set_get_shape(element->set)->timeout)
-			others++;
+			walk->others_added++;
 		put(walk, element, there);
 		error = send_when_long(walk, NFT_CHUNK_OCTETS);
 		if (error < 0)
 			return error;
 	}
-	if (walk->difference->added == 0 && others > 0)
-		walk->difference->added = 1;
 	return 0;
 }
 
@@ -109,7 +104,11 @@ int nft_difference_apply(struct nft_socket *nft, struct nft_batch *batch,
 			 struct nft_elements *wanted, struct nft_elements *there,
 			 struct nft_difference *difference)
 {
-	struct walk walk = {nft, batch, wanted, there, difference, NULL};
+	struct walk walk = {.nft = nft,
+			    .batch = batch,
+			    .wanted = wanted,
+			    .there = there,
+			    .difference = difference};
 	int error;
 
 	*difference = (struct nft_difference){0};
@@ -132,5 +131,9 @@ int nft_difference_apply(struct nft_socket *nft, struct nft_batch *batch,
 	if (error == 0)
 		error = nft_batch_send(batch, nft);
 	free(walk.kept);
+	if (difference->added + difference->removed == 0) {
+		difference->added = walk.others_added > 0;
+		difference->removed = walk.others_added == 0 && walk.others_removed > 0;
+	}
 	return error;
 }

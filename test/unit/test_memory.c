@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+
+#include "backends/memory.h"
+
+static const struct backend_events events = {0};
+
+static int open_backend(void **state)
+{
+	struct backend_config config = {.mark = 1};
+	struct backend *backend = NULL;
+
+	if (backend_get_memory()->open(&config, &events, NULL, &backend) < 0)
+		return -1;
+	*state = backend;
+	return 0;
+}
+
+static int close_backend(void **state)
+{
+	backend_get_memory()->close(*state, false);
+	return 0;
+}
+
+static struct rule make_rule(uint16_t port, uint8_t host)
+{
+	return (struct rule){
+		.protocol = IPPROTO_UDP,
+		.external_port = port,
+		.internal_port = port,
+		.external = addr_from_ipv4((struct in_addr){htonl(0xcb007101)}),
+		.internal = addr_from_ipv4((struct in_addr){htonl(0xc0a84d00U + host)}),
+		.timeout_ms = 1000,
+	};
+}
+
+static int apply(struct backend *backend, const struct backend_change *changes,
+		 size_t count)
+{
+	return backend_get_memory()->apply(backend, changes, count);
+}
+
+static struct backend_change add(uint16_t port, uint8_t host)
+{
+	return (struct backend_change){.kind = CHANGE_ADD,
+				       .after = make_rule(port, host)};
+}
+
+static struct backend_change delete (uint16_t port, uint8_t host)
+{
+	return (struct backend_change){.kind = CHANGE_DELETE,
+				       .before = make_rule(port, host)};
+}
+
+static struct backend_change replace(uint16_t port, uint8_t before, uint8_t after)
+{
+	return (struct backend_change){.kind = CHANGE_REPLACE,
+				       .before = make_rule(port, before),
+				       .after = make_rule(port, after)};
+}
+
+struct found {
+	struct rule rules[8];
+	size_t count;
+	int answer;
+};
+
+static int visit(void *user, const struct rule *rule)
+{
+	struct found *found = user;
+
+	assert_true(found->count < 8);
+	found->rules[found->count++] = *rule;
+	return found->answer;
+}
+
+/* True when the backend holds a rule for this port and host. */
+static bool holds(struct backend *backend, uint16_t port, uint8_t host)
+{
+	struct rule wanted = make_rule(port, host);
+	struct found found = {0};
+
+	assert_int_equal(backend_get_memory()->dump(backend, visit, &found), 0);
+	assert_int_equal(found.count, memory_get_count(backend));
+	for (size_t i = 0; i < found.count; i++)
+		if (rule_equal(&found.rules[i], &wanted))
+			return true;
+	return false;
+}
+
+static void test_changes_in_order(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change changes[] = {
+		add(1, 2), add(2, 2), replace(1, 2, 3), delete (2, 2), add(2, 4),
+	};
+
+	assert_int_equal(apply(backend, changes, 5), 0);
+	assert_int_equal(memory_get_count(backend), 2);
+	assert_true(holds(backend, 1, 3));
+	assert_true(holds(backend, 2, 4));
+	assert_false(holds(backend, 1, 2));
+}
+
+static void test_all_or_nothing(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change first[] = {add(1, 2), add(2, 2)};
+	const struct backend_change second[] = {
+		delete (1, 2), add(1, 3), replace(2, 2, 4), add(3, 2), add(2, 5),
+	};
+
+	assert_int_equal(apply(backend, first, 2), 0);
+	assert_int_equal(apply(backend, second, 5), -EEXIST);
+	assert_int_equal(memory_get_count(backend), 2);
+	assert_true(holds(backend, 1, 2));
+	assert_true(holds(backend, 2, 2));
+}
+
+static void test_delete_of_what_is_gone(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change changes[] = {add(1, 2), delete (1, 3),
+						 delete (9, 9)};
+
+	assert_int_equal(apply(backend, changes, 3), 0);
+	assert_true(holds(backend, 1, 2));
+}
+
+static void test_fault_comes_once_and_changes_nothing(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change changes[] = {add(1, 2), add(2, 2), add(3, 2)};
+
+	memory_plan_fault(backend, 2, ENOSPC);
+	assert_int_equal(apply(backend, &changes[0], 1), 0);
+	assert_int_equal(apply(backend, &changes[1], 2), -ENOSPC);
+	assert_int_equal(memory_get_count(backend), 1);
+	assert_int_equal(apply(backend, &changes[1], 2), 0);
+	assert_int_equal(memory_get_count(backend), 3);
+	memory_plan_fault(backend, 1, EIO);
+	memory_plan_fault(backend, 0, 0);
+	assert_int_equal(apply(backend, NULL, 0), 0);
+}
+
+static void test_sync_counts_the_difference(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change changes[] = {add(1, 2), add(2, 2), add(3, 2)};
+	const struct rule wanted[] = {make_rule(1, 2), make_rule(2, 7),
+				      make_rule(4, 2)};
+	const struct rule twice[] = {make_rule(1, 2), make_rule(1, 3)};
+	size_t added = 99;
+	size_t removed = 99;
+
+	assert_int_equal(apply(backend, changes, 3), 0);
+	assert_int_equal(
+		backend_get_memory()->sync(backend, twice, 2, &added, &removed),
+		-EEXIST);
+	assert_int_equal(added, 99);
+	assert_int_equal(memory_get_count(backend), 3);
+	assert_int_equal(
+		backend_get_memory()->sync(backend, wanted, 3, &added, &removed), 0);
+	assert_int_equal(added, 2);
+	assert_int_equal(removed, 2);
+	assert_true(holds(backend, 2, 7));
+	assert_false(holds(backend, 3, 2));
+}
+
+static void test_dump_stops_when_told(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change changes[] = {add(1, 2), add(2, 2)};
+	struct found found = {.answer = 5};
+
+	assert_int_equal(apply(backend, changes, 2), 0);
+	assert_int_equal(backend_get_memory()->dump(backend, visit, &found), 5);
+	assert_int_equal(found.count, 1);
+}
+
+static void test_counters_know_their_rules(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change change = add(1, 2);
+	struct rule other = make_rule(1, 3);
+	struct rule_counters counters = {.packets = 7};
+
+	assert_int_equal(apply(backend, &change, 1), 0);
+	assert_int_equal(
+		backend_get_memory()->counters(backend, &change.after, &counters), 0);
+	assert_int_equal(counters.packets, 0);
+	assert_int_equal(backend_get_memory()->counters(backend, &other, &counters),
+			 -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_changes_in_order, open_backend,
+						close_backend),
+		cmocka_unit_test_setup_teardown(test_all_or_nothing, open_backend,
+						close_backend),
+		cmocka_unit_test_setup_teardown(test_delete_of_what_is_gone,
+						open_backend, close_backend),
+		cmocka_unit_test_setup_teardown(
+			test_fault_comes_once_and_changes_nothing, open_backend,
+			close_backend),
+		cmocka_unit_test_setup_teardown(test_sync_counts_the_difference,
+						open_backend, close_backend),
+		cmocka_unit_test_setup_teardown(test_dump_stops_when_told, open_backend,
+						close_backend),
+		cmocka_unit_test_setup_teardown(test_counters_know_their_rules,
+						open_backend, close_backend),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
