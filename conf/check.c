@@ -90,8 +90,20 @@ static bool check_ports(struct conf_parser *parser)
 	return true;
 }
 
+/* Who bounds lifetimes bounds those of UPnP too, unless these have a bound of their
+ * own. */
+static void settle_igd_lifetime(struct conf_parser *parser)
+{
+	struct conf *conf = parser->conf;
+
+	if (conf_where_get(parser, "limits", "lifetime-max")->file != NULL &&
+	    conf_where_get(parser, "limits", "igd-lifetime-max")->file == NULL)
+		conf->limits.igd_lifetime_max_s = conf->limits.lifetime_max_s;
+}
+
 bool conf_check(struct conf_parser *parser)
 {
+	settle_igd_lifetime(parser);
 	return check_lifetimes(parser) && check_lans(parser) &&
 	       check_rule_lans(parser) && check_ports(parser);
 }

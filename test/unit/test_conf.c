@@ -195,6 +195,7 @@ static void test_words(void **state)
 	      &conf);
 	assert_int_equal(conf.limits.lifetime_min_s, 90);
 	assert_int_equal(conf.limits.lifetime_max_s, 10800);
+	assert_int_equal(conf.limits.igd_lifetime_max_s, 10800);
 	assert_int_equal(conf.backend.mark, 4096);
 }
 
