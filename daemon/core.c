@@ -19,6 +19,7 @@ static void core_on_lease(void *user, enum lease_event event, const struct lease
 
 	if (core->control)
 		control_publish(core->control, event, lease);
+	core_follow_up(core);
 }
 
 static void core_on_disturbed(void *user)
