@@ -31,12 +31,13 @@ struct store_change {
 /** What is kept beside the leases. */
 struct store_meta {
 	uint64_t next_id;
-	uint32_t boot_id;	 /* BOOTID.UPNP.ORG of the last run; the caller adds one */
-	uint8_t uuid[16];	 /* of this gateway, made once */
+	uint32_t boot_id; /* BOOTID.UPNP.ORG of the last run; the caller adds one */
+	uint8_t uuid[16]; /* of this gateway, made once */
 	int64_t epoch_origin_ms; /* clock_now_ms() of this boot; may be negative */
 };
 
-/** The clocks at one instant, both in ms: what open() and write() convert times with. */
+/** The clocks at one instant, both in ms: what load() and write() convert times with.
+ */
 struct store_time {
 	int64_t now_ms;	 /* clock_now_ms() */
 	int64_t wall_ms; /* clock_wall_ms() */
@@ -51,25 +52,28 @@ struct store;
 struct store_ops {
 	const char *name;
 	/**
-	 * Open or create under dir. A damaged file is set aside under another name with a
-	 * warning, and *damaged says so: leases were lost, the epoch must start again.
-	 * Errors: -errno, logged.
+	 * Open or create under dir. A damaged file is set aside under another name with
+	 * a warning, and *damaged says so: leases were lost, the epoch must start
+	 * again. Errors: -errno, logged.
 	 */
 	int (*open)(const char *dir, struct store **out, bool *damaged);
 	void (*close)(struct store *store);
 	/**
 	 * Hand every live lease to visit, in order of id, times converted to this boot:
 	 * exact within the same boot (by boot id), by the wall clock after a reboot.
-	 * Leases that ended meanwhile are skipped. Every record is checked field by field;
-	 * *lost counts those that were no leases. *meta is zero when there was none.
-	 * Errors: -errno; a non-zero answer of visit ends the walk and is returned.
+	 * Leases that ended meanwhile are skipped and forgotten. Every record is
+	 * checked field by field; *lost counts those that were no leases, and what is
+	 * kept beside them. *meta is zero when there was none. visit does not use the
+	 * store. Errors: -errno; a non-zero answer of visit ends the walk and is
+	 * returned.
 	 */
 	int (*load)(struct store *store, const struct store_time *at,
 		    struct store_meta *meta, size_t *lost,
 		    int (*visit)(void *user, const struct store_record *), void *user);
 	/**
 	 * One durable transaction; meta may be NULL = unchanged.
-	 * Errors: -ENOSPC, -EIO, ...: nothing was written, the store can be used again.
+	 * Errors: -ENOSPC, -EIO, ...: nothing was written, the store can be used again:
+	 * by replace(), for what it holds is no longer what the caller holds.
 	 */
 	int (*write)(struct store *store, const struct store_time *at,
 		     const struct store_change *changes, size_t count,

@@ -21,20 +21,20 @@ struct link {
 	bool loopback;
 	uint64_t octets_in, octets_out, packets_in, packets_out;
 	size_t address_count;
-	struct prefix
-		addresses[LINK_ADDRESSES_MAX]; /* with host bits; primary IPv4 first */
+	/** With host bits: primary IPv4, other IPv4, IPv6; unusable ones last. */
+	struct prefix addresses[LINK_ADDRESSES_MAX];
 };
 
 /** Everything rtnetlink knows that we need, now. */
 struct links {
 	size_t count;
 	struct link list[LINKS_MAX];
-	uint32_t default_ifindex; /* of the IPv4 default route of least metric; 0 = none
-				   */
+	/** Of the IPv4 default route of least metric; 0 = none. */
+	uint32_t default_ifindex;
 };
 
-/** Watches links, addresses and the default route by rtnetlink. The one module that
- * does. */
+/** Watches links, addresses and the default route by rtnetlink; no other module does.
+ */
 struct wan;
 
 /** Owns: caller frees. Errors: -errno, logged. */
@@ -47,8 +47,7 @@ int wan_read_traffic(struct wan *wan, uint32_t ifindex, struct link *out)
 	__attribute__((warn_unused_result));
 /** Readable when something changed. */
 int wan_get_fd(const struct wan *wan);
-/** Drain notifications; true when something that we care about changed: wan_read()
- * again. */
+/** Drain notifications; true when something that we care about changed: read again. */
 bool wan_drain(struct wan *wan);
 
 const struct link *links_find_index(const struct links *links, uint32_t ifindex);

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/store_record.h"
+
+/* A lease with a value in every field, different for each id. */
+static struct store_record make_record(uint64_t id)
+{
+	struct store_record record = {
+		.lease = {.id = id,
+			  .internal_port = (uint16_t)(1 + id % 60000),
+			  .external_port = (uint16_t)(1024 + id % 60000),
+			  .lan = 3,
+			  .wan = 1,
+			  .protocol = id % 2 ? IPPROTO_TCP : IPPROTO_UDP,
+			  .origin = (uint8_t)(id % ORIGIN_COUNT),
+			  .enabled = id % 3 != 0,
+			  .has_nonce = id % 2 == 0,
+			  .outbound = id % 5 != 0,
+			  .created_ms = 5000000 - 1000,
+			  .expires_ms = 5000000 + 60000},
+	};
+
+	record.lease.internal =
+		addr_from_ipv4((struct in_addr){htonl(0xc0a80002 + (uint32_t)id)});
+	record.lease.client =
+		addr_from_ipv4((struct in_addr){htonl(0xc0a90002 + (uint32_t)id)});
+	assert_true(addr_parse("2001:db8::7", &record.lease.remote));
+	memset(record.lease.nonce, (int)(id & 0xff), sizeof(record.lease.nonce));
+	(void)snprintf(record.lease.description, sizeof(record.lease.description),
+		       "Kn\xc3\xb6pfe %llu", (unsigned long long)id);
+	memcpy(record.lan_name, "lan0", 5);
+	return record;
+}
+
+static const struct store_stamp *stamp_now(void)
+{
+	static struct store_stamp stamp;
+
+	memset(stamp.boot, 1, sizeof(stamp.boot));
+	stamp.at = (struct store_time){5000000, 1700000000000};
+	return &stamp;
+}
+
+static bool survives(const struct store_record *record)
+{
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	size_t length = store_record_encode(record, stamp_now(), bytes);
+	struct store_record again;
+	struct store_stamp stamp;
+
+	return store_record_decode(bytes, length, &again, &stamp);
+}
+
+static void test_record_fields(void **state)
+{
+	struct store_record good = make_record(1);
+	struct store_record bad;
+
+	(void)state;
+	assert_true(survives(&good));
+	bad = good;
+	bad.lease.id = 0;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.protocol = IPPROTO_ICMP;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.origin = ORIGIN_COUNT;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.internal_port = 0;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.external_port = 0;
+	assert_false(survives(&bad));
+	bad = good;
+	assert_true(addr_parse("224.0.0.1", &bad.lease.internal));
+	assert_false(survives(&bad));
+	bad = good;
+	assert_true(addr_parse("127.0.0.1", &bad.lease.client));
+	assert_false(survives(&bad));
+	bad = good;
+	assert_true(addr_parse("255.255.255.255", &bad.lease.remote));
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.expires_ms = INT64_MIN;
+	assert_false(survives(&bad));
+	bad.lease.expires_ms = TIME_NEVER;
+	assert_true(survives(&bad));
+	memset(bad.lan_name, 'x', sizeof(bad.lan_name)); /* cut, not overrun */
+	memset(bad.lease.description, 'x', sizeof(bad.lease.description));
+	assert_true(survives(&bad));
+	memcpy(bad.lease.description, "a\nb", 4); /* cleaned */
+	assert_true(survives(&bad));
+}
+
+/* Every octet counts, every length but the right one is refused. */
+static void test_record_bytes(void **state)
+{
+	struct store_record record = make_record(1);
+	struct store_meta meta = {.next_id = 1};
+	struct store_stamp stamp;
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	size_t length = store_record_encode(&record, stamp_now(), bytes);
+
+	(void)state;
+	for (size_t bit = 0; bit < length * 8; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+		assert_false(store_record_decode(bytes, length, &record, &stamp));
+		bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+	}
+	for (size_t cut = 0; cut < length; cut++)
+		assert_false(store_record_decode(bytes, cut, &record, &stamp));
+	assert_false(store_record_decode(bytes, length + 1, &record, &stamp));
+	assert_false(store_meta_decode(bytes, length, &meta, &stamp));
+	assert_true(store_record_decode(bytes, length, &record, &stamp));
+	length = store_meta_encode(&meta, stamp_now(), bytes);
+	assert_true(store_meta_decode(bytes, length, &meta, &stamp));
+	assert_false(store_record_decode(bytes, length, &record, &stamp));
+	for (size_t cut = 0; cut < length; cut++)
+		assert_false(store_meta_decode(bytes, cut, &meta, &stamp));
+}
+
+/* CRC-32 again, bit by bit. */
+static uint32_t crc(const uint8_t *bytes, size_t length)
+{
+	uint32_t value = UINT32_MAX;
+
+	for (size_t bit = 0; bit < length * 8; bit++) {
+		value ^= (uint32_t)(bytes[bit / 8] >> (bit % 8) & 1);
+		value = value & 1 ? value >> 1 ^ 0xedb88320 : value >> 1;
+	}
+	return ~value;
+}
+
+static bool decodes(uint8_t *bytes, size_t length)
+{
+	struct store_record record;
+	struct store_stamp stamp;
+	uint32_t sum = htonl(crc(bytes, length - sizeof(sum)));
+
+	memcpy(bytes + length - sizeof(sum), &sum, sizeof(sum));
+	return store_record_decode(bytes, length, &record, &stamp);
+}
+
+/* A later release may write other bytes: sound by their checksum, and no lease to us.
+ */
+static void test_version_from_the_future(void **state)
+{
+	struct store_record record = make_record(1);
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	size_t length = store_record_encode(&record, stamp_now(), bytes);
+
+	(void)state;
+	assert_true(decodes(bytes, length));
+	bytes[0] = 2;
+	assert_false(decodes(bytes, length));
+	bytes[0] = 1;
+	assert_true(decodes(bytes, length));
+	bytes[1] = 3;
+	assert_false(decodes(bytes, length));
+}
+
+/* The checksum is right, the text is not one we would write. */
+static void test_record_text(void **state)
+{
+	struct store_record record = make_record(1);
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	size_t length;
+	uint8_t *at;
+
+	(void)state;
+	memcpy(record.lease.description, "FINDME", 7);
+	length = store_record_encode(&record, stamp_now(), bytes);
+	at = memmem(bytes, length, "FINDME", 6);
+	assert_non_null(at);
+	at[2] = '\0';
+	assert_false(decodes(bytes, length));
+	at[2] = 0xff;
+	assert_false(decodes(bytes, length));
+	at[2] = 'n';
+	assert_true(decodes(bytes, length));
+	at[-1] = 7; /* its length */
+	assert_false(decodes(bytes, length));
+	at[-1] = 5;
+	assert_false(decodes(bytes, length));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_record_fields),
+		cmocka_unit_test(test_record_bytes),
+		cmocka_unit_test(test_record_text),
+		cmocka_unit_test(test_version_from_the_future),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
