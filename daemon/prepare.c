@@ -92,6 +92,34 @@ static int prepare_hand_over(int fd, const struct prepare_directory *wanted)
 	return 0;
 }
 
+/* What the user of an earlier run left, before the proper user was made, goes along. */
+static void prepare_adopt(int fd, const struct prepare_directory *wanted, uid_t former)
+{
+	int copy = openat(fd, ".", O_RDONLY | O_CLOEXEC);
+	DIR *directory = copy >= 0 ? fdopendir(copy) : NULL;
+	const struct dirent *entry;
+	struct stat status;
+
+	if (!directory) {
+		if (copy >= 0)
+			close(copy);
+		return;
+	}
+	while ((entry = readdir(directory)) != NULL)
+		if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(status.st_mode) && status.st_uid == former)
+			(void)fchownat(fd, entry->d_name, wanted->uid, wanted->gid,
+				       AT_SYMLINK_NOFOLLOW);
+	closedir(directory);
+}
+
+static bool prepare_is_fallback(uid_t uid)
+{
+	const struct passwd *entry = getpwnam(PREPARE_FALLBACK_USER);
+
+	return entry && entry->pw_uid == uid;
+}
+
 /* Asked with core's own eyes: of parents, access lists and read-only mounts too. */
 static bool prepare_can_write(const struct prepare_directory *wanted)
 {
@@ -114,6 +142,10 @@ static int prepare_settle(int fd, bool made, const struct prepare_directory *wan
 	else if (made || (status.st_uid == 0 && wanted->uid != 0 &&
 			  prepare_is_empty(openat(fd, ".", O_RDONLY | O_CLOEXEC))))
 		error = prepare_hand_over(fd, wanted);
+	else if (status.st_uid != wanted->uid && prepare_is_fallback(status.st_uid)) {
+		prepare_adopt(fd, wanted, status.st_uid);
+		error = prepare_hand_over(fd, wanted);
+	}
 	close(fd);
 	if (error < 0) {
 		log_write(wanted->level, "cannot hand %s %s to user %u: %s",

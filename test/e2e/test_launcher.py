@@ -89,6 +89,19 @@ def test_foreign_directory_is_left_alone(lab, daemon_factory):
     assert daemon.table() == ""
 
 
+def test_user_made_later_takes_over(lab, daemon_factory):
+    """First run as nobody, then the package's user exists: leases are not lost."""
+    nobody, other = pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("daemon").pw_uid
+    daemon = daemon_factory("[global]\nuser = nobody\n").start()
+    assert daemon.stop() == 0
+    assert os.stat(daemon.state).st_uid == nobody
+    daemon.configure("[global]\nuser = daemon\n")
+    daemon.start()
+    for name in (".", *os.listdir(daemon.state)):
+        assert os.stat(os.path.join(daemon.state, name)).st_uid == other, name
+    assert "state directory" not in daemon.log()
+
+
 def test_roles_get_no_environment(lab, daemon_factory):
     daemon = daemon_factory().start()
     for name, pid in daemon.roles().items():
