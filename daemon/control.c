@@ -5,6 +5,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -160,10 +161,10 @@ static void control_fill_address(const char *path, struct sockaddr_un *address)
 {
 	memset(address, 0, sizeof(*address));
 	address->sun_family = AF_UNIX;
-	strncpy(address->sun_path, path, sizeof(address->sun_path) - 1);
+	(void)snprintf(address->sun_path, sizeof(address->sun_path), "%s", path);
 }
 
-/* True when a daemon answers at the name. */
+/* True when the name is in use, be it by one whom we may not even call. */
 static bool control_is_answered(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -174,8 +175,7 @@ static bool control_is_answered(const struct sockaddr_un *address)
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0)
 		error = errno;
 	(void)close(fd);
-	/* EAGAIN: somebody listens, with a full queue */
-	return error == 0 || error == EAGAIN;
+	return error != ECONNREFUSED && error != ENOENT;
 }
 
 static int control_bind(struct control *control)
@@ -216,7 +216,7 @@ int control_open(struct event_base *base, const char *path,
 	control->base = base;
 	control->source = source;
 	control->fd = -1;
-	strncpy(control->path, path, sizeof(control->path) - 1);
+	(void)snprintf(control->path, sizeof(control->path), "%s", path);
 	error = control_bind(control);
 	if (error == 0) {
 		control->accept_event =
