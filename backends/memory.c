@@ -51,17 +51,24 @@ static struct slot *find(const struct backend *backend, const struct rule *rule)
 
 static void remove_slot(struct backend *backend, struct slot *slot)
 {
+	if (!backend->slots)
+		return;
 	HASH_DEL(backend->slots, slot);
 	free(slot);
 }
 
-static void remove_all(struct backend *backend)
+/* Free a whole table; its slots stay linked until each is freed. */
+static void free_slots(struct slot *slots)
 {
-	struct slot *slot;
-	struct slot *next;
+	struct slot *slot = slots;
 
-	HASH_ITER (hh, backend->slots, slot, next)
-		remove_slot(backend, slot);
+	HASH_CLEAR(hh, slots);
+	while (slot) {
+		struct slot *next = slot->hh.next;
+
+		free(slot);
+		slot = next;
+	}
 }
 
 static int add_rule(struct backend *backend, const struct rule *rule)
@@ -99,7 +106,7 @@ static void memory_close(struct backend *backend, bool keep)
 	(void)keep;
 	if (!backend)
 		return;
-	remove_all(backend);
+	free_slots(backend->slots);
 	free(backend);
 }
 
@@ -221,8 +228,7 @@ static int memory_sync(struct backend *backend, const struct rule *rules, size_t
 		       size_t *added, size_t *removed)
 {
 	struct slot *old = backend->slots;
-	struct slot *slot;
-	struct slot *next;
+	const struct slot *slot;
 	size_t kept = 0;
 	int error = 0;
 
@@ -230,21 +236,20 @@ static int memory_sync(struct backend *backend, const struct rule *rules, size_t
 	for (size_t i = 0; i < count && error == 0; i++)
 		error = add_rule(backend, &rules[i]);
 	if (error < 0) {
-		remove_all(backend);
+		free_slots(backend->slots);
 		backend->slots = old;
 		return error;
 	}
 	*removed = 0;
-	HASH_ITER (hh, old, slot, next) {
+	for (slot = old; slot; slot = slot->hh.next) {
 		const struct slot *now = find(backend, &slot->rule);
 
 		if (now && rule_equal(&now->rule, &slot->rule))
 			kept++;
 		else
 			++*removed;
-		HASH_DEL(old, slot);
-		free(slot);
 	}
+	free_slots(old);
 	*added = count - kept;
 	return 0;
 }

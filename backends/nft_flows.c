@@ -409,7 +409,8 @@ static void search_all(struct nft_flows *flows)
 	end_inbound(flows);
 	end_outbound(flows);
 	end_fresh(flows);
-	memset(flows->fresh, 0, PORT_BITMAP_SIZE);
+	if (flows->has_fresh)
+		memset(flows->fresh, 0, PORT_BITMAP_SIZE);
 	flows->has_fresh = false;
 	flows->ended_count = 0;
 	flows->armed = false;
@@ -497,7 +498,7 @@ fail:
 
 void nft_flows_close(struct nft_flows *flows)
 {
-	if (flows->armed)
+	if (flows->armed && flows->fresh)
 		search_all(flows);
 	if (flows->mnl)
 		mnl_socket_close(flows->mnl);

@@ -17,7 +17,7 @@
 #include "base/log.h"
 
 /* Errors of a transaction that fails wait here until we read them. */
-#define RECEIVE_ROOM (1024 * 1024)
+#define RECEIVE_ROOM ((size_t)1024 * 1024)
 /* A transaction is one datagram: room for most of them, made at once. */
 #define SEND_ROOM (2 * NFT_CHUNK_OCTETS)
 /* The kernel counts its own bookkeeping too when it asks whether a datagram fits. */

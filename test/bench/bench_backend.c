@@ -34,7 +34,7 @@ static uint64_t get_time_ns(void)
 
 static void fail(const char *what, int error)
 {
-	fprintf(stderr, "%s: %s\n", what, strerror(-error));
+	(void)fprintf(stderr, "%s: %s\n", what, strerror(-error));
 	exit(1);
 }
 
@@ -63,10 +63,14 @@ static int compare_times(const void *a, const void *b)
 
 static void print_times(const char *what, size_t held, uint64_t *samples, size_t count)
 {
+	uint64_t median;
+	uint64_t late;
+
 	qsort(samples, count, sizeof(*samples), compare_times);
+	median = samples[count / 2];
+	late = samples[count * 99 / 100];
 	printf("%-28s %6zu rules held  p50 %7.1f us  p99 %7.1f us\n", what, held,
-	       (double)samples[count / 2] / 1000,
-	       (double)samples[count * 99 / 100] / 1000);
+	       (double)median / 1000, (double)late / 1000);
 }
 
 struct bench {
@@ -115,6 +119,7 @@ static void measure_batches(const struct bench *bench, enum change_kind kind,
 {
 	struct backend_change changes[BATCH];
 	uint64_t spent_ns = 0;
+	size_t done = 0;
 
 	for (size_t i = 0; i < SAMPLES; i += BATCH) {
 		uint64_t begin;
@@ -124,10 +129,10 @@ static void measure_batches(const struct bench *bench, enum change_kind kind,
 		begin = get_time_ns();
 		apply(bench, changes, BATCH);
 		spent_ns += get_time_ns() - begin;
+		done += BATCH;
 	}
 	printf("%-28s %6zu rules held  %.0f rules/s\n", what, bench->held,
-	       (double)((SAMPLES + BATCH - 1) / BATCH * BATCH) * 1e9 /
-		       (double)spent_ns);
+	       (double)done * 1e9 / (double)spent_ns);
 }
 
 static void measure_sync(const struct bench *bench, const char *what)

@@ -8,7 +8,6 @@
  *   network WAN|- LAN,LAN|- ADDR,ADDR|-  event MILLISECONDS
  *   add RULE   delete RULE   replace RULE > RULE   (kept until) apply
  *   want RULE  (kept until) sync         dump       counters RULE
- *   no-updates                           behave as on a kernel before 6.3
  *
  * RULE: PROTOCOL EXTERNAL PORT INTERNAL PORT TIMEOUT_MS out|- [PREFIX@PORT ...]
  */
@@ -175,10 +174,11 @@ static int do_network(struct tool *tool, char **at)
 	if (!wan || !lans || !addresses)
 		return -EINVAL;
 	if (strcmp(wan, "-") != 0)
-		snprintf(network.wan, sizeof(network.wan), "%s", wan);
+		(void)snprintf(network.wan, sizeof(network.wan), "%s", wan);
 	for (const char *name = strtok_r(lans, ",-", &inner); name;
 	     name = strtok_r(NULL, ",", &inner))
-		snprintf(network.lans[network.lan_count++], IF_NAMESIZE, "%s", name);
+		(void)snprintf(network.lans[network.lan_count++], IF_NAMESIZE, "%s",
+			       name);
 	for (const char *name = strtok_r(addresses, ",-", &inner); name;
 	     name = strtok_r(NULL, ",", &inner))
 		if (!addr_parse(name, &network.addresses[network.address_count++]))
@@ -307,7 +307,7 @@ static void run(struct tool *tool, char *line)
 		do_event(tool, &at);
 	else
 		answer(keep_change(tool, command, &at) ? 0 : -EINVAL);
-	fflush(stdout);
+	(void)fflush(stdout);
 }
 
 int main(void)
