@@ -19,6 +19,7 @@
 #define LISTEN_BACKLOG 128
 /* First size of a body buffer: a control request fits. */
 #define BODY_SIZE_MIN 2048
+#define TIMEOUT_MS (INT64_C(1000) * HTTP_TIMEOUT_S)
 
 /* A connection whose request is not complete, oldest first. */
 struct http_connection {
@@ -101,7 +102,7 @@ static void on_reap(evutil_socket_t fd, short what, void *user)
 
 	(void)fd;
 	(void)what;
-	while (connection && now_ms - connection->started_ms >= HTTP_TIMEOUT_S * 1000) {
+	while (connection && now_ms - connection->started_ms >= TIMEOUT_MS) {
 		TAILQ_REMOVE(&server->incomplete, connection, link);
 		connection->incomplete = false;
 		(void)shutdown(connection->fd, SHUT_RDWR);
@@ -109,9 +110,7 @@ static void on_reap(evutil_socket_t fd, short what, void *user)
 	}
 	if (connection)
 		event_add(server->reaper,
-			  timeval_from_ms(connection->started_ms +
-						  (int64_t)HTTP_TIMEOUT_S * 1000 -
-						  now_ms,
+			  timeval_from_ms(connection->started_ms + TIMEOUT_MS - now_ms,
 					  &delay));
 }
 
@@ -162,8 +161,7 @@ static void connection_started(struct http_server *server, struct MHD_Connection
 	connection->incomplete = true;
 	TAILQ_INSERT_TAIL(&server->incomplete, connection, link);
 	if (!event_pending(server->reaper, EV_TIMEOUT, NULL))
-		event_add(server->reaper,
-			  timeval_from_ms(HTTP_TIMEOUT_S * 1000, &delay));
+		event_add(server->reaper, timeval_from_ms(TIMEOUT_MS, &delay));
 }
 
 static void connection_leave_list(struct http_connection *connection)

@@ -55,11 +55,11 @@ bool soap_parse_action(const char *header, struct soap_action *out)
 {
 	struct soap_action action;
 	const char *at = header + strspn(header, " \t");
-	char quote = *at == '"' || *at == '\'' ? *at : '\0';
+	char quote = '\0';
 	size_t length;
 
-	if (quote)
-		at++;
+	if (*at == '"' || *at == '\'')
+		quote = *at++;
 	length = name_length(at, ":._-");
 	if (length == 0 || length >= sizeof(action.type) || at[length] != '#')
 		return false;

@@ -60,8 +60,7 @@ static void test_host(void **state)
 		"[]",
 		"::ffff:192.168.1.1",
 		"[::ffff:192.168.1.1]",
-		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		"aa",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 	};
 	struct lan_info lan = make_lan();
 

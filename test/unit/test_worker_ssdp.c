@@ -65,7 +65,7 @@ static void test_search_all(void **state)
 	search_for(client, SSDP_GROUP, "ssdp:all");
 	assert_true(lab_wait_for(has_ten, client));
 	/* What Tailscale waits is 250 ms; the rest is for a busy machine. */
-	assert_true(clock_now_ms() - start_ms < 2 * 250);
+	assert_true(clock_now_ms() - start_ms < INT64_C(500));
 	assert_memory_equal(client->in, "HTTP/1.1 200 OK\r\n", 17);
 	assert_non_null(strstr(client->in, "\r\nST: " IGD_1 "\r\n"));
 	assert_true(strstr(client->in, "\r\nST: ") ==
