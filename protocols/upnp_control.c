@@ -320,8 +320,7 @@ static void serve_bytes(struct http_exchange *exchange,
 	struct http_answer answer = {
 		.status = 200,
 		.content_type = content_type,
-		.bytes = (void *)(uintptr_t)
-			bytes, /* only read, as there is no release */
+		.bytes = (void *)bytes, /* only read: there is no release */
 		.length = length,
 	};
 
