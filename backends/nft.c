@@ -365,6 +365,9 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 	if (error < 0)
 		return error;
 	backend->ready = true;
+	/* While a rule was missing its peers may have got flows that pass it by. */
+	for (size_t i = 0; i < count && difference.added > 0; i++)
+		nft_flows_note_begin(&backend->flows, &rules[i]);
 	*added = difference.added;
 	*removed = difference.removed;
 	return 0;
