@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Core's side of the workers: what they are told, what they ask, and that they may. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,8 +69,8 @@ static void worker_send_setup(struct core_worker *worker)
 	setup.boot_id = meta->boot_id;
 	setup.http_port = core->conf.global.http_port;
 	setup.ssdp_strict = core->conf.global.ssdp_strict;
-	strncpy(setup.friendly_name, core->conf.global.friendly_name,
-		sizeof(setup.friendly_name) - 1);
+	(void)snprintf(setup.friendly_name, sizeof(setup.friendly_name), "%s",
+		       core->conf.global.friendly_name);
 	worker_send(worker, MSG_SETUP, &setup, sizeof(setup));
 }
 

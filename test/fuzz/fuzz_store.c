@@ -54,8 +54,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t mended[STORE_RECORD_SIZE_MAX + 4];
 	size_t length;
 
-	(void)store_record_decode(data, size, &record, &stamp);
-	(void)store_meta_decode(data, size, &meta, &stamp);
+	if (store_record_decode(data, size, &record, &stamp))
+		take_record(&record, &stamp);
+	if (store_meta_decode(data, size, &meta, &stamp))
+		store_meta_convert(&meta, &stamp, &stamp);
 	if (size > STORE_RECORD_SIZE_MAX)
 		return 0;
 	length = mend(data, size, mended);

@@ -13,7 +13,8 @@
 
 struct model;
 
-/** dir: where the store lives, "" = no store. Owns: caller frees. Aborts with a message on failure. */
+/** dir: where the store lives, "" = no store. Owns: caller frees. Aborts with a message
+ * on failure. */
 struct model *model_new(const char *dir);
 void model_free(struct model *model);
 
