@@ -19,7 +19,7 @@
 /* Errors of a transaction that fails wait here until we read them. */
 #define RECEIVE_ROOM ((size_t)1024 * 1024)
 /* A transaction is one datagram: room for most of them, made at once. */
-#define SEND_ROOM (2 * NFT_CHUNK_OCTETS)
+#define SEND_ROOM ((size_t)2 * 1024 * 1024)
 /* The kernel counts its own bookkeeping too when it asks whether a datagram fits. */
 #define SEND_OVERHEAD 4096
 
