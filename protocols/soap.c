@@ -4,8 +4,8 @@
 #include <ctype.h>
 #include <libxml/parser.h>
 #include <libxml/parserInternals.h>
-#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "protocols/status.h"
@@ -264,20 +264,11 @@ static bool run_parser(struct soap_parser *parser)
 	return xml->wellFormed && !parser->failed && parser->seen_action;
 }
 
-bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
+static bool parse_once(const char *body, size_t length, struct soap_call *out)
 {
 	struct soap_parser parser;
 	bool ok;
 
-	/* Some clients count a NUL in, or begin with an empty line. */
-	while (length > 0 && (is_space(body[length - 1]) || body[length - 1] == '\0'))
-		length--;
-	while (length > 0 && is_space(*body)) {
-		body++;
-		length--;
-	}
-	if (length == 0 || length > INT_MAX)
-		return false;
 	/* Field by field: clearing the buffers would cost more than parsing. */
 	parser.xml = xmlCreateMemoryParserCtxt(body, (int)length);
 	parser.call = out;
@@ -298,6 +289,67 @@ bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
 	if (parser.xml->myDoc)
 		xmlFreeDoc(parser.xml->myDoc);
 	xmlFreeParserCtxt(parser.xml);
+	return ok;
+}
+
+/* "&name;" or "&#number;", whether it is one that XML knows or not. */
+static bool is_reference(const char *at, size_t left)
+{
+	size_t i = 1;
+
+	while (i < left && (isalnum((unsigned char)at[i]) || at[i] == '#'))
+		i++;
+	return i > 1 && i < left && at[i] == ';';
+}
+
+/*
+ * miniupnpc puts the description into its request as it got it, so that "Tom & Jerry"
+ * comes with a naked ampersand (CL-17). Copy the body with those escaped.
+ * Returns NULL when there is none, or no memory.
+ */
+static char *escape_ampersands(const char *body, size_t length, size_t *out_length)
+{
+	static const char escaped[] = "&amp;";
+	size_t naked = 0;
+	size_t used = 0;
+	char *copy;
+
+	for (size_t i = 0; i < length; i++)
+		if (body[i] == '&' && !is_reference(body + i, length - i))
+			naked++;
+	if (naked == 0)
+		return NULL;
+	copy = malloc(length + naked * sizeof(escaped));
+	for (size_t i = 0; copy && i < length; i++) {
+		copy[used++] = body[i];
+		if (body[i] != '&' || is_reference(body + i, length - i))
+			continue;
+		memcpy(copy + used, escaped + 1, sizeof(escaped) - 2);
+		used += sizeof(escaped) - 2;
+	}
+	*out_length = used;
+	return copy;
+}
+
+bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
+{
+	char *copy;
+	bool ok;
+
+	/* Some clients count a NUL in, or begin with an empty line. */
+	while (length > 0 && (is_space(body[length - 1]) || body[length - 1] == '\0'))
+		length--;
+	while (length > 0 && is_space(*body)) {
+		body++;
+		length--;
+	}
+	if (length == 0 || length > SOAP_BODY_MAX)
+		return false;
+	if (parse_once(body, length, out))
+		return true;
+	copy = escape_ampersands(body, length, &length);
+	ok = copy && parse_once(copy, length, out);
+	free(copy);
 	return ok;
 }
 

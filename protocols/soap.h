@@ -13,6 +13,8 @@
 #define SOAP_NAME_SIZE 48
 /** Arguments kept from one call; AddPortMapping has 8. Others are as if not there. */
 #define SOAP_ARGS_MAX 16
+/** Longest body that is parsed; HTTP lets no longer one in. */
+#define SOAP_BODY_MAX 65536
 /** Octets of one argument kept: more than the longest description (SOAP-8). */
 #define SOAP_VALUE_MAX 1024
 /** Octets of all arguments together. */

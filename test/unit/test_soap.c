@@ -199,6 +199,22 @@ static void test_padding(void **state)
 	assert_false(soap_parse_call(" \0", 2, &call));
 }
 
+/* CL-17: miniupnpc does not escape what its user typed */
+static void test_naked_ampersand(void **state)
+{
+	struct soap_call call;
+
+	(void)state;
+	assert_true(parse(OPEN "<u:Act xmlns:u=\"" WANIP
+			       "\"><A>Tom & Jerry &amp; &#65; "
+			       "AT&T&</A></u:Act>" CLOSE,
+			  &call));
+	assert_value(&call, "A", "Tom & Jerry & A AT&T&");
+	assert_bad(OPEN "<u:Act xmlns:u=\"" WANIP "\"><A>& &nbsp;</A></u:Act>" CLOSE);
+	assert_bad("<!DOCTYPE a>" OPEN "<u:Act xmlns:u=\"" WANIP
+		   "\"><A>&</A></u:Act>" CLOSE);
+}
+
 /* Another declared encoding makes nobody look for a converter: it is UTF-8 or an error.
  */
 static void test_encodings(void **state)
@@ -267,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_encodings),
 		cmocka_unit_test(test_padding),
+		cmocka_unit_test(test_naked_ampersand),
 		cmocka_unit_test(test_write_response),
 		cmocka_unit_test(test_write_fault),
 	};
