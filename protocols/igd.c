@@ -224,6 +224,19 @@ void igd_action_start(const struct igd_context *context,
 	answer_fail(answer, error);
 }
 
+/*
+ * A delete knows no conflict: to the version 1 face, what one may not delete is not
+ * there (IGD-32, PCP-133).
+ */
+static uint16_t reply_get_error(const struct reply *reply)
+{
+	const enum result result = (enum result)reply->result;
+
+	if (reply->op == REQUEST_DELETE && result == RESULT_FOREIGN)
+		return status_get(RESULT_NO_ENTRY)->igd1;
+	return status_get(result)->igd1;
+}
+
 void igd_action_finish(const struct igd_action *action, const struct reply *reply,
 		       struct igd_answer *answer)
 {
@@ -231,7 +244,7 @@ void igd_action_finish(const struct igd_action *action, const struct reply *repl
 	if (reply->result >= RESULT_COUNT)
 		answer_fail(answer, 501);
 	else if (reply->result != RESULT_OK)
-		answer_fail(answer, status_get(reply->result)->igd1);
+		answer_fail(answer, reply_get_error(reply));
 	else if (action->finish)
 		action->finish(reply, &answer->output);
 }
