@@ -7,8 +7,11 @@
 #include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -186,6 +189,28 @@ static int prepare_make(const struct prepare_directory *wanted)
 	return prepare_settle(fd, made, wanted);
 }
 
+/*
+ * A socket that nobody answers at is what a killed daemon left. Core may not be allowed
+ * to call it, so this is for root to find out; core then checks for itself (control.c).
+ */
+static void prepare_remove_stale(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct stat status;
+	int fd;
+
+	if (lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
+		return;
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 &&
+	    errno == ECONNREFUSED)
+		(void)unlink(path);
+	(void)close(fd);
+}
+
 int prepare_make_directories(const struct conf *conf, const struct prepare_users *users)
 {
 	char parent[CONF_PATH_MAX];
@@ -215,5 +240,6 @@ int prepare_make_directories(const struct conf *conf, const struct prepare_users
 		control.path = slash ? "/" : ".";
 	memcpy(parent, conf->global.control_socket, length);
 	parent[length] = '\0';
+	prepare_remove_stale(conf->global.control_socket);
 	return prepare_make(&control);
 }
