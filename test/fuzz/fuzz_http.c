@@ -66,8 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_accepted(&headers);
 	(void)http_content_type_is_xml(headers.content_type);
 	value = http_headers_get_soap_action(&headers, method);
-	if (value)
-		(void)soap_parse_action(value, &action);
+	if (value && soap_parse_action(value, &action) &&
+	    strpbrk(action.type, "<>\"' "))
+		abort();
 	free(text);
 	return 0;
 }

@@ -327,7 +327,8 @@ static uint16_t finish(const char *name, const struct reply *reply,
 	return answer->state == IGD_FAULT ? answer->error : 0;
 }
 
-/* IGD-21, IGD-22, IGD-24, IGD-32, IGD-42: the codes of version 1, never 606 or 725 */
+/* IGD-5, IGD-21, IGD-22, IGD-24, IGD-32, IGD-42: the codes of version 1, never 606 or
+ * 725 */
 static void test_finish_errors(void **state)
 {
 	static struct igd_answer answer;

@@ -280,7 +280,8 @@ static void test_actions_work(void **state)
 	}
 }
 
-/* DESC-7: what makes Microsoft's clients stop is not there. */
+/* DESC-7, IGD-62, IGD-70: what makes Microsoft's clients stop, and what we do not do,
+ * is not there. */
 static void test_no_version_2(void **state)
 {
 	static const char *const words[] = {
@@ -293,6 +294,9 @@ static void test_no_version_2(void **state)
 		"Connection:2",
 		"WANPPPConnection",
 		"IPv6",
+		"LANDevice",
+		"LANHostConfig",
+		"DeviceProtection",
 	};
 
 	(void)state;

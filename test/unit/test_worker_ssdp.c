@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Discovery by the worker, over real sockets. */
 #include <arpa/inet.h>
+#include <event2/event.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -148,6 +149,48 @@ static unsigned int count_text(const char *in, const char *text)
 	return count;
 }
 
+static bool is_readable(const void *user)
+{
+	char octet;
+
+	return recv(((const struct lab_client *)user)->fd, &octet, 1,
+		    MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* SSDP-16: TTL 2 */
+static void test_ttl(void **state)
+{
+	struct lab_client *client = listener_new();
+	struct lan_info lan = lab_make_lan();
+	int on = 1;
+	int ttl = 0;
+	char bytes[SSDP_DATAGRAM_MAX];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message = {.msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *header;
+
+	(void)state;
+	assert_int_equal(
+		setsockopt(client->fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+	event_del(client->event); /* read here, not by the loop */
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	assert_true(lab_wait_for(is_readable, client));
+	assert_true(recvmsg(client->fd, &message, MSG_DONTWAIT) > 0);
+	header = CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_type == IP_TTL)
+		memcpy(&ttl, CMSG_DATA(header), sizeof(ttl));
+	assert_int_equal(ttl, SSDP_TTL);
+	event_add(client->event, NULL);
+	lab_client_free(client);
+}
+
 /* SSDP-13, SSDP-14: byebye twice, alive twice, and byebye twice at the end */
 static void test_notify(void **state)
 {
@@ -199,6 +242,7 @@ int main(void)
 		SERVING(test_search_silence),
 		SERVING(test_address_change),
 		BARE(test_notify),
+		BARE(test_ttl),
 	};
 
 	return cmocka_run_group_tests(tests, lab_group_setup, NULL);

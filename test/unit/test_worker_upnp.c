@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "protocols/http_server.h"
+#include "protocols/igd_desc.h"
 #include "protocols/ssdp.h"
 #include "test/unit/upnp_lab.h"
 
@@ -109,6 +110,20 @@ static void test_http_1_0(void **state)
 	lab_assert_status("GET /igd1/root.xml HTTP/1.0\r\n\r\n", 200);
 	lab_assert_status(
 		"GET /igd1/scpd/WANIPConn1 HTTP/1.0\r\nHost: " GATEWAY "\r\n\r\n", 200);
+}
+
+/* HTTP-6: nothing is honoured, nothing is echoed */
+static void test_language(void **state)
+{
+	struct lab_client *client =
+		lab_exchange(HOST, "GET /igd1/root.xml HTTP/1.1\r\nHost: " GATEWAY
+				   "\r\nAccept-Language: de, <x>\r\n\r\n");
+
+	(void)state;
+	assert_int_equal(lab_status_of(client), 200);
+	assert_null(strcasestr(client->in, "language"));
+	assert_null(strstr(client->in, "<x>"));
+	lab_client_free(client);
 }
 
 /* HTTP-5 */
@@ -411,6 +426,50 @@ static void test_wrong_service(void **state)
 	assert_fault(call("DeletePortMapping", ""), "402");
 }
 
+static void call_action(const struct igd_service *service,
+			const struct igd_action *action)
+{
+	char body[1024];
+	char request[2048];
+	struct lab_client *client;
+
+	(void)snprintf(
+		body, sizeof(body),
+		ENVELOPE_OPEN
+		"<u:%s xmlns:u=\"urn:schemas-upnp-org:service:%s:1\"/>" ENVELOPE_CLOSE,
+		action->name, service->name);
+	(void)snprintf(request, sizeof(request),
+		       "POST /igd1/ctl/%s HTTP/1.1\r\nHost: " GATEWAY
+		       "\r\nSOAPAction: \"urn:schemas-upnp-org:service:%s:1#%s\"\r\n"
+		       "Content-Length: %zu\r\n\r\n%s",
+		       service->id, service->name, action->name, strlen(body), body);
+	client = lab_exchange(HOST, request);
+	/* What takes arguments misses them; everything else works. */
+	if (action->in[0].name)
+		lab_assert_holds(client, "<errorCode>402</errorCode>");
+	else if (strcmp(action->name, "ForceTermination") == 0)
+		lab_assert_holds(client, "<errorCode>501</errorCode>");
+	else
+		assert_int_equal(lab_status_of(client), 200);
+	lab_client_free(client);
+}
+
+/* DESC-6, CL-24: every action that is advertised is there */
+static void test_every_action(void **state)
+{
+	const struct igd_face *face = igd_face_get(0);
+	unsigned int count = 0;
+
+	(void)state;
+	for (size_t i = 0; i < face->device_count; i++) {
+		const struct igd_service *service = face->devices[i].services[0]();
+
+		for (size_t k = 0; k < service->action_count; k++, count++)
+			call_action(service, &service->actions[k]);
+	}
+	assert_int_equal(count, 2 + 5 + 11);
+}
+
 /* SOAP-1 */
 static void test_m_post(void **state)
 {
@@ -635,6 +694,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SERVING(test_document),
 		SERVING(test_http_1_0),
+		SERVING(test_language),
+		SERVING(test_every_action),
 		SERVING(test_head),
 		SERVING(test_routes),
 		SERVING(test_host),

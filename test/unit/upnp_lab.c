@@ -225,9 +225,13 @@ void lab_assert_status(const char *text, int status)
 
 void lab_assert_holds(const struct lab_client *client, const char *text)
 {
-	if (!strstr(client->in, text))
+	bool holds;
+
+	assert_non_null(client);
+	holds = strstr(client->in, text) != NULL;
+	if (!holds)
 		print_error("no \"%s\" in:\n%s\n", text, client->in);
-	assert_non_null(strstr(client->in, text));
+	assert_true(holds);
 }
 
 /* ---- fixture ---- */
