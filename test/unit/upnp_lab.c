@@ -22,6 +22,9 @@
 
 #include "base/clock.h"
 
+/* What meson takes for "skipped" */
+#define EXIT_SKIPPED 77
+
 static struct lab lab;
 
 struct lab *lab_get(void)
@@ -256,8 +259,8 @@ int lab_group_setup(void **state)
 
 	(void)state;
 	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
-		print_message("no network namespaces here: every test is skipped\n");
-		return 0;
+		print_message("no network namespaces here: skipped\n");
+		exit(EXIT_SKIPPED);
 	}
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_true(fd >= 0);
@@ -268,7 +271,6 @@ int lab_group_setup(void **state)
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "lo");
 	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &ifr), 0);
 	close(fd);
-	lab.has_namespace = true;
 	return 0;
 }
 
@@ -336,8 +338,6 @@ void lab_start_worker(void)
 int lab_setup_bare(void **state)
 {
 	(void)state;
-	if (!lab.has_namespace)
-		skip();
 	lab_start_worker();
 	return 0;
 }

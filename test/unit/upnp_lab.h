@@ -47,7 +47,6 @@ struct lab {
 	struct request request; /* the last one */
 	bool hold;		/* do not reply */
 	struct reply reply;	/* what core says to everything */
-	bool has_namespace;
 };
 
 /** The one lab of this program. */
