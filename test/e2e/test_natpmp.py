@@ -145,9 +145,10 @@ def test_delete(lab, lan1):
         for suggested in (5000, 1234, 0):
             answer = lan1.map("udp", 4000, suggested, 0)
             assert answer[2:] == (4000, 0, 0) and answer.result == natpmp.OK
-        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000,
-                               source=source) is None
-    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is None
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is None
+        wait_for(lambda: lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000,
+                                         source=source) is None,
+                 "the live flow to end", 1)
 
 
 def test_delete_all_of_one_protocol(lab, lan1, lan2):
