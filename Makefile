@@ -32,6 +32,8 @@ lint: ## check the rules of the code
 
 install: all ## install to PREFIX, with a default configuration and a systemd unit
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@conf=$(DESTDIR)/etc/portreeve/portreeve.conf; if test -e $$conf.default; then \
+		echo "Kept $$conf, which is not the default; that is in $$conf.default"; fi
 
 clean: ## remove what was built
 	rm -rf build

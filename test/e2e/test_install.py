@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What `make install` puts where (what is built already), and that it works without a configuration file."""
+
+import os
+import shlex
+import stat
+import subprocess
+
+import natpmp
+import pytest
+from conftest import ROOT, get_build
+from lab import Lab, wait_for
+
+WAN = Lab.WAN_ADDRESS
+
+
+def install(directory):
+    done = subprocess.run(["make", "-C", ROOT, "-o", "all", "install", f"DESTDIR={directory}",
+                           "BUILD=" + get_build("release")], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("install")
+    install(directory)
+    return directory
+
+
+def test_files(installed):
+    for path in ("usr/local/sbin/portreeved", "usr/local/bin/portreeve"):
+        assert os.stat(installed / path).st_mode & stat.S_IXUSR, path
+    unit = (installed / "usr/local/lib/systemd/system/portreeve.service").read_text()
+    assert "ExecStart=/usr/local/sbin/portreeved\n" in unit
+    assert (installed / "etc/portreeve/conf.d").is_dir()
+    for line in (installed / "etc/portreeve/portreeve.conf").read_text().splitlines():
+        assert not line or line[0] in "#[", "defaults are commented out"
+
+
+def test_changed_configuration_is_kept(installed):
+    """An untouched file is replaced, a changed one never."""
+    path = installed / "etc/portreeve/portreeve.conf"
+    shipped = path.read_text()
+    path.write_text(shipped + "[limits]\nleases-total = 7\n")
+    assert f"Kept {path}" in install(installed)
+    assert path.read_text().endswith("leases-total = 7\n")
+    assert (path.parent / "portreeve.conf.default").read_text() == shipped
+    path.write_text(shipped)
+    assert "Kept" not in install(installed)
+    assert not (path.parent / "portreeve.conf.default").exists()
+
+
+def test_runs_without_configuration(lab, installed):
+    """One default route, private LANs: portreeved alone, in its default directories."""
+    # Mounts of its own, so that the directories of this machine are not touched.
+    program = shlex.quote(str(installed / "usr/local/sbin/portreeved"))
+    tool = shlex.quote(str(installed / "usr/local/bin/portreeve"))
+    process = lab.gw.start(
+        ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /run && "
+         "mount -t tmpfs none /var/lib && mount -t tmpfs none /mnt && "
+         f"cp {tool} /mnt/portreeve && exec {program}"])
+
+    def answered():
+        assert process.poll() is None, process.output()
+        with natpmp.Client(lab.lan1) as client:
+            try:
+                return natpmp.parse_mapping(
+                    client.ask(natpmp.pack_map("udp", 4000, 4000, 600), 0.2), "udp")
+            except (TimeoutError, ConnectionRefusedError):
+                return None
+    assert wait_for(answered, "a mapping").external == 4000
+    assert lab.udp_arrives(lab.inet1, (WAN, 4000), lab.lan1, 4000) is not None
+    inside = ["nsenter", "-t", str(process.pid), "-m", "/mnt/portreeve"]
+    done = lab.gw.run([*inside, "list"])
+    assert done.returncode == 0 and "192.168.77.2:4000" in done.stdout, done.stdout
+    assert process.stop() == 0
