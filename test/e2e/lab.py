@@ -155,8 +155,8 @@ class Host:
     def run(self, argv, timeout=30, check=False, **options):
         """Run a program to its end; a subprocess.CompletedProcess with text output."""
         options.setdefault("stderr", subprocess.STDOUT)
-        return subprocess.run(argv, preexec_fn=lambda: set_namespace(self.fd),
-                              stdout=subprocess.PIPE, text=True, errors="replace",
+        options.setdefault("stdout", subprocess.PIPE)
+        return subprocess.run(argv, preexec_fn=lambda: set_namespace(self.fd), text=True, errors="replace",
                               stdin=options.pop("stdin", None if "input" in options
                                                 else subprocess.DEVNULL),
                               timeout=timeout, check=check, **options)
