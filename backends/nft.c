@@ -46,7 +46,6 @@ static void nft_close(struct backend *backend, bool keep)
 		close(backend->epoll);
 	nft_flows_close(&backend->flows);
 	nft_watch_close(&backend->watch);
-	nft_skeleton_fini(&backend->skeleton);
 	nft_batch_fini(&backend->batch);
 	nft_elements_fini(&backend->scratch);
 	nft_socket_close(&backend->socket);
@@ -66,8 +65,7 @@ static int open_parts(struct backend *backend)
 
 	if (error == 0)
 		error = nft_socket_probe(&backend->socket);
-	if (error == 0)
-		error = nft_skeleton_init(&backend->skeleton, backend->config.mark);
+	backend->skeleton.mark = backend->config.mark;
 	if (error == 0)
 		error = nft_skeleton_probe(&backend->skeleton);
 	if (error == 0)

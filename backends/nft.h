@@ -206,10 +206,10 @@ int nft_difference_apply(struct nft_socket *nft, struct nft_batch *batch,
 /** The text of nft_ruleset.nft, comments aside. Owns: static. */
 const char *nft_ruleset_get_text(void);
 
-/** The skeleton: libnftables, and whether the kernel's table is still what we loaded.
+/** The skeleton, by libnftables, and whether the kernel's table is still what we
+ * loaded.
  */
 struct nft_skeleton {
-	struct nft_ctx *ctx;
 	uint32_t mark;
 };
 
@@ -219,13 +219,9 @@ enum nft_skeleton_state {
 	NFT_SKELETON_OURS,
 };
 
-/** Errors: -errno. */
-int nft_skeleton_init(struct nft_skeleton *skeleton, uint32_t mark)
-	__attribute__((warn_unused_result));
-void nft_skeleton_fini(struct nft_skeleton *skeleton);
 /** Let the kernel check the whole ruleset and take none of it. Errors: -errno, logged.
  */
-int nft_skeleton_probe(struct nft_skeleton *skeleton)
+int nft_skeleton_probe(const struct nft_skeleton *skeleton)
 	__attribute__((warn_unused_result));
 /** Errors: -errno. */
 int nft_skeleton_check(const struct nft_skeleton *skeleton, struct nft_socket *nft,

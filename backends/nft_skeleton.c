@@ -21,25 +21,6 @@
 #define DEFINITION "redefine bit = 0x%08x\n"
 #define REPLACEMENT "table inet " NFT_TABLE "\ndelete table inet " NFT_TABLE "\n"
 
-int nft_skeleton_init(struct nft_skeleton *skeleton, uint32_t mark)
-{
-	skeleton->mark = mark;
-	skeleton->ctx = nft_ctx_new(NFT_CTX_DEFAULT);
-	if (!skeleton->ctx || nft_ctx_buffer_error(skeleton->ctx) != 0 ||
-	    nft_ctx_buffer_output(skeleton->ctx) != 0) {
-		nft_skeleton_fini(skeleton);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-void nft_skeleton_fini(struct nft_skeleton *skeleton)
-{
-	if (skeleton->ctx)
-		nft_ctx_free(skeleton->ctx);
-	skeleton->ctx = NULL;
-}
-
 /*
  * An interface may be called `a"b` or `e*`, which in a ruleset would mean something
  * else. Such a name is left to sync(), which puts it in as octets.
@@ -100,9 +81,9 @@ static char *make_text(const struct nft_skeleton *skeleton,
 }
 
 /* The first line of what libnftables says is the one that names the cause. */
-static void log_refusal(const struct nft_skeleton *skeleton)
+static void log_refusal(struct nft_ctx *ctx)
 {
-	const char *text = nft_ctx_get_error_buffer(skeleton->ctx);
+	const char *text = nft_ctx_get_error_buffer(ctx);
 	int length = (int)strcspn(text, "\n");
 
 	log_error("the kernel refuses the ruleset (%.*s): it needs nf_tables with inet "
@@ -113,30 +94,34 @@ static void log_refusal(const struct nft_skeleton *skeleton)
 		  length, text);
 }
 
-static int run(const struct nft_skeleton *skeleton, const struct nft_elements *elements)
+/*
+ * With a context of its own each time: one that is kept holds half a megabyte for every
+ * table of the host. Dry, the kernel sees the whole transaction but not its end, and
+ * drops it.
+ */
+static int run(const struct nft_skeleton *skeleton, const struct nft_elements *elements,
+	       bool dry)
 {
+	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
 	char *text = make_text(skeleton, elements);
-	int result;
+	int error = -ENOMEM;
 
-	if (!text)
-		return -ENOMEM;
-	result = nft_run_cmd_from_buffer(skeleton->ctx, text);
+	if (ctx && text && nft_ctx_buffer_error(ctx) == 0 &&
+	    nft_ctx_buffer_output(ctx) == 0) {
+		nft_ctx_set_dry_run(ctx, dry);
+		error = nft_run_cmd_from_buffer(ctx, text) == 0 ? 0 : -EPROTONOSUPPORT;
+	}
+	if (error == -EPROTONOSUPPORT)
+		log_refusal(ctx);
 	free(text);
-	if (result == 0)
-		return 0;
-	log_refusal(skeleton);
-	return -EPROTONOSUPPORT;
+	if (ctx)
+		nft_ctx_free(ctx);
+	return error;
 }
 
-int nft_skeleton_probe(struct nft_skeleton *skeleton)
+int nft_skeleton_probe(const struct nft_skeleton *skeleton)
 {
-	int error;
-
-	/* The kernel sees the whole transaction but not its end, and drops it. */
-	nft_ctx_set_dry_run(skeleton->ctx, true);
-	error = run(skeleton, NULL);
-	nft_ctx_set_dry_run(skeleton->ctx, false);
-	return error;
+	return run(skeleton, NULL, true);
 }
 
 static uint32_t hash_octets(uint32_t hash, const void *octets, size_t length)
@@ -308,7 +293,7 @@ int nft_skeleton_load(const struct nft_skeleton *skeleton, struct nft_socket *nf
 {
 	struct nft_batch batch = {0};
 	uint32_t fingerprint = 0;
-	int error = run(skeleton, elements);
+	int error = run(skeleton, elements, false);
 
 	if (error < 0)
 		return error;
