@@ -267,6 +267,7 @@ static int launcher_init_child(struct launcher *launcher, struct child *child,
 
 	child->launcher = launcher;
 	child->index = core ? 0 : (uint32_t)(child - launcher->workers);
+	child->module = core ? MODULE_CORE : role_get_worker_module(child->index);
 	child->role.uid = core ? users->core_uid : users->net_uid;
 	child->role.gid = core ? users->core_gid : users->net_gid;
 	child->role.log_level = launcher->conf->global.log_level;
@@ -339,6 +340,18 @@ static void launcher_fini(struct launcher *launcher)
 		event_base_free(launcher->base);
 }
 
+/* Errors: -errno, logged. */
+static int launcher_open_modules(struct launcher *launcher)
+{
+	launcher->modules[MODULE_NONE] = -1;
+	for (enum module module = MODULE_CORE; module < MODULE_COUNT; module++) {
+		launcher->modules[module] = module_open(module);
+		if (launcher->modules[module] < 0)
+			return launcher->modules[module];
+	}
+	return 0;
+}
+
 /* Everything that root must do once, then no more root than needed. */
 static int launcher_prepare(struct launcher *launcher)
 {
@@ -351,7 +364,9 @@ static int launcher_prepare(struct launcher *launcher)
 			  "and every role changes to a user of its own");
 		return -EPERM;
 	}
-	error = prepare_find_users(launcher->conf, &launcher->users);
+	error = launcher_open_modules(launcher);
+	if (error == 0)
+		error = prepare_find_users(launcher->conf, &launcher->users);
 	if (error == 0)
 		error = prepare_make_directories(launcher->conf, &launcher->users);
 	if (error == 0)

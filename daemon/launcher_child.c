@@ -54,7 +54,8 @@ static int launcher_start(struct child *child, int *peer)
 
 	if (error < 0)
 		return error;
-	error = spawn_role(&child->role, pair[1], &child->pid);
+	error = spawn_role(&child->role, pair[1],
+			   child->launcher->modules[child->module], &child->pid);
 	close(pair[1]);
 	if (error < 0) {
 		close(pair[0]);

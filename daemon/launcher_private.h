@@ -21,6 +21,7 @@ struct msg_handler;
 struct child {
 	struct launcher *launcher;
 	struct role role;
+	enum module module;
 	uint32_t index;	     /* of the worker; unused in core */
 	uint32_t generation; /* grows with each start */
 	pid_t pid;	     /* 0 = not running */
@@ -42,6 +43,9 @@ struct launcher {
 	struct event_base *base;
 	const struct conf *conf;
 	struct prepare_users users;
+	/* Open from the start, so that a role that is started again after an upgrade is
+	 * of the same version as the launcher. -1 = not needed. */
+	int modules[MODULE_COUNT];
 	enum launcher_phase phase;
 	struct child core;
 	struct child workers[LAUNCHER_WORKERS_MAX];

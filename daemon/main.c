@@ -5,8 +5,17 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "daemon/launcher.h"
+#include "daemon/module.h"
 #include "daemon/options.h"
 #include "daemon/role.h"
+
+static int run_single(const struct conf *conf)
+{
+	int fd = module_open(MODULE_CORE);
+	const struct module_core *core = fd < 0 ? NULL : module_load(MODULE_CORE, fd);
+
+	return core ? core->run_single(conf) : EXIT_STATUS_ERROR;
+}
 
 static int run_with_conf(const struct options *options)
 {
@@ -22,7 +31,7 @@ static int run_with_conf(const struct options *options)
 			     options->file ? options->file : CONF_DEFAULT_FILE);
 		return EXIT_SUCCESS;
 	}
-	return options->action == OPTIONS_SINGLE ? single_run(&conf)
+	return options->action == OPTIONS_SINGLE ? run_single(&conf)
 						 : launcher_run(&conf);
 }
 

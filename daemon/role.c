@@ -5,12 +5,27 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 
 #define ROLE_PREFIX "--role="
 
-static const struct worker_ops *(*const role_workers[])(void) = {
-	worker_get_upnp,
-	worker_get_pcp,
+/* What the others need to know of a worker whose code they do not load. */
+static const struct worker_ops *role_get_upnp(void)
+{
+	static const struct worker_ops ops = {
+		.name = "upnp",
+		.protocols = LAN_PROTOCOL_UPNP,
+	};
+
+	return &ops;
+}
+
+static const struct role_worker_row {
+	const struct worker_ops *(*get)(void);
+	enum module module;
+} role_workers[] = {
+	{role_get_upnp, MODULE_UPNP},
+	{worker_get_pcp, MODULE_NONE},
 };
 
 size_t role_get_worker_count(void)
@@ -20,7 +35,30 @@ size_t role_get_worker_count(void)
 
 const struct worker_ops *role_get_worker(size_t index)
 {
-	return index < role_get_worker_count() ? role_workers[index]() : NULL;
+	return index < role_get_worker_count() ? role_workers[index].get() : NULL;
+}
+
+enum module role_get_worker_module(size_t index)
+{
+	return index < role_get_worker_count() ? role_workers[index].module
+					       : MODULE_NONE;
+}
+
+const struct worker_ops *role_load_worker(size_t index, int module_fd)
+{
+	const struct worker_ops *known = role_get_worker(index);
+	const struct worker_ops *loaded;
+
+	if (role_get_worker_module(index) == MODULE_NONE)
+		return known;
+	loaded = module_load(role_get_worker_module(index), module_fd);
+	if (!loaded)
+		return NULL;
+	if (strcmp(loaded->name, known->name) == 0 &&
+	    loaded->protocols == known->protocols)
+		return loaded;
+	log_error("the module of worker %s is of another version", known->name);
+	return NULL;
 }
 
 void role_format(const struct role *role, char text[ROLE_TEXT_SIZE])

@@ -8,10 +8,13 @@
 #include <sys/types.h>
 
 #include "base/log.h"
+#include "daemon/module.h"
 #include "protocols/worker.h"
 
 /** Where every role but the launcher finds its one socket. */
 #define ROLE_FD 3
+/** Where a role that has a module finds it, open. */
+#define ROLE_MODULE_FD 4
 /** Name of core as a role; workers have the names of their worker_ops. */
 #define ROLE_CORE "core"
 
@@ -41,9 +44,20 @@ struct role {
 
 #define ROLE_TEXT_SIZE 80
 
-/** The table of workers. Owns: static; NULL past the end. */
+/**
+ * The table of workers. One that is in a module has only its name and protocols here.
+ * Owns: static; NULL past the end.
+ */
 const struct worker_ops *role_get_worker(size_t index);
 size_t role_get_worker_count(void);
+/** The module of a worker; MODULE_NONE past the end. */
+enum module role_get_worker_module(size_t index);
+/**
+ * A worker with its code. module_fd is its open module, unused without one.
+ * Owns: takes module_fd. Errors: NULL, logged.
+ */
+const struct worker_ops *role_load_worker(size_t index, int module_fd)
+	__attribute__((warn_unused_result));
 
 /** Write a role as the one argument that starts it. Owns: caller's storage. */
 void role_format(const struct role *role, char text[ROLE_TEXT_SIZE]);

@@ -11,12 +11,30 @@
 #include "daemon/options.h"
 #include "daemon/role.h"
 
-static const struct worker_ops *role_find_worker(const char *name)
+/* The code of a role: core's, or a worker's. */
+struct role_code {
+	const struct module_core *core;
+	const struct worker_ops *worker;
+};
+
+/* Errors: false, logged. */
+static bool role_load(const struct role *role, struct role_code *out)
 {
-	for (size_t i = 0; i < role_get_worker_count(); i++)
-		if (strcmp(role_get_worker(i)->name, name) == 0)
-			return role_get_worker(i);
-	return NULL;
+	size_t i = 0;
+
+	if (strcmp(role->name, ROLE_CORE) == 0) {
+		out->core = module_load(MODULE_CORE, ROLE_MODULE_FD);
+		return out->core != NULL;
+	}
+	while (i < role_get_worker_count() &&
+	       strcmp(role_get_worker(i)->name, role->name) != 0)
+		i++;
+	if (i == role_get_worker_count()) {
+		log_error("there is no such role");
+		return false;
+	}
+	out->worker = role_load_worker(i, ROLE_MODULE_FD);
+	return out->worker != NULL;
 }
 
 static bool role_has_socket(void)
@@ -83,8 +101,7 @@ static void role_set_signals(bool core)
 int role_main(char **argv)
 {
 	static struct role role; /* the log keeps its name */
-	const struct worker_ops *worker;
-	bool core;
+	struct role_code code = {0};
 
 	if (!role_parse(argv[1], &role) || argv[2] || !role_has_socket()) {
 		(void)fprintf(stderr, "portreeved: --role is for its own use\n"
@@ -93,15 +110,11 @@ int role_main(char **argv)
 	}
 	role_show_name(&role, argv[1]);
 	log_init(role.name, role.log_level);
-	core = strcmp(role.name, ROLE_CORE) == 0;
-	worker = core ? NULL : role_find_worker(role.name);
-	if (!core && !worker) {
-		log_error("there is no such role");
-		return EXIT_STATUS_USAGE;
-	}
-	role_set_signals(core);
-	if (sandbox_enter(core ? SANDBOX_CORE : SANDBOX_WORKER, role.uid, role.gid,
-			  core && role.raw) < 0)
+	if (!role_load(&role, &code))
 		return EXIT_STATUS_ERROR;
-	return core ? role_run_core(&role) : role_run_worker(worker);
+	role_set_signals(code.core != NULL);
+	if (sandbox_enter(code.core ? SANDBOX_CORE : SANDBOX_WORKER, role.uid, role.gid,
+			  code.core && role.raw) < 0)
+		return EXIT_STATUS_ERROR;
+	return code.core ? code.core->run_role(&role) : role_run_worker(code.worker);
 }

@@ -23,7 +23,8 @@ struct single;
 
 struct single_worker {
 	struct single *single;
-	const struct worker_ops *ops;
+	const struct worker_ops *ops; /* as core knows it */
+	const struct worker_ops *code;
 	struct worker *worker;
 	struct backoff backoff;
 	struct event *restart;
@@ -84,7 +85,7 @@ static void single_on_worker_ended(void *user, const struct worker_ops *ops)
 static void single_stop_worker(struct single_worker *worker)
 {
 	if (worker->worker)
-		worker->ops->stop(worker->worker);
+		worker->code->stop(worker->worker);
 	worker->worker = NULL;
 }
 
@@ -98,7 +99,7 @@ static int single_start_worker(struct single_worker *worker)
 		return error;
 	backoff_start(&worker->backoff, clock_now_ms());
 	error = core_attach_worker(worker->single->core, worker->ops, pair[0]);
-	worker->worker = worker->ops->start(worker->single->base, pair[1]);
+	worker->worker = worker->code->start(worker->single->base, pair[1]);
 	return worker->worker ? error : -EIO;
 }
 
@@ -126,6 +127,32 @@ static void single_on_stop(evutil_socket_t number, short what, void *user)
 	single_leave(user, 0);
 }
 
+static const struct worker_ops *single_load_worker(size_t index)
+{
+	enum module module = role_get_worker_module(index);
+	int fd = module == MODULE_NONE ? -1 : module_open(module);
+
+	if (module != MODULE_NONE && fd < 0)
+		return NULL;
+	return role_load_worker(index, fd);
+}
+
+/* Errors: false, logged. */
+static bool single_load_workers(struct single *single)
+{
+	while (single->worker_count < SINGLE_WORKERS_MAX &&
+	       role_get_worker(single->worker_count)) {
+		struct single_worker *worker = &single->workers[single->worker_count];
+
+		worker->single = single;
+		worker->ops = role_get_worker(single->worker_count);
+		worker->code = single_load_worker(single->worker_count++);
+		if (!worker->code)
+			return false;
+	}
+	return true;
+}
+
 static int single_init(struct single *single)
 {
 	static const int numbers[] = {SIGTERM, SIGINT};
@@ -141,12 +168,9 @@ static int single_init(struct single *single)
 		if (!single->signals[i] || event_add(single->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}
-	while (single->worker_count < SINGLE_WORKERS_MAX &&
-	       role_get_worker(single->worker_count)) {
-		struct single_worker *worker = &single->workers[single->worker_count];
+	for (size_t i = 0; i < single->worker_count; i++) {
+		struct single_worker *worker = &single->workers[i];
 
-		worker->single = single;
-		worker->ops = role_get_worker(single->worker_count++);
 		worker->restart = evtimer_new(single->base, single_on_due, worker);
 		if (!worker->restart)
 			return -ENOMEM;
@@ -196,7 +220,7 @@ int single_run(const struct conf *conf)
 	int error;
 
 	log_init("portreeved", conf->global.log_level);
-	if (prepare_make_directories(conf, &self) < 0)
+	if (!single_load_workers(&single) || prepare_make_directories(conf, &self) < 0)
 		return EXIT_STATUS_ERROR;
 	error = single_init(&single);
 	if (error < 0)

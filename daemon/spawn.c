@@ -46,8 +46,31 @@ static void spawn_reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* In the child, until it is another program. */
-static void spawn_exec(const struct role *role, int fd)
+/*
+ * Socket and module become ROLE_FD and ROLE_MODULE_FD, nothing else above the standard
+ * ones is left open. Errors: -errno.
+ */
+static int spawn_place_fds(int fd, int module_fd)
+{
+	/* Out of each other's way first; what dup2() makes survives the exec. */
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, ROLE_MODULE_FD + 1);
+	int module_high =
+		module_fd < 0 ? -1
+			      : fcntl(module_fd, F_DUPFD_CLOEXEC, ROLE_MODULE_FD + 1);
+
+	if (high < 0 || dup2(high, ROLE_FD) < 0)
+		return -errno;
+	if (module_fd >= 0 &&
+	    (module_high < 0 || dup2(module_high, ROLE_MODULE_FD) < 0))
+		return -errno;
+	if (close_range(module_fd < 0 ? ROLE_MODULE_FD : ROLE_MODULE_FD + 1, ~0U, 0) <
+	    0)
+		return -errno;
+	return 0;
+}
+
+/* In the child, until it is another program. Returns when it cannot, errno says why. */
+static void spawn_exec(const struct role *role, int fd, int module_fd)
 {
 	char *environment[SPAWN_ENVIRONMENT_COUNT + 1];
 	char title[32];
@@ -58,15 +81,12 @@ static void spawn_exec(const struct role *role, int fd)
 	(void)snprintf(title, sizeof(title), "portreeved: %s", role->name);
 	role_format(role, argument);
 	(void)spawn_copy_environment(environment);
-	/* dup2() onto itself would leave close-on-exec set. */
-	if (fd == ROLE_FD ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, ROLE_FD) < 0)
-		return;
-	if (close_range(ROLE_FD + 1, ~0U, 0) < 0)
+	if (spawn_place_fds(fd, module_fd) < 0)
 		return;
 	execve(SPAWN_PROGRAM, argv, environment);
 }
 
-int spawn_role(const struct role *role, int fd, pid_t *out)
+int spawn_role(const struct role *role, int fd, int module_fd, pid_t *out)
 {
 	sigset_t all;
 	sigset_t before;
@@ -79,7 +99,7 @@ int spawn_role(const struct role *role, int fd, pid_t *out)
 	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0) {
-		spawn_exec(role, fd);
+		spawn_exec(role, fd, module_fd);
 		log_error("cannot start %s: %s", role->name, strerror(errno));
 		_exit(127);
 	}

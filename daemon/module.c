@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/module.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define MODULE_PROGRAM "/proc/self/exe"
+#define MODULE_SYMBOL "module_get_interface"
+/* "/proc/self/fd/" and a number */
+#define MODULE_FD_PATH_SIZE 32
+
+static const char *const module_files[MODULE_COUNT] = {
+	[MODULE_NONE] = "",
+	[MODULE_CORE] = "portreeve-core.so",
+	[MODULE_UPNP] = "portreeve-upnp.so",
+};
+
+/* Errors: -errno. */
+static int module_open_in(const char *directory, const char *file)
+{
+	char path[PATH_MAX];
+	int length = snprintf(path, sizeof(path), "%s/%s", directory, file);
+	int fd;
+
+	if (length < 0 || (size_t)length >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int module_open_beside(const char *file)
+{
+	char program[PATH_MAX];
+	ssize_t length = readlink(MODULE_PROGRAM, program, sizeof(program) - 1);
+	char *slash;
+
+	if (length < 0)
+		return -errno;
+	program[length] = '\0';
+	slash = strrchr(program, '/');
+	if (!slash)
+		return -ENOENT;
+	*slash = '\0';
+	return module_open_in(program, file);
+}
+
+int module_open(enum module module)
+{
+	int fd = module_open_beside(module_files[module]);
+
+	if (fd < 0)
+		fd = module_open_in(PORTREEVE_MODULE_DIR, module_files[module]);
+	if (fd < 0)
+		log_error("cannot open %s, a part of this program, neither beside it "
+			  "nor in %s: %s; install it again",
+			  module_files[module], PORTREEVE_MODULE_DIR, strerror(-fd));
+	return fd;
+}
+
+/*
+ * The path of an open file, for debuggers and for reports with symbols. When something
+ * else is there by now, as after an upgrade, what is open is right: it fits the
+ * program.
+ */
+static void module_find_path(int fd, char path[PATH_MAX])
+{
+	char link[MODULE_FD_PATH_SIZE];
+	struct stat opened;
+	struct stat found;
+	ssize_t length;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, path, PATH_MAX - 1);
+	path[length > 0 ? length : 0] = '\0';
+	if (fstat(fd, &opened) < 0 || stat(path, &found) < 0 ||
+	    opened.st_dev != found.st_dev || opened.st_ino != found.st_ino)
+		memcpy(path, link, sizeof(link));
+}
+
+const void *module_load(enum module module, int fd)
+{
+	/* dlsym() knows objects only. */
+	union {
+		void *object;
+		const void *(*get)(void);
+	} symbol = {.object = NULL};
+	char path[PATH_MAX];
+	void *handle;
+
+	module_find_path(fd, path);
+	/* Lazily: of what the libraries can do we use little. */
+	handle = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
+	if (handle)
+		symbol.object = dlsym(handle, MODULE_SYMBOL);
+	close(fd);
+	if (symbol.object)
+		return symbol.get();
+	log_error("cannot load %s: %s", module_files[module], dlerror());
+	return NULL;
+}

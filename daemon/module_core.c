@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/launcher.h"
+#include "daemon/module.h"
+#include "daemon/role.h"
+
+const void *module_get_interface(void)
+{
+	static const struct module_core core = {
+		.run_role = role_run_core,
+		.run_single = single_run,
+	};
+
+	return &core;
+}
