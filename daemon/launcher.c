@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/msg.h"
 #include "base/sandbox.h"
 #include "daemon/launcher_private.h"
@@ -197,6 +198,7 @@ static int launcher_on_message(void *user, uint32_t type, const void *body,
 		return 0;
 	}
 	if (type == ROLE_MSG_SERVING && length == 0) {
+		memory_release();
 		notify_send("READY=1");
 		return 0;
 	}

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "conf/conf.h"
 #include "daemon/launcher.h"
 #include "daemon/module.h"
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
 {
 	struct options options;
 
+	memory_init();
 	if (argc > 1 && role_is_argument(argv[1]))
 		return role_main(argv);
 	options = options_parse(argc, argv);

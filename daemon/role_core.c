@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/msg.h"
 #include "conf/conf.h"
 #include "daemon/core.h"
@@ -44,6 +45,7 @@ static void role_core_on_ready(void *user)
 
 static void role_core_on_serving(void *user)
 {
+	memory_release();
 	role_core_send(user, ROLE_MSG_SERVING, NULL);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/sandbox.h"
 #include "daemon/options.h"
 #include "daemon/role.h"
@@ -78,6 +79,7 @@ static int role_run_worker(const struct worker_ops *ops)
 	worker = ops->start(base, ROLE_FD);
 	if (!worker)
 		return EXIT_STATUS_ERROR;
+	memory_release();
 	event_base_dispatch(base);
 	ops->stop(worker);
 	event_free(stop);
