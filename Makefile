@@ -9,7 +9,7 @@ BUILD := build/release
 DESTDIR :=
 PREFIX := /usr/local
 
-.PHONY: all demo test lint install clean help
+.PHONY: all demo test bench lint install clean help
 
 all: ## build the daemon and the admin tool
 	@packaging/install-packages build
@@ -25,6 +25,13 @@ demo: ## show it at work, in a laboratory of network namespaces (root)
 test: ## run every test, with sanitizers (root)
 	@packaging/install-packages build demo test
 	@/usr/bin/python3 test/run
+
+bench: ## measure speed and memory (root; gcc, no sanitizers)
+	@packaging/install-packages build demo test
+	@test -f $(BUILD)/build.ninja || CC=gcc meson setup $(BUILD)
+	@meson configure $(BUILD) -Dtests=true && ninja -C $(BUILD)
+	@/usr/bin/python3 test/bench/speed.py --build $(BUILD)
+	@/usr/bin/python3 test/bench/memory.py --build $(BUILD)
 
 lint: ## check the rules of the code
 	@packaging/install-packages build demo test

@@ -142,11 +142,14 @@ def test_killed_core_is_back(lab, daemon):
     with natpmp.Client(lab.lan1) as client:
         client.map("udp", 4000, 4000)
         epoch = client.address().epoch
-        old = daemon.roles()["core"]
-        os.kill(old, signal.SIGKILL)
+        old = daemon.roles()
+        os.kill(old["core"], signal.SIGKILL)
         assert lab.udp_arrives(lab.inet1, (WAN, 4000), lab.lan1, 4000) is not None
 
         def serves():
+            new = daemon.roles()
+            if set(new) != ROLES or set(new.values()) & set(old.values()):
+                return None  # the workers are renewed with it
             try:
                 return len(client.ask(bytes(2), 0.1)) == 12 and daemon.leases()
             except (TimeoutError, ConnectionRefusedError, RuntimeError):
