@@ -24,11 +24,28 @@ static const char *const module_files[MODULE_COUNT] = {
 	[MODULE_UPNP] = "portreeve-upnp.so",
 };
 
+/* The directory of this program, without a slash at its end. Errors: -errno. */
+static int module_find_program(char directory[PATH_MAX])
+{
+	ssize_t length = readlink(MODULE_PROGRAM, directory, PATH_MAX - 1);
+	char *slash;
+
+	if (length < 0)
+		return -errno;
+	directory[length] = '\0';
+	slash = strrchr(directory, '/');
+	if (!slash)
+		return -ENOENT;
+	*slash = '\0';
+	return 0;
+}
+
 /* Errors: -errno. */
-static int module_open_in(const char *directory, const char *file)
+static int module_open_in(const char *program, const char *way, const char *file)
 {
 	char path[PATH_MAX];
-	int length = snprintf(path, sizeof(path), "%s/%s", directory, file);
+	int length = snprintf(path, sizeof(path), "%s/%s/%s",
+			      way[0] == '/' ? "" : program, way, file);
 	int fd;
 
 	if (length < 0 || (size_t)length >= sizeof(path))
@@ -37,32 +54,21 @@ static int module_open_in(const char *directory, const char *file)
 	return fd < 0 ? -errno : fd;
 }
 
-static int module_open_beside(const char *file)
-{
-	char program[PATH_MAX];
-	ssize_t length = readlink(MODULE_PROGRAM, program, sizeof(program) - 1);
-	char *slash;
-
-	if (length < 0)
-		return -errno;
-	program[length] = '\0';
-	slash = strrchr(program, '/');
-	if (!slash)
-		return -ENOENT;
-	*slash = '\0';
-	return module_open_in(program, file);
-}
-
 int module_open(enum module module)
 {
-	int fd = module_open_beside(module_files[module]);
+	const char *file = module_files[module];
+	char program[PATH_MAX] = "";
+	int fd = module_find_program(program);
 
+	if (fd == 0)
+		fd = module_open_in(program, ".", file);
 	if (fd < 0)
-		fd = module_open_in(PORTREEVE_MODULE_DIR, module_files[module]);
+		fd = module_open_in(program, PORTREEVE_MODULE_WAY, file);
 	if (fd < 0)
-		log_error("cannot open %s, a part of this program, neither beside it "
-			  "nor in %s: %s; install it again",
-			  module_files[module], PORTREEVE_MODULE_DIR, strerror(-fd));
+		log_error("cannot open %s, a part of this program: it is neither in %s "
+			  "nor in " PORTREEVE_MODULE_WAY " from there (%s); install "
+			  "portreeve again",
+			  file, program, strerror(-fd));
 	return fd;
 }
 

@@ -32,6 +32,8 @@ def installed(tmp_path_factory):
 def test_files(installed):
     for path in ("usr/local/sbin/portreeved", "usr/local/bin/portreeve"):
         assert os.stat(installed / path).st_mode & stat.S_IXUSR, path
+    for name in ("core", "upnp"):
+        assert len(list(installed.glob(f"usr/local/lib/**/portreeve-{name}.so"))) == 1
     unit = (installed / "usr/local/lib/systemd/system/portreeve.service").read_text()
     assert "ExecStart=/usr/local/sbin/portreeved\n" in unit
     assert (installed / "etc/portreeve/conf.d").is_dir()
