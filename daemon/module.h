@@ -28,8 +28,8 @@ struct module_core {
 
 /**
  * Find a module: beside the program, as in a build directory, else where it is
- * installed, seen from the program. Never by the environment or the working directory: root runs this.
- * Owns: the descriptor is the caller's. Errors: -errno, logged.
+ * installed, seen from the program. Never by the environment or the working directory:
+ * root runs this. Owns: the descriptor is the caller's. Errors: -errno, logged.
  */
 int module_open(enum module module) __attribute__((warn_unused_result));
 
