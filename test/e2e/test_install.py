@@ -57,12 +57,11 @@ def test_changed_configuration_is_kept(installed):
 def test_runs_without_configuration(lab, installed):
     """One default route, private LANs: portreeved alone, in its default directories."""
     # Mounts of its own, so that the directories of this machine are not touched.
-    program = shlex.quote(str(installed / "usr/local/sbin/portreeved"))
-    tool = shlex.quote(str(installed / "usr/local/bin/portreeve"))
+    local = shlex.quote(str(installed / "usr/local"))
     process = lab.gw.start(
         ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /run && "
-         "mount -t tmpfs none /var/lib && mount -t tmpfs none /mnt && "
-         f"cp {tool} /mnt/portreeve && exec {program}"])
+         f"mount -t tmpfs none /var/lib && mount --bind {local} /usr/local && "
+         "exec /usr/local/sbin/portreeved"])
 
     def answered():
         assert process.poll() is None, process.output()
@@ -74,7 +73,7 @@ def test_runs_without_configuration(lab, installed):
                 return None
     assert wait_for(answered, "a mapping").external == 4000
     assert lab.udp_arrives(lab.inet1, (WAN, 4000), lab.lan1, 4000) is not None
-    inside = ["nsenter", "-t", str(process.pid), "-m", "/mnt/portreeve"]
-    done = lab.gw.run([*inside, "list"])
+    done = lab.gw.run(["nsenter", "-t", str(process.pid), "-m",
+                       "/usr/local/bin/portreeve", "list"])
     assert done.returncode == 0 and "192.168.77.2:4000" in done.stdout, done.stdout
     assert process.stop() == 0
