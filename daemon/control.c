@@ -16,6 +16,7 @@
 
 #include "base/control.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/varlink.h"
 #include "daemon/control_methods.h"
 
@@ -41,6 +42,9 @@ static void client_free(struct control_client *client)
 	control->client_count--;
 	varlink_buffer_fini(&client->input);
 	bufferevent_free(client->stream);
+	/* A long list left a heap full of holes. */
+	if (client->list_count > CONTROL_LEASES_PER_REPLY)
+		memory_release();
 	free(client->list_ids);
 	free(client);
 }
