@@ -12,6 +12,7 @@
 enum record_kind {
 	RECORD_LEASE = 1,
 	RECORD_META = 2,
+	RECORD_MARK = 3,
 };
 
 #define FLAG_ENABLED 0x1u
@@ -226,6 +227,36 @@ bool store_meta_decode(const void *bytes, size_t length, struct store_meta *out,
 	reader_copy(&reader, out->uuid, sizeof(out->uuid));
 	out->epoch_origin_ms = (int64_t)reader_u64(&reader);
 	return !reader.failed && reader.left == 0 && time_is_sane(out->epoch_origin_ms);
+}
+
+void store_mark_encode(const struct store_mark *mark, uint8_t out[STORE_MARK_SIZE])
+{
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	struct store_stamp stamp = {.at = {0}};
+	struct writer writer;
+
+	memcpy(stamp.boot, mark->boot, sizeof(stamp.boot));
+	writer = record_begin(bytes, RECORD_MARK, &stamp);
+	writer_u8(&writer, (uint8_t)mark->kind);
+	writer_u64(&writer, mark->transaction);
+	(void)record_end(&writer);
+	memcpy(out, bytes, STORE_MARK_SIZE);
+}
+
+struct store_mark store_mark_decode(const void *bytes, size_t length)
+{
+	struct store_mark mark = {.kind = STORE_MARK_NONE};
+	struct store_stamp stamp;
+	struct reader reader = record_open(bytes, length, RECORD_MARK, &stamp);
+	uint8_t kind = reader_u8(&reader);
+	uint64_t transaction = reader_u64(&reader);
+
+	if (reader.failed || reader.left != 0 || kind > STORE_MARK_CLEAN)
+		return mark;
+	mark.kind = (enum store_mark_kind)kind;
+	memcpy(mark.boot, stamp.boot, sizeof(mark.boot));
+	mark.transaction = transaction;
+	return mark;
 }
 
 bool store_stamp_is_same_boot(const struct store_stamp *written,

@@ -42,6 +42,27 @@ size_t store_meta_encode(const struct store_meta *meta, const struct store_stamp
 bool store_meta_decode(const void *bytes, size_t length, struct store_meta *out,
 		       struct store_stamp *stamp) __attribute__((warn_unused_result));
 
+/** In which state a store was left. */
+enum store_mark_kind {
+	STORE_MARK_NONE,  /* no mark, or nothing that can be read */
+	STORE_MARK_OPEN,  /* in use; within the same boot nothing is missing */
+	STORE_MARK_STALE, /* in use, and known to lack changes */
+	STORE_MARK_CLEAN, /* closed, everything on the disk */
+};
+
+struct store_mark {
+	enum store_mark_kind kind;
+	uint8_t boot[STORE_BOOT_SIZE];
+	uint64_t transaction; /* of CLEAN: the last one; another file has another */
+};
+
+/** Length of an encoded mark, octets. */
+#define STORE_MARK_SIZE 47
+
+void store_mark_encode(const struct store_mark *mark, uint8_t out[STORE_MARK_SIZE]);
+/** STORE_MARK_NONE for bytes that are no mark. */
+struct store_mark store_mark_decode(const void *bytes, size_t length);
+
 /** True when times of the one mean the same instant in the other. */
 bool store_stamp_is_same_boot(const struct store_stamp *written,
 			      const struct store_stamp *now);
