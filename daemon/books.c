@@ -113,6 +113,14 @@ static void books_fill_record(const struct books *books, const struct lease *lea
 		       sizeof(record->lan_name));
 }
 
+/* The first change after a sync says when the next one is: none when nothing changes.
+ */
+static void books_plan_sync(struct books *books, int64_t now_ms)
+{
+	if (books->sync_due_ms == TIME_NEVER)
+		books->sync_due_ms = now_ms + STORE_SYNC_MS;
+}
+
 static void books_fail_store(struct books *books, int error)
 {
 	if (!books->store_failed)
@@ -151,6 +159,20 @@ void books_write(struct books *books, const struct lease_change *changes, size_t
 					&books->meta);
 	if (error != 0)
 		books_fail_store(books, error);
+	else
+		books_plan_sync(books, at->now_ms);
+}
+
+void books_sync_store(struct books *books, int64_t now_ms)
+{
+	int error;
+
+	if (books->sync_due_ms > now_ms)
+		return;
+	books->sync_due_ms = TIME_NEVER;
+	error = books->store_ops->sync(books->store);
+	if (error != 0)
+		books_fail_store(books, error);
 }
 
 bool books_mend_store(struct books *books, const struct store_time *at)
@@ -171,6 +193,7 @@ bool books_mend_store(struct books *books, const struct store_time *at)
 	if (error != 0)
 		return false;
 	books->store_failed = false;
+	books_plan_sync(books, at->now_ms);
 	log_notice("the lease store is written again, leases=%zu", used);
 	return true;
 }

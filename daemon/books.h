@@ -15,7 +15,7 @@ struct table;
 struct event_base;
 
 /**
- * The two places besides the table where leases stand: the kernel and the disk. This
+ * The two places besides the table where leases stand: the kernel and the store. This
  * module turns changes of leases into changes of rules and records, and keeps the three
  * in agreement. It decides nothing.
  */
@@ -25,7 +25,9 @@ struct books {
 	struct backend *backend;
 	const struct store_ops *store_ops; /* NULL = nothing is kept on disk */
 	struct store *store;
-	bool store_failed; /* the disk is behind; books_mend_store() catches up */
+	bool store_failed;   /* the disk is behind; books_mend_store() catches up */
+	int64_t sync_due_ms; /* of books_sync_store(); TIME_NEVER = nothing to wait for
+			      */
 	struct store_meta meta;
 	struct ip_addr external; /* of the WAN; none = unknown */
 	char lan_names[LANS_MAX][IF_NAMESIZE];
@@ -47,11 +49,14 @@ int books_apply(struct books *books, const struct lease_change *changes, size_t 
 		int64_t now_ms) __attribute__((warn_unused_result));
 
 /**
- * Write the changes to disk. A failure does not refuse the lease: it is logged, and
- * store_failed stays true until books_mend_store() succeeds.
+ * Write the changes to the store. A failure does not refuse the lease: it is logged,
+ * and store_failed stays true until books_mend_store() succeeds.
  */
 void books_write(struct books *books, const struct lease_change *changes, size_t count,
 		 const struct store_time *at);
+
+/** What was written shall survive a power failure too, if that is due. */
+void books_sync_store(struct books *books, int64_t now_ms);
 
 /** Write everything anew after a failure. True when the disk agrees again. */
 bool books_mend_store(struct books *books, const struct store_time *at);

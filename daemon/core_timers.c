@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* When core wakes up by itself: leases end, what went wrong is tried again. */
+/*
+ * When core wakes up by itself: leases end, the disk is waited for, what went wrong is
+ * tried again.
+ */
 #include <errno.h>
 
 #include "base/clock.h"
@@ -12,6 +15,22 @@ static struct timeval core_delay(int64_t delay_ms)
 		delay_ms = 0;
 	return (struct timeval){.tv_sec = delay_ms / 1000,
 				.tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
+}
+
+void core_plan_heal(struct core *core, int64_t delay_ms)
+{
+	struct timeval delay = core_delay(delay_ms);
+
+	if (core->heal_due)
+		return;
+	core->heal_due = true;
+	(void)event_add(core->heal_timer, &delay);
+}
+
+static void core_watch_store(struct core *core)
+{
+	if (ledger_get_figures(core->ledger)->store_failed)
+		core_plan_heal(core, CORE_HEAL_RETRY_MS);
 }
 
 static void core_arm_expiry(struct core *core)
@@ -39,20 +58,11 @@ static void core_expire(evutil_socket_t fd, short what, void *user)
 	(void)fd;
 	(void)what;
 	core->expiry_due_ms = ledger_expire(core->ledger, &at);
+	core_watch_store(core);
 	if (core->expiry_due_ms == TIME_NEVER)
 		return;
 	delay = core_delay(core->expiry_due_ms - at.now_ms);
 	(void)event_add(core->expiry_timer, &delay);
-}
-
-void core_plan_heal(struct core *core, int64_t delay_ms)
-{
-	struct timeval delay = core_delay(delay_ms);
-
-	if (core->heal_due)
-		return;
-	core->heal_due = true;
-	(void)event_add(core->heal_timer, &delay);
 }
 
 static void core_heal(evutil_socket_t fd, short what, void *user)
@@ -65,14 +75,14 @@ static void core_heal(evutil_socket_t fd, short what, void *user)
 	core->heal_due = false;
 	if (!ledger_heal(core->ledger, &at))
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+	core_arm_expiry(core);
 }
 
 /* Whatever was done, what follows from it: the next expiry, the disk's retry. */
 void core_follow_up(struct core *core)
 {
 	core_arm_expiry(core);
-	if (ledger_get_figures(core->ledger)->store_failed)
-		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+	core_watch_store(core);
 }
 
 void core_set_serving(struct core *core)

@@ -14,10 +14,12 @@
 
 /* Ids are handed out from a stretch that the store knows of, so none comes twice. */
 #define ID_STRETCH 4096
+/* More than can be granted between two syncs: ids that a power failure forgot. */
+#define ID_SKIP (1 << 20)
 /* Lease lines in ten seconds: a LAN host can cause them. */
 #define LEASE_LINES_MAX 200
 /* After a loss of leases, how long clients have to ask for their old ports (NP-36). */
-#define CAUTION_MS (60 * 1000)
+#define CAUTION_MS INT64_C(60000)
 /* Epochs start at 1 s: Tailscale takes 0 for "no answer" (CL-8). */
 #define EPOCH_START_MS 1000
 
@@ -107,12 +109,48 @@ static void ledger_begin_epoch(struct ledger *ledger, bool lost,
 	ledger->figures.epoch_origin_ms = meta->epoch_origin_ms;
 }
 
+/* What clients were told comes back; *lost when that may not be all of it. */
+static int ledger_load_store(struct ledger *ledger, const struct store_time *at,
+			     bool *lost)
+{
+	struct books *books = &ledger->books;
+	struct store_loaded loaded = {.lost = 0};
+	int error = books->store_ops->load(books->store, at, &loaded,
+					   ledger_restore_one, ledger);
+
+	*lost = error != 0 || loaded.uncertain;
+	if (error != 0)
+		return error;
+	books->meta = loaded.meta;
+	if (loaded.lost > 0) {
+		log_warning("the lease store held %zu records that are no leases",
+			    loaded.lost);
+		ledger->figures.store_damaged = true;
+	}
+	if (loaded.uncertain) {
+		log_warning("the lease store was not closed before the machine went "
+			    "down, or could not be written: its last changes may be "
+			    "missing; a new epoch makes clients ask again");
+		books->meta.next_id += ID_SKIP;
+	}
+	return 0;
+}
+
+/* The id stretch and BOOTID must be on the disk before they are used. */
+static int ledger_write_meta(struct ledger *ledger, const struct store_time *at)
+{
+	struct books *books = &ledger->books;
+	int error = books->store_ops->write(books->store, at, NULL, 0, &books->meta);
+
+	return error == 0 ? books->store_ops->sync(books->store) : error;
+}
+
 /* Errors: only where another daemon has the store; else we go on without it. */
 static int ledger_open_store(struct ledger *ledger, const struct store_time *at)
 {
 	struct books *books = &ledger->books;
 	struct ledger_figures *figures = &ledger->figures;
-	size_t lost = 0;
+	bool lost = true;
 	int error = -ENOENT;
 
 	if (ledger->conf->global.state_dir[0] != '\0') {
@@ -125,22 +163,14 @@ static int ledger_open_store(struct ledger *ledger, const struct store_time *at)
 			return error;
 	}
 	if (error == 0)
-		error = books->store_ops->load(books->store, at, &books->meta, &lost,
-					       ledger_restore_one, ledger);
-	if (lost > 0) {
-		log_warning("the lease store held %zu records that are no leases",
-			    lost);
-		figures->store_damaged = true;
-	}
-	if (books->meta.boot_id == 0)
+		error = ledger_load_store(ledger, at, &lost);
+	if (books->meta.boot_id == 0) {
 		ledger_new_identity(&books->meta);
-	ledger_begin_epoch(
-		ledger,
-		figures->store_damaged || error != 0 || books->meta.boot_id == 0, at);
+		lost = true;
+	}
+	ledger_begin_epoch(ledger, lost || figures->store_damaged, at);
 	if (error == 0)
-		/* the id stretch and BOOTID must be on disk before they are used */
-		error = books->store_ops->write(books->store, at, NULL, 0,
-						&books->meta);
+		error = ledger_write_meta(ledger, at);
 	books->store_failed = books->store && error != 0;
 	return 0;
 }
@@ -171,6 +201,7 @@ int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 	ledger->books.backend_ops = setup->backend;
 	ledger->table = table_new();
 	ledger->books.table = ledger->table;
+	ledger->books.sync_due_ms = TIME_NEVER;
 	ledger->log_limit.lines_max = LEASE_LINES_MAX;
 	ledger->rate = rate_new(setup->conf->limits.requests_per_second);
 	ledger->sockets = sockets_new();

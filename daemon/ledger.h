@@ -49,7 +49,7 @@ struct ledger_events {
 
 /**
  * The one truth about leases: decides requests by policy and table, and answers only
- * when kernel and disk hold what it says (DESIGN §3). Knows no sockets and no clients
+ * when kernel and store hold what it says (DESIGN §3). Knows no sockets and no clients
  * but by their requests.
  */
 struct ledger;
@@ -94,14 +94,16 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
 		       struct lease *out) __attribute__((warn_unused_result));
 
-/** End what has expired, a bounded number. Returns when to call again, or TIME_NEVER.
+/**
+ * What is due: end what has expired, a bounded number, and have what was written put on
+ * the disk. Returns when to call again, or TIME_NEVER.
  */
 int64_t ledger_expire(struct ledger *ledger, const struct store_time *at);
 
 /** When ledger_expire() should be called next; TIME_NEVER = no need. Cheap. */
 int64_t ledger_get_due(const struct ledger *ledger);
 
-/** Make kernel and disk agree with the table again; false = try again later. */
+/** Make kernel and store agree with the table again; false = try again later. */
 bool ledger_heal(struct ledger *ledger, const struct store_time *at);
 
 /** Backend's descriptor to watch, or -1; call ledger_backend_event() when readable. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Group commit: requests are planned and done in the table one after the other, then
- * the kernel takes all their changes in one transaction, then the disk. Nobody is told
+ * the kernel takes all their changes in one transaction, then the store. Nobody is told
  * anything before that. If the kernel refuses the group, the table goes back to where
  * it was and each request is tried alone.
  */
@@ -345,9 +345,11 @@ enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_ti
 int64_t ledger_get_due(const struct ledger *ledger)
 {
 	const struct lease *lease = table_get_first_to_expire(ledger->table);
-	int64_t rested_ms = ports_get_due(table_get_ports(ledger->table));
+	int64_t due_ms = ports_get_due(table_get_ports(ledger->table));
 
-	return lease && lease->expires_ms < rested_ms ? lease->expires_ms : rested_ms;
+	if (lease && lease->expires_ms < due_ms)
+		due_ms = lease->expires_ms;
+	return ledger->books.sync_due_ms < due_ms ? ledger->books.sync_due_ms : due_ms;
 }
 
 int64_t ledger_expire(struct ledger *ledger, const struct store_time *at)
@@ -366,5 +368,6 @@ int64_t ledger_expire(struct ledger *ledger, const struct store_time *at)
 	}
 	if (ledger_commit_ends(ledger, at, true) != 0)
 		return at->now_ms + EXPIRE_RETRY_MS;
+	books_sync_store(&ledger->books, at->now_ms);
 	return ledger_get_due(ledger);
 }

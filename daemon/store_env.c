@@ -67,12 +67,17 @@ static int env_open_file(struct store_env *env, const char *path)
 
 	if (code != 0)
 		return code;
-	/* Our own lock stands for LMDB's, there is one process and one thread. */
+	/*
+	 * Our own lock stands for LMDB's, there is one process and one thread. NOSYNC:
+	 * a commit is a write to the page cache, which outlives the process but not the
+	 * machine. Waiting for the disk is store_ops.sync()'s, what may be missing
+	 * after a power failure the mark's (store_mark.h).
+	 */
 	code = mdb_env_set_mapsize(lmdb, env->map_size);
 	if (code == 0)
 		code = mdb_env_open(lmdb, path,
 				    MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOTLS |
-					    MDB_NORDAHEAD,
+					    MDB_NORDAHEAD | MDB_NOSYNC,
 				    STORE_FILE_MODE);
 	if (code == 0)
 		code = mdb_txn_begin(lmdb, NULL, MDB_RDONLY, &txn);
@@ -110,6 +115,8 @@ static int env_create_file(struct store_env *env, const char *path)
 	if (unlink(aside) != 0 && errno != ENOENT)
 		return -errno;
 	error = store_env_error(env, env_open_file(env, aside));
+	if (error == 0)
+		error = store_env_error(env, mdb_env_sync(env->env, 1));
 	store_env_close(env);
 	if (error == 0 && rename(aside, path) != 0)
 		error = -errno;
@@ -118,6 +125,31 @@ static int env_create_file(struct store_env *env, const char *path)
 	else
 		env_sync_dir(env);
 	return error;
+}
+
+int store_env_sync(const struct store_env *env)
+{
+	char path[STORE_PATH_MAX];
+	int error = store_env_get_path(env, STORE_FILE, path);
+	int fd;
+
+	if (error != 0)
+		return error;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fdatasync(fd) != 0)
+		error = -errno;
+	close(fd);
+	return error;
+}
+
+uint64_t store_env_get_transaction(const struct store_env *env)
+{
+	MDB_envinfo info = {0};
+
+	(void)mdb_env_info(env->env, &info);
+	return info.me_last_txnid;
 }
 
 int store_env_open(struct store_env *env, const char **reason)

@@ -5,6 +5,7 @@
 #include <lmdb.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define STORE_PATH_MAX 256
 #define STORE_FILE_MODE 0600
@@ -40,6 +41,12 @@ int store_env_begin(struct store_env *env, bool *damaged)
 	__attribute__((warn_unused_result));
 
 void store_env_close(struct store_env *env);
+
+/** Wait until the file is on the disk, open or closed. Errors: -errno. */
+int store_env_sync(const struct store_env *env) __attribute__((warn_unused_result));
+
+/** Number of the last transaction in the file, which is open. */
+uint64_t store_env_get_transaction(const struct store_env *env);
 
 /** -errno for what LMDB returned; after an error of its own the file is closed. */
 int store_env_error(struct store_env *env, int code);

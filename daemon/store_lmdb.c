@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "daemon/store_env.h"
+#include "daemon/store_mark.h"
 
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_DIGITS ((size_t)STORE_BOOT_SIZE * 2)
@@ -23,7 +24,9 @@
 struct store {
 	struct store_env env;
 	uint8_t boot[STORE_BOOT_SIZE];
-	int lock_fd;
+	int lock_fd; /* the mark stands in this file too */
+	struct store_marker marker;
+	bool unsynced; /* written, and not waited for */
 };
 
 /* A transaction under way, and what to do in it. */
@@ -54,10 +57,44 @@ static int store_lock(struct store *store)
 	return errno == EWOULDBLOCK ? -EBUSY : -errno;
 }
 
+static int store_lmdb_sync(struct store *store)
+{
+	int error;
+
+	if (!store->unsynced)
+		return 0;
+	error = store_env_sync(&store->env);
+	/* The kernel forgets pages that it could not write: only replace() mends it. */
+	if (error != 0)
+		store_marker_set_behind(&store->marker);
+	else
+		store->unsynced = false;
+	return error;
+}
+
+/* First what was written, then the mark: it must not be on the disk before that. */
+static void store_finish(struct store *store)
+{
+	const char *reason;
+	int error = store_lmdb_sync(store);
+
+	if (!store_marker_is_closable(&store->marker))
+		return;
+	if (error == 0)
+		error = store_env_open(&store->env, &reason);
+	if (error == 0)
+		error = store_marker_close(&store->marker,
+					   store_env_get_transaction(&store->env));
+	if (error != 0)
+		log_warning("state-dir %s: %s; the next start begins a new epoch",
+			    store->env.dir, strerror(-error));
+}
+
 static void store_lmdb_close(struct store *store)
 {
 	if (!store)
 		return;
+	store_finish(store);
 	store_env_close(&store->env);
 	if (store->lock_fd >= 0)
 		close(store->lock_fd);
@@ -89,6 +126,9 @@ int store_lmdb_open(const char *dir, const struct store_options *options,
 		error = store_lock(store);
 	if (error == 0)
 		error = store_env_begin(&store->env, &was_damaged);
+	if (error == 0)
+		store_marker_init(&store->marker, store->lock_fd, store->boot,
+				  store_env_get_transaction(&store->env));
 	if (error != 0) {
 		log_error("state-dir %s: %s; leases are not kept over a restart", dir,
 			  error == -EBUSY
@@ -214,7 +254,7 @@ static int txn_apply(MDB_txn *txn, MDB_dbi dbi, const struct store_work *work)
 	return code;
 }
 
-/* All of the work in one durable transaction, or none of it. Returns what LMDB says. */
+/* All of the work in one transaction, or none of it. Returns what LMDB says. */
 static int store_commit(struct store *store, const struct store_work *work)
 {
 	MDB_txn *txn;
@@ -232,13 +272,23 @@ static int store_commit(struct store *store, const struct store_work *work)
 
 static int store_run(struct store *store, const struct store_work *work)
 {
-	int code = store_commit(store, work);
+	int error = store_marker_begin(&store->marker);
+	int code;
+
+	if (error != 0)
+		return error;
+	code = store_commit(store, work);
 
 	while (code == MDB_MAP_FULL && store->env.map_size <= STORE_MAP_MAX / 2) {
 		store->env.map_size *= 2;
 		code = mdb_env_set_mapsize(store->env.env, store->env.map_size);
 		if (code == 0)
 			code = store_commit(store, work);
+	}
+	if (code == 0) {
+		store->unsynced = true;
+		if (work->replace || work->meta)
+			store_marker_settle(&store->marker, work->replace);
 	}
 	return store_env_error(&store->env, code);
 }
@@ -260,8 +310,12 @@ static int store_lmdb_write(struct store *store, const struct store_time *at,
 	/* Gone or damaged under us: what it held is not what the table holds:
 	 * replace(). */
 	if (error == -EBADMSG || error == -ENOENT)
-		return -EIO;
-	return error != 0 ? error : store_run(store, &work);
+		error = -EIO;
+	if (error == 0)
+		error = store_run(store, &work);
+	if (error != 0)
+		store_marker_set_behind(&store->marker);
+	return error;
 }
 
 static int store_lmdb_replace(struct store *store, const struct store_time *at,
@@ -282,6 +336,8 @@ static int store_lmdb_replace(struct store *store, const struct store_time *at,
 	error = store_env_begin(&store->env, &damaged);
 	if (error == 0)
 		error = store_run(store, &work);
+	if (error != 0)
+		store_marker_set_behind(&store->marker);
 	store_env_close(&store->env);
 	return error;
 }
@@ -380,44 +436,60 @@ static int walk_run(struct store_walk *walk, MDB_txn *txn)
 	return code == MDB_NOTFOUND ? 0 : code;
 }
 
-static int store_lmdb_load(struct store *store, const struct store_time *at,
-			   struct store_meta *meta, size_t *lost,
-			   int (*visit)(void *user, const struct store_record *),
-			   void *user)
+/* All that was found, tidied in one transaction. Returns what LMDB says. */
+static int walk_commit(struct store_walk *walk)
 {
-	struct store_walk walk = {.store = store, .visit = visit, .user = user};
-	const char *reason;
+	struct store *store = walk->store;
 	MDB_txn *txn;
-	int error = store_env_open(&store->env, &reason);
+	int code = mdb_txn_begin(store->env.env, NULL, 0, &txn);
 
-	if (error != 0)
-		return error == -EBADMSG ? -EIO : error;
-	walk.now = store_stamp_at(store, at);
-	error = store_env_error(&store->env,
-				mdb_txn_begin(store->env.env, NULL, 0, &txn));
-	if (error != 0)
-		return error;
-	error = walk_run(&walk, txn);
-	if (error != 0 || walk.answer != 0) {
+	if (code != 0)
+		return code;
+	code = walk_run(walk, txn);
+	if (code != 0 || walk->answer != 0) {
 		mdb_txn_abort(txn);
-		error = store_env_error(&store->env, error);
-	} else if (mdb_txn_commit(txn) != 0) {
+		return code;
+	}
+	/* Leases without it: it went, and the origin of the epoch with it. */
+	if (!walk->has_meta && walk->last_id != 0 && walk->lost == 0)
+		walk->lost++;
+	/* What is forgotten here is still to be told if nobody heard of it. */
+	if (walk->lost > 0)
+		store_marker_set_uncertain(&store->marker);
+	store->unsynced = true;
+	if (mdb_txn_commit(txn) != 0)
 		/* Only the tidying is undone, say on a full disk: the next load does
 		 * it. */
 		log_debug("state-dir %s: ended leases stay in the file",
 			  store->env.dir);
-	}
+	return 0;
+}
+
+static int store_lmdb_load(struct store *store, const struct store_time *at,
+			   struct store_loaded *out,
+			   int (*visit)(void *user, const struct store_record *),
+			   void *user)
+{
+	struct store_walk walk = {.store = store, .visit = visit, .user = user};
+	bool uncertain = store->marker.uncertain || store->marker.behind;
+	const char *reason;
+	int error = store_env_open(&store->env, &reason);
+
+	if (error != 0)
+		return error == -EBADMSG ? -EIO : error;
+	error = store_marker_begin(&store->marker);
+	if (error != 0)
+		return error;
+	walk.now = store_stamp_at(store, at);
+	error = store_env_error(&store->env, walk_commit(&walk));
 	store_env_close(&store->env);
 	if (error != 0 || walk.answer != 0)
 		return error != 0 ? error : walk.answer;
 	/* Identifiers are never used twice, even when that record was lost. */
 	if ((walk.has_meta || walk.last_id != 0) && walk.meta.next_id <= walk.last_id)
 		walk.meta.next_id = walk.last_id + 1;
-	/* Leases without it: it went, and the origin of the epoch with it. */
-	if (!walk.has_meta && walk.last_id != 0 && walk.lost == 0)
-		walk.lost++;
-	*meta = walk.meta;
-	*lost = walk.lost;
+	*out = (struct store_loaded){
+		.meta = walk.meta, .lost = walk.lost, .uncertain = uncertain};
 	return 0;
 }
 
@@ -430,6 +502,7 @@ const struct store_ops *store_get_lmdb(void)
 		.load = store_lmdb_load,
 		.write = store_lmdb_write,
 		.replace = store_lmdb_replace,
+		.sync = store_lmdb_sync,
 	};
 
 	return &ops;

@@ -6,7 +6,7 @@
 
 /** Name of the database in the state directory. */
 #define STORE_FILE "leases.mdb"
-/** Held with flock() while a process uses the directory. */
+/** Held with flock() while a process uses the directory; the mark stands in it. */
 #define STORE_LOCK_FILE "leases.lock"
 
 /**

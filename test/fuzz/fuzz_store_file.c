@@ -26,15 +26,15 @@ static void use_store(const char *dir)
 	struct store_record record = {.lease = {.id = 7, .description = "fuzz"}};
 	struct store_change changes[2] = {{STORE_PUT, 7, &record},
 					  {STORE_REMOVE, 1, NULL}};
-	struct store_meta meta;
+	struct store_loaded loaded;
 	struct store *store;
-	size_t lost;
 	bool damaged = false;
 
 	if (store_lmdb_open(dir, &options, &store, &damaged) != 0 || damaged)
 		abort();
-	if (store_get_lmdb()->load(store, &at, &meta, &lost, take, NULL) != 0 ||
-	    store_get_lmdb()->write(store, &at, changes, 2, &meta) != 0)
+	if (store_get_lmdb()->load(store, &at, &loaded, take, NULL) != 0 ||
+	    store_get_lmdb()->write(store, &at, changes, 2, &loaded.meta) != 0 ||
+	    store_get_lmdb()->sync(store) != 0)
 		abort();
 	store_get_lmdb()->close(store);
 	if (store_lmdb_open(dir, &options, &store, &damaged) != 0 || damaged)

@@ -34,8 +34,7 @@ struct fixture {
 	struct store_options options;
 	struct store *store;
 	bool damaged;
-	struct store_meta meta;
-	size_t lost;
+	struct store_loaded loaded;
 	size_t seen;
 	struct store_record records[8]; /* the first of them */
 	uint64_t ids_sum;
@@ -134,9 +133,8 @@ static void load(struct fixture *fixture, const struct store_time *at)
 {
 	fixture->seen = 0;
 	fixture->ids_sum = 0;
-	assert_int_equal(ops()->load(fixture->store, at, &fixture->meta, &fixture->lost,
-				     take, fixture),
-			 0);
+	assert_int_equal(
+		ops()->load(fixture->store, at, &fixture->loaded, take, fixture), 0);
 }
 
 /* A lease with a value in every field, different for each id. */
@@ -222,8 +220,8 @@ static void test_round_trip(void **state)
 	assert_false(fixture->damaged);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 0);
-	assert_int_equal(fixture->lost, 0);
-	assert_int_equal(fixture->meta.next_id, 0);
+	assert_int_equal(fixture->loaded.lost, 0);
+	assert_int_equal(fixture->loaded.meta.next_id, 0);
 	put_many(fixture, 0, &some_meta);
 	for (uint64_t id = 6; id > 0; id--) {
 		record = make_record(id);
@@ -233,7 +231,7 @@ static void test_round_trip(void **state)
 	assert_false(fixture->damaged);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 6);
-	assert_int_equal(fixture->lost, 0);
+	assert_int_equal(fixture->loaded.lost, 0);
 	for (uint64_t id = 1; id <= 6; id++) {
 		record = make_record(id);
 		assert_record(&fixture->records[id - 1], &record);
@@ -266,10 +264,10 @@ static void test_group(void **state)
 	assert_int_equal(fixture->seen, 63);
 	assert_int_equal(fixture->records[0].lease.id, 2);
 	assert_int_equal(fixture->records[0].lease.external_port, 7);
-	assert_int_equal(fixture->meta.next_id, 100);
-	assert_int_equal(fixture->meta.boot_id, 9);
-	assert_int_equal(fixture->meta.epoch_origin_ms, -77);
-	assert_memory_equal(fixture->meta.uuid, meta.uuid, sizeof(meta.uuid));
+	assert_int_equal(fixture->loaded.meta.next_id, 100);
+	assert_int_equal(fixture->loaded.meta.boot_id, 9);
+	assert_int_equal(fixture->loaded.meta.epoch_origin_ms, -77);
+	assert_memory_equal(fixture->loaded.meta.uuid, meta.uuid, sizeof(meta.uuid));
 }
 
 static void test_same_boot(void **state)
@@ -298,7 +296,7 @@ static void test_same_boot(void **state)
 	/* the one that ended is forgotten */
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 1);
-	assert_int_equal(fixture->lost, 0);
+	assert_int_equal(fixture->loaded.lost, 0);
 }
 
 static void test_reboot(void **state)
@@ -318,14 +316,14 @@ static void test_reboot(void **state)
 	/* 60 s remained, 20 s we were away */
 	assert_int_equal(fixture->records[0].lease.expires_ms, 7000 + 40000);
 	assert_int_equal(fixture->records[0].lease.created_ms, 7000 - 20000 - 1000);
-	assert_int_equal(fixture->meta.epoch_origin_ms, 7000 - 100000 - 20000);
+	assert_int_equal(fixture->loaded.meta.epoch_origin_ms, 7000 - 100000 - 20000);
 	/* from now on exact, whatever the wall clock does */
 	later.now_ms += 500;
 	later.wall_ms += 86400000;
 	open_store(fixture);
 	load(fixture, &later);
 	assert_int_equal(fixture->records[0].lease.expires_ms, 7000 + 40000);
-	assert_int_equal(fixture->meta.epoch_origin_ms, 7000 - 100000 - 20000);
+	assert_int_equal(fixture->loaded.meta.epoch_origin_ms, 7000 - 100000 - 20000);
 	/* a second reboot counts from the first restore */
 	later = (struct store_time){9000, at_first.wall_ms + 20000 + 39999};
 	reboot(fixture);
@@ -344,8 +342,8 @@ static void test_reboot_ended(void **state)
 	reboot(fixture);
 	load(fixture, &later);
 	assert_int_equal(fixture->seen, 0);
-	assert_int_equal(fixture->lost, 0);
-	assert_int_equal(fixture->meta.next_id, 100);
+	assert_int_equal(fixture->loaded.lost, 0);
+	assert_int_equal(fixture->loaded.meta.next_id, 100);
 	/* forgotten: the next load does not meet them, whatever the clock says */
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 0);
@@ -366,7 +364,7 @@ static void test_wall_clock_backwards(void **state)
 	load(fixture, &later);
 	assert_int_equal(fixture->seen, 1);
 	assert_int_equal(fixture->records[0].lease.expires_ms, 7000 + 60000);
-	assert_int_equal(fixture->meta.epoch_origin_ms, 7000 - 10);
+	assert_int_equal(fixture->loaded.meta.epoch_origin_ms, 7000 - 10);
 }
 
 static void test_unknown_boot(void **state)
@@ -395,8 +393,8 @@ static void test_visit_ends_the_walk(void **state)
 
 	open_store(fixture);
 	put_many(fixture, 3, NULL);
-	assert_int_equal(ops()->load(fixture->store, &at_first, &fixture->meta,
-				     &fixture->lost, refuse_second, NULL),
+	assert_int_equal(ops()->load(fixture->store, &at_first, &fixture->loaded,
+				     refuse_second, NULL),
 			 -EPERM);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 3);
@@ -412,11 +410,11 @@ static void test_replace(void **state)
 	put_many(fixture, 5, &meta);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 5);
-	assert_int_equal(fixture->meta.next_id, 10001);
+	assert_int_equal(fixture->loaded.meta.next_id, 10001);
 	assert_int_equal(ops()->replace(fixture->store, &at_first, NULL, 0, NULL), 0);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 0);
-	assert_int_equal(fixture->meta.next_id, 0);
+	assert_int_equal(fixture->loaded.meta.next_id, 0);
 }
 
 static void test_restore_is_fast(void **state)
@@ -432,7 +430,7 @@ static void test_restore_is_fast(void **state)
 	load(fixture, &at_first);
 	assert_in_range(clock_now_ms() - start_ms, 0, RESTORE_MAX_MS);
 	assert_int_equal(fixture->seen, LEASES_MANY);
-	assert_int_equal(fixture->lost, 0);
+	assert_int_equal(fixture->loaded.lost, 0);
 }
 
 /* The map is doubled as often as it takes, for a group and for everything. */
@@ -613,15 +611,15 @@ static void open_mutant(struct fixture *fixture, const char *path, const uint8_t
 	open_store(fixture);
 	load(fixture, &at_first);
 	if (!fixture->damaged)
-		assert_int_equal(fixture->seen + fixture->lost,
-				 400 + (fixture->meta.boot_id == 0));
+		assert_int_equal(fixture->seen + fixture->loaded.lost,
+				 400 + (fixture->loaded.meta.boot_id == 0));
 	else
 		assert_int_equal(fixture->seen, 0);
 	put(fixture, &record);
 	put_many(fixture, 700, &some_meta);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 700);
-	assert_int_equal(fixture->lost, 0);
+	assert_int_equal(fixture->loaded.lost, 0);
 	ops()->close(fixture->store);
 	fixture->store = NULL;
 }
@@ -758,10 +756,10 @@ static void test_lost_records(void **state)
 	assert_false(fixture->damaged);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 2);
-	assert_int_equal(fixture->lost, 1);
-	assert_int_equal(fixture->meta.next_id, 50);
+	assert_int_equal(fixture->loaded.lost, 1);
+	assert_int_equal(fixture->loaded.meta.next_id, 50);
 	load(fixture, &at_first); /* told once, then forgotten */
-	assert_int_equal(fixture->lost, 0);
+	assert_int_equal(fixture->loaded.lost, 0);
 }
 
 static void test_lost_meta(void **state)
@@ -780,13 +778,13 @@ static void test_lost_meta(void **state)
 	open_store(fixture);
 	load(fixture, &at_first);
 	assert_int_equal(fixture->seen, 3);
-	assert_int_equal(fixture->lost, 1);
-	assert_int_equal(fixture->meta.next_id, 4); /* never twice */
-	assert_int_equal(fixture->meta.uuid[0], 0);
+	assert_int_equal(fixture->loaded.lost, 1);
+	assert_int_equal(fixture->loaded.meta.next_id, 4); /* never twice */
+	assert_int_equal(fixture->loaded.meta.uuid[0], 0);
 	/* leases without meta: it must have been lost */
 	put_many(fixture, 3, NULL);
 	load(fixture, &at_first);
-	assert_int_equal(fixture->lost, 1);
+	assert_int_equal(fixture->loaded.lost, 1);
 }
 
 static bool mount_small(const char *dir, unsigned long flags, const char *size)

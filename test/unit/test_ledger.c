@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ledger with the memory backend and a real store, on virtual time: what becomes of
+ * groups, of quotas, of a store that fails, and of the epoch over restarts of each
+ * kind.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backends/memory.h"
+#include "daemon/ledger_private.h"
+#include "daemon/ports.h"
+#include "daemon/store_lmdb.h"
+#include "daemon/table.h"
+
+#define C1 "192.168.77.2"
+#define C2 "192.168.77.3"
+#define PORT 5000
+#define LIFETIME_S 7200
+#define EPOCH_START_MS 1000 /* CL-8 */
+
+struct fixture {
+	struct conf conf;
+	struct network network;
+	struct store_time at;
+	struct ledger *ledger;
+	unsigned int disturbed;
+	unsigned int next_fault; /* planned when the ledger says that one struck */
+	struct request requests[LEDGER_GROUP_MAX];
+	struct reply replies[LEDGER_GROUP_MAX];
+};
+
+static struct ip_addr address(const char *text)
+{
+	struct ip_addr addr = {{0}};
+
+	assert_true(addr_parse(text, &addr));
+	return addr;
+}
+
+static void on_lease(void *user, enum lease_event event, const struct lease *lease)
+{
+	(void)user;
+	(void)event;
+	(void)lease;
+}
+
+static void plan_fault(struct fixture *fixture, unsigned int nth)
+{
+	memory_plan_fault(fixture->ledger->books.backend, nth, EBUSY);
+}
+
+static void on_disturbed(void *user)
+{
+	struct fixture *fixture = user;
+
+	fixture->disturbed++;
+	plan_fault(fixture, fixture->next_fault);
+	fixture->next_fault = 0;
+}
+
+static const struct ledger_events events = {on_lease, on_disturbed};
+
+static int setup(void **state)
+{
+	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
+	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	char *dir = fixture->conf.global.state_dir;
+
+	conf_init(&fixture->conf);
+	fixture->conf.limits.requests_per_second = 0;
+	(void)snprintf(dir, sizeof(fixture->conf.global.state_dir),
+		       "%s/test-ledger-XXXXXX", base);
+	if (!mkdtemp(dir))
+		return -1;
+	fixture->network.wan.present = true;
+	fixture->network.wan.ifindex = 1;
+	fixture->network.wan.address = address("203.0.113.1");
+	fixture->network.wan.external = fixture->network.wan.address;
+	fixture->network.lan_count = 1;
+	fixture->network.lans[0].ifindex = 2;
+	memcpy(fixture->network.lans[0].name, "lan0", 5);
+	fixture->at = (struct store_time){1000000, 1700000000000};
+	*state = fixture;
+	return 0;
+}
+
+static void close_ledger(struct fixture *fixture)
+{
+	ledger_close(fixture->ledger);
+	fixture->ledger = NULL;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fixture = *state;
+	char command[320];
+
+	close_ledger(fixture);
+	(void)snprintf(command, sizeof(command), "rm -rf %s",
+		       fixture->conf.global.state_dir);
+	assert_int_equal(system(command), 0);
+	test_free(fixture);
+	return 0;
+}
+
+static void open_ledger(struct fixture *fixture)
+{
+	struct ledger_setup what = {.conf = &fixture->conf,
+				    .network = &fixture->network,
+				    .backend = backend_get_memory(),
+				    .events = &events,
+				    .user = fixture,
+				    .at = fixture->at};
+
+	close_ledger(fixture);
+	assert_int_equal(ledger_open(&what, &fixture->ledger), 0);
+	assert_int_equal(ledger_set_network(fixture->ledger, &fixture->network,
+					    fixture->at.now_ms),
+			 0);
+}
+
+static void pass_time(struct fixture *fixture, int64_t ms)
+{
+	fixture->at.now_ms += ms;
+	fixture->at.wall_ms += ms;
+}
+
+/* A NAT-PMP request for this port, external = internal. */
+static void fill_map(struct request *request, const char *host, uint16_t port)
+{
+	*request = (struct request){.op = REQUEST_MAP,
+				    .origin = ORIGIN_NATPMP,
+				    .protocol = IPPROTO_UDP,
+				    .enabled = 1,
+				    .client = address(host),
+				    .internal = address(host),
+				    .internal_port = port,
+				    .external_port = port,
+				    .lifetime_s = LIFETIME_S};
+}
+
+static void decide(struct fixture *fixture, size_t count)
+{
+	ledger_decide(fixture->ledger, fixture->requests, count, fixture->replies,
+		      &fixture->at);
+}
+
+static enum result map(struct fixture *fixture, const char *host, uint16_t port)
+{
+	fill_map(&fixture->requests[0], host, port);
+	decide(fixture, 1);
+	return (enum result)fixture->replies[0].result;
+}
+
+static size_t count_rules(const struct fixture *fixture)
+{
+	return memory_get_count(fixture->ledger->books.backend);
+}
+
+static size_t count_leases(const struct fixture *fixture)
+{
+	return table_get_count(ledger_get_table(fixture->ledger));
+}
+
+static const struct ledger_figures *figures(const struct fixture *fixture)
+{
+	return ledger_get_figures(fixture->ledger);
+}
+
+static uint64_t get_id_most(const struct fixture *fixture)
+{
+	const struct table *table = ledger_get_table(fixture->ledger);
+	const struct lease *lease = NULL;
+	uint64_t most = 0;
+
+	while ((lease = table_get_next(table, lease)))
+		if (lease->id > most)
+			most = lease->id;
+	return most;
+}
+
+/* Another process goes on from here with three leases more, and is killed. */
+static void run_and_kill(struct fixture *fixture, uint16_t port)
+{
+	int status;
+	pid_t child;
+
+	close_ledger(fixture);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		open_ledger(fixture);
+		for (uint16_t i = 0; i < 3; i++)
+			if (map(fixture, C1, (uint16_t)(port + i)) != RESULT_OK)
+				_exit(1);
+		(void)kill(getpid(), SIGKILL);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* As if the store had been left in another boot of the machine. */
+static void leave_in_other_boot(const struct fixture *fixture)
+{
+	uint8_t bytes[STORE_MARK_SIZE];
+	struct store_mark mark;
+	char path[320];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/" STORE_LOCK_FILE,
+		       fixture->conf.global.state_dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
+	mark = store_mark_decode(bytes, sizeof(bytes));
+	assert_int_not_equal(mark.kind, STORE_MARK_NONE);
+	mark.boot[0] ^= 1;
+	store_mark_encode(&mark, bytes);
+	assert_int_equal(pwrite(fd, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
+	close(fd);
+}
+
+static void store_path(const struct fixture *fixture, char path[320])
+{
+	(void)snprintf(path, 320, "%s/" STORE_FILE, fixture->conf.global.state_dir);
+}
+
+static void test_epoch_begins(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_ledger(fixture);
+	assert_int_equal(figures(fixture)->epoch_origin_ms,
+			 fixture->at.now_ms - EPOCH_START_MS);
+	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
+	assert_int_equal(fixture->replies[0].epoch_s, 1);
+	pass_time(fixture, 5000);
+	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
+	assert_int_equal(fixture->replies[0].epoch_s, 6);
+}
+
+/* NP-53: all leases are back, so the epoch goes on: after a clean end and a kill. */
+static void test_epoch_continues(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t origin_ms = fixture->at.now_ms - EPOCH_START_MS;
+
+	run_and_kill(fixture, PORT);
+	pass_time(fixture, 3000);
+	open_ledger(fixture);
+	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
+	assert_int_equal(count_leases(fixture), 3);
+	assert_int_equal(count_rules(fixture), 3);
+	assert_int_equal(map(fixture, C1, PORT + 3), RESULT_OK);
+	pass_time(fixture, 3000);
+	open_ledger(fixture); /* closed before */
+	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
+	assert_int_equal(count_leases(fixture), 4);
+	/* a clean end and a reboot */
+	close_ledger(fixture);
+	leave_in_other_boot(fixture);
+	open_ledger(fixture);
+	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
+	assert_false(figures(fixture)->store_damaged);
+}
+
+/* NP-52: changes may be missing, so clients are told to ask again; NP-36: meanwhile
+ * nobody gets another's port. */
+static void test_epoch_after_power_failure(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t origin_ms;
+
+	run_and_kill(fixture, PORT);
+	leave_in_other_boot(fixture);
+	pass_time(fixture, 3000);
+	open_ledger(fixture);
+	origin_ms = fixture->at.now_ms - EPOCH_START_MS;
+	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
+	assert_int_equal(count_leases(fixture), 3); /* what is there is kept */
+	assert_int_equal(count_rules(fixture), 3);
+	assert_false(figures(fixture)->store_damaged);
+	assert_false(figures(fixture)->store_failed);
+	assert_true(fixture->ledger->cautious_until_ms > fixture->at.now_ms);
+	/* once: the new epoch goes on */
+	run_and_kill(fixture, PORT + 3);
+	pass_time(fixture, 3000);
+	open_ledger(fixture);
+	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
+	assert_int_equal(count_leases(fixture), 6);
+}
+
+static void test_epoch_after_damage(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[320];
+
+	run_and_kill(fixture, PORT);
+	store_path(fixture, path);
+	assert_int_equal(truncate(path, 5000), 0);
+	pass_time(fixture, 3000);
+	open_ledger(fixture);
+	assert_int_equal(figures(fixture)->epoch_origin_ms,
+			 fixture->at.now_ms - EPOCH_START_MS);
+	assert_true(figures(fixture)->store_damaged);
+	assert_int_equal(count_leases(fixture), 0);
+}
+
+static void test_ids_are_never_used_twice(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t most = 0;
+
+	for (uint16_t i = 0; i < 8; i++) {
+		if (i % 2 == 0)
+			run_and_kill(fixture, (uint16_t)(PORT + 4 * i));
+		if (i % 4 == 0)
+			leave_in_other_boot(fixture);
+		open_ledger(fixture);
+		assert_true(i % 2 == 1 || get_id_most(fixture) > most);
+		most = get_id_most(fixture);
+		assert_int_equal(map(fixture, C2, (uint16_t)(PORT + 4 * i + 3)),
+				 RESULT_OK);
+		assert_true(get_id_most(fixture) > most);
+		most = get_id_most(fixture);
+		/* the newest lease is gone from the table, not from memory */
+		fixture->requests[0].op = REQUEST_UNMAP;
+		decide(fixture, 1);
+		assert_true(get_id_most(fixture) < most);
+		close_ledger(fixture);
+	}
+}
+
+/* One wait for the disk in ten seconds of changes, none where nothing changes. */
+static void test_sync_is_due(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t due_ms;
+
+	open_ledger(fixture);
+	assert_int_equal(ledger_get_due(fixture->ledger), TIME_NEVER);
+	due_ms = fixture->at.now_ms + STORE_SYNC_MS;
+	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
+	assert_int_equal(ledger_get_due(fixture->ledger), due_ms);
+	pass_time(fixture, 3000);
+	assert_int_equal(map(fixture, C1, PORT + 1), RESULT_OK);
+	assert_int_equal(ledger_get_due(fixture->ledger), due_ms);
+	assert_int_equal(ledger_expire(fixture->ledger, &fixture->at), due_ms);
+	fixture->at.now_ms = due_ms;
+	/* then nothing before the first lease ends */
+	assert_int_equal(ledger_expire(fixture->ledger, &fixture->at),
+			 due_ms - STORE_SYNC_MS + INT64_C(1000) * LIFETIME_S);
+	assert_false(fixture->ledger->books.store_failed);
+}
+
+/* What cannot be made durable is written anew. */
+static void test_sync_fails(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[320];
+
+	store_path(fixture, path);
+	open_ledger(fixture);
+	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
+	assert_int_equal(unlink(path), 0);
+	pass_time(fixture, STORE_SYNC_MS);
+	assert_true(ledger_expire(fixture->ledger, &fixture->at) > fixture->at.now_ms);
+	assert_true(figures(fixture)->store_failed);
+	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_false(figures(fixture)->store_failed);
+	assert_int_equal(ledger_get_due(fixture->ledger),
+			 fixture->at.now_ms + STORE_SYNC_MS);
+	run_and_kill(fixture, PORT + 1);
+	open_ledger(fixture);
+	assert_int_equal(count_leases(fixture), 4);
+	assert_false(figures(fixture)->store_damaged);
+}
+
+/* The disk takes not an octet more than the store has now. */
+static void fill_disk(const struct fixture *fixture, struct rlimit *before)
+{
+	struct rlimit limit;
+	struct stat status;
+	char path[320];
+
+	store_path(fixture, path);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, before), 0);
+	limit = *before;
+	limit.rlim_cur = (rlim_t)status.st_size;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static uint16_t map_until_store_fails(struct fixture *fixture)
+{
+	uint16_t port = PORT;
+
+	while (!figures(fixture)->store_failed && port < PORT + 1000)
+		assert_int_equal(map(fixture, C1, port++), RESULT_OK);
+	assert_true(figures(fixture)->store_failed);
+	/* and goes on */
+	assert_int_equal(map(fixture, C1, port++), RESULT_OK);
+	return (uint16_t)(port - PORT);
+}
+
+/* A full disk refuses no lease; there is room again, and everything is written. */
+static void test_disk_full(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rlimit limit;
+	int64_t origin_ms;
+	size_t count;
+
+	fixture->conf.limits.leases_per_client = 0;
+	open_ledger(fixture);
+	origin_ms = figures(fixture)->epoch_origin_ms;
+	fill_disk(fixture, &limit);
+	count = map_until_store_fails(fixture);
+	assert_false(ledger_heal(fixture->ledger, &fixture->at));
+	assert_true(figures(fixture)->store_failed);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_false(figures(fixture)->store_failed);
+	assert_int_equal(count_rules(fixture), count);
+	pass_time(fixture, 2000);
+	open_ledger(fixture);
+	assert_int_equal(count_leases(fixture), count);
+	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
+}
+
+/* It was never mended: leases are missing at the next start, and the epoch says so. */
+static void test_stopped_while_disk_full(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rlimit limit;
+	size_t count;
+
+	fixture->conf.limits.leases_per_client = 0;
+	open_ledger(fixture);
+	fill_disk(fixture, &limit);
+	count = map_until_store_fails(fixture);
+	close_ledger(fixture);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	pass_time(fixture, 2000);
+	open_ledger(fixture);
+	assert_true(count_leases(fixture) < count);
+	assert_int_equal(figures(fixture)->epoch_origin_ms,
+			 fixture->at.now_ms - EPOCH_START_MS);
+}
+
+/* DESIGN §3: one bad request cannot refuse another's. */
+static void test_group_is_retried_alone(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_ledger(fixture);
+	for (uint16_t i = 0; i < 4; i++)
+		fill_map(&fixture->requests[i], i % 2 ? C2 : C1, (uint16_t)(PORT + i));
+	plan_fault(fixture, 1);	 /* the group ... */
+	fixture->next_fault = 2; /* ... and then the second alone */
+	decide(fixture, 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(fixture->replies[i].result,
+				 i == 1 ? RESULT_BACKEND : RESULT_OK);
+	assert_int_equal(fixture->disturbed, 2);
+	assert_int_equal(fixture->replies[1].external_port, 0);
+	assert_int_equal(fixture->replies[1].lifetime_s, 0);
+	assert_int_equal(count_leases(fixture), 3);
+	assert_int_equal(count_rules(fixture), 3);
+	assert_int_equal(figures(fixture)->granted, 3);
+	assert_int_equal(figures(fixture)->refused, 1);
+	/* the store has what the table has */
+	open_ledger(fixture);
+	assert_int_equal(count_leases(fixture), 3);
+	assert_int_equal(count_rules(fixture), 3);
+}
+
+static void test_quota(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->conf.limits.leases_per_client = 2;
+	fixture->conf.limits.leases_total = 3;
+	open_ledger(fixture);
+	for (uint16_t i = 0; i < 3; i++)
+		fill_map(&fixture->requests[i], C1, (uint16_t)(PORT + i));
+	decide(fixture, 3); /* also within one group */
+	assert_int_equal(fixture->replies[0].result, RESULT_OK);
+	assert_int_equal(fixture->replies[1].result, RESULT_OK);
+	assert_int_equal(fixture->replies[2].result, RESULT_QUOTA);
+	assert_int_equal(map(fixture, C1, PORT), RESULT_OK); /* a renewal */
+	assert_int_equal(map(fixture, C2, PORT + 3), RESULT_OK);
+	assert_int_equal(map(fixture, C2, PORT + 4), RESULT_TABLE_FULL);
+	assert_int_equal(count_leases(fixture), 3);
+	assert_int_equal(count_rules(fixture), 3);
+}
+
+static void test_rate(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t granted = 0;
+
+	fixture->conf.limits.requests_per_second = 5;
+	fixture->conf.limits.leases_per_client = 0;
+	open_ledger(fixture);
+	while (granted < LEDGER_GROUP_MAX &&
+	       map(fixture, C1, (uint16_t)(PORT + granted)) == RESULT_OK)
+		granted++;
+	assert_int_equal(granted, 5);
+	assert_int_equal(fixture->replies[0].result, RESULT_RATE);
+	assert_int_equal(count_leases(fixture), granted);
+	assert_int_equal(map(fixture, C2, PORT + 900), RESULT_OK); /* not another's */
+	/* the owner is not held back */
+	fixture->requests[0].origin = ORIGIN_STATIC;
+	for (size_t i = 0; i < LEDGER_GROUP_MAX; i++) {
+		decide(fixture, 1);
+		assert_int_equal(fixture->replies[0].result, RESULT_OK);
+	}
+	pass_time(fixture, 1000);
+	assert_int_equal(map(fixture, C1, (uint16_t)(PORT + granted)), RESULT_OK);
+}
+
+#define LEDGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LEDGER_TEST(test_epoch_begins),
+		LEDGER_TEST(test_epoch_continues),
+		LEDGER_TEST(test_epoch_after_power_failure),
+		LEDGER_TEST(test_epoch_after_damage),
+		LEDGER_TEST(test_ids_are_never_used_twice),
+		LEDGER_TEST(test_sync_is_due),
+		LEDGER_TEST(test_sync_fails),
+		LEDGER_TEST(test_disk_full),
+		LEDGER_TEST(test_stopped_while_disk_full),
+		LEDGER_TEST(test_group_is_retried_alone),
+		LEDGER_TEST(test_quota),
+		LEDGER_TEST(test_rate),
+	};
+
+	log_init("test", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
