@@ -119,7 +119,7 @@ class Daemon:
         return self.process.stop(how)
 
     def kill(self):
-        """End all its processes with -9, as a power failure does."""
+        """End all its processes with -9: the kernel stays, and what it was given."""
         pids = children(self.pid)
         self.process.kill()
         for pid in pids:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Start, stop, crash, restart, and a world that is not as it should be."""
 
+import binascii
 import os
 import random
 import re
@@ -57,6 +58,36 @@ def test_restart_keeps_leases(lab, daemon_factory, how):
         assert epoch <= client.address().epoch <= epoch + passed + 2
     add(lab, 4002)
     assert max(x["id"] for x in daemon.leases()) > max(x["id"] for x in after)
+
+
+def leave_in_other_boot(daemon):
+    """As if the machine had gone down under the daemon: the mark names another boot."""
+    with open(os.path.join(daemon.state, "leases.lock"), "r+b") as file:
+        mark = bytearray(file.read())
+        mark[2] ^= 1
+        mark[-4:] = binascii.crc32(mark[:-4]).to_bytes(4, "big")
+        file.seek(0)
+        file.write(mark)
+
+
+def test_power_failure_begins_an_epoch(lab, daemon_factory):
+    """NP-52: the last changes may be missing, so clients shall ask again; what is there
+    is kept"""
+    daemon = daemon_factory().start()
+    add(lab, 4000)
+    with natpmp.Client(lab.lan1) as client:
+        wait_for(lambda: client.address().epoch >= 3, "some time to pass")
+        daemon.kill()
+        leave_in_other_boot(daemon)
+        daemon.start()
+        assert client.address().epoch < 3
+        assert arrives(lab, 4000)
+        wait_for(lambda: client.address().epoch >= 3, "some time to pass")
+        assert daemon.stop() == 0
+        leave_in_other_boot(daemon)  # of a clean end it does not matter
+        daemon.start()
+        assert client.address().epoch >= 3
+    assert arrives(lab, 4000) and len(daemon.leases()) == 1
 
 
 def test_lease_ends_while_the_daemon_is_down(lab, daemon_factory):
