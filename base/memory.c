@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,11 +33,13 @@ static int memory_release_object(struct dl_phdr_info *object, size_t size, void 
 		const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
 		uintptr_t first = object->dlpi_addr + segment->p_vaddr;
 		uintptr_t last = first + segment->p_memsz;
+		void *start;
 
 		if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W))
 			continue;
 		first &= ~(page - 1);
-		(void)madvise((void *)first, last - first, MADV_DONTNEED);
+		memcpy(&start, &first, sizeof(start));
+		(void)madvise(start, last - first, MADV_DONTNEED);
 	}
 	return 0;
 }
