@@ -7,6 +7,9 @@
 #include "daemon/ledger.h"
 #include "daemon/plan.h"
 
+/** Random numbers fetched at a time. */
+#define LEDGER_RANDOM_POOL 64
+
 /** What the files of the ledger share; nobody else includes this. */
 struct ledger {
 	const struct conf *conf;
@@ -26,8 +29,10 @@ struct ledger {
 	struct ip_addr wan_address; /* on the interface itself */
 	struct ip_addr
 		told_external; /* what clients are told: another one behind 1:1 NAT */
-	struct plan plan;      /* of the request at hand */
-	struct plan group;     /* every change of the group so far */
+	uint32_t random_pool[LEDGER_RANDOM_POOL];
+	size_t random_left;
+	struct plan plan;  /* of the request at hand */
+	struct plan group; /* every change of the group so far */
 };
 
 /** Log and tell what was done. */
