@@ -242,10 +242,12 @@ int control_open(struct event_base *base, const char *path,
 
 void control_close(struct control *control)
 {
+	struct control_client *client, *next;
+
 	if (!control)
 		return;
-	while (control->clients)
-		client_free(control->clients);
+	DL_FOREACH_SAFE (control->clients, client, next)
+		client_free(client);
 	if (control->accept_event)
 		event_free(control->accept_event);
 	if (control->fd >= 0)

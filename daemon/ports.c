@@ -13,13 +13,14 @@
 #define WORD_BITS 64u
 #define WORDS (65536u / WORD_BITS)
 
-struct hold_key {
-	uint16_t wan;
-	uint16_t port;
-};
+/* Key of a port: what is hashed must have no gaps. */
+static uint32_t hold_key(uint16_t wan, uint16_t port)
+{
+	return (uint32_t)wan << 16 | port;
+}
 
 struct hold {
-	struct hold_key key;
+	uint32_t key;
 	uint32_t leases; /* 0 = it rests */
 	int64_t rest_until_ms;
 	struct ip_addr host;
@@ -44,8 +45,10 @@ void ports_free(struct ports *ports)
 
 	if (!ports)
 		return;
-	HASH_ITER (hh, ports->holds, hold, next) {
-		HASH_DEL(ports->holds, hold);
+	hold = ports->holds;
+	HASH_CLEAR(hh, ports->holds);
+	for (; hold; hold = next) {
+		next = hold->hh.next;
 		free(hold);
 	}
 	for (size_t wan = 0; wan < PORTS_WANS_MAX; wan++)
@@ -55,7 +58,7 @@ void ports_free(struct ports *ports)
 
 static struct hold *ports_find(const struct ports *ports, uint16_t wan, uint16_t port)
 {
-	struct hold_key key = {.wan = wan, .port = port};
+	uint32_t key = hold_key(wan, port);
 	struct hold *hold;
 
 	HASH_FIND(hh, ports->holds, &key, sizeof(key), hold);
@@ -82,7 +85,7 @@ static struct hold *ports_add(struct ports *ports, uint16_t wan, uint16_t port)
 	hold = calloc(1, sizeof(*hold));
 	if (!hold)
 		return NULL;
-	hold->key = (struct hold_key){.wan = wan, .port = port};
+	hold->key = hold_key(wan, port);
 	HASH_ADD(hh, ports->holds, key, sizeof(hold->key), hold);
 	if (!hold->hh.tbl) {
 		free(hold);
@@ -166,17 +169,26 @@ uint16_t ports_find_free(const struct ports *ports, uint16_t wan,
 	return 0;
 }
 
+static void ports_forget(struct ports *ports, struct hold *hold)
+{
+	uint64_t *taken = ports->taken[hold->key >> 16];
+	uint16_t port = hold->key & UINT16_MAX;
+
+	if (taken)
+		taken[port / WORD_BITS] &= ~(UINT64_C(1) << (port % WORD_BITS));
+	HASH_DEL(ports->holds, hold);
+	free(hold);
+}
+
 void ports_reap(struct ports *ports, int64_t now_ms)
 {
-	while (ports->resting && ports->resting->rest_until_ms <= now_ms) {
-		struct hold *hold = ports->resting;
-		uint64_t *word =
-			&ports->taken[hold->key.wan][hold->key.port / WORD_BITS];
+	struct hold *hold, *next;
 
-		*word &= ~(UINT64_C(1) << (hold->key.port % WORD_BITS));
+	DL_FOREACH_SAFE (ports->resting, hold, next) {
+		if (hold->rest_until_ms > now_ms)
+			break;
 		DL_DELETE(ports->resting, hold);
-		HASH_DEL(ports->holds, hold);
-		free(hold);
+		ports_forget(ports, hold);
 	}
 }
 

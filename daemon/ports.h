@@ -13,7 +13,7 @@
 /**
  * How long a freed external port rests before another host may get it (NP-41, PCP-70).
  */
-#define PORT_REST_MS (120 * 1000)
+#define PORT_REST_MS INT64_C(120000)
 
 /**
  * Who holds which external port. A port is held by one internal host, TCP and UDP

@@ -218,7 +218,7 @@ static bool listing_link(struct table *table, struct entry *entry)
 	if (listing->count == listing->size) {
 		size_t size = listing->size > 0 ? 2 * listing->size : 64;
 		struct entry **grown =
-			reallocarray(listing->entries, size, sizeof(*grown));
+			reallocarray(listing->entries, size, sizeof(struct entry *));
 
 		if (!grown)
 			return false;
