@@ -2,6 +2,7 @@
 #include "daemon/ports.h"
 
 #define HASH_NONFATAL_OOM 1
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,8 +175,9 @@ static void ports_forget(struct ports *ports, struct hold *hold)
 	uint64_t *taken = ports->taken[hold->key >> 16];
 	uint16_t port = hold->key & UINT16_MAX;
 
-	if (taken)
-		taken[port / WORD_BITS] &= ~(UINT64_C(1) << (port % WORD_BITS));
+	/* what rests is in the hash and has its bit */
+	assert(ports->holds && taken);
+	taken[port / WORD_BITS] &= ~(UINT64_C(1) << (port % WORD_BITS));
 	HASH_DEL(ports->holds, hold);
 	free(hold);
 }
