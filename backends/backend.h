@@ -31,6 +31,7 @@ struct rule {
 	uint16_t external_port; /* host order, like every port here */
 	uint16_t internal_port;
 	uint8_t filter_count; /* 0 = any remote peer */
+	/** IPv4: may be none without `outbound`: no address on the WAN now. */
 	struct ip_addr external;
 	struct ip_addr internal;
 	struct rule_filter filters[RULE_FILTERS_MAX];

@@ -169,6 +169,7 @@ static int put_replacement(struct backend *backend, const struct rule *before,
 	int new_count = nft_element_from_rule(after, new);
 	/* The kernel cannot give a timeout in place to what was made without one. */
 	bool updatable = before->timeout_ms > 0;
+	bool stays = before->timeout_ms == 0 && after->timeout_ms == 0;
 	struct nft_batch *batch = &backend->batch;
 
 	if (old_count < 0 || new_count < 0)
@@ -176,16 +177,21 @@ static int put_replacement(struct backend *backend, const struct rule *before,
 	for (int i = 0; i < old_count; i++) {
 		const struct nft_element *same = find_key(new, new_count, &old[i]);
 
-		if (!same || !nft_element_equal(same, &old[i]) || !updatable)
+		if (!same || !nft_element_equal(same, &old[i]) || !(updatable || stays))
 			nft_batch_element(batch, &backend->socket, NFT_OP_REMOVE,
 					  &old[i]);
 	}
 	for (int i = 0; i < new_count; i++) {
 		const struct nft_element *same = find_key(old, old_count, &new[i]);
-		bool update = same && nft_element_equal(same, &new[i]) && updatable;
+		enum nft_operation operation = NFT_OP_ADD;
 
-		nft_batch_element(batch, &backend->socket,
-				  update ? NFT_OP_UPDATE : NFT_OP_ADD, &new[i]);
+		if (same && nft_element_equal(same, &new[i])) {
+			if (updatable)
+				operation = NFT_OP_UPDATE;
+			else if (stays)
+				operation = NFT_OP_PUT;
+		}
+		nft_batch_element(batch, &backend->socket, operation, &new[i]);
 	}
 	return 0;
 }
@@ -371,15 +377,24 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 	return 0;
 }
 
+static struct ip_addr get_external(const struct backend_network *network)
+{
+	for (size_t i = 0; i < network->address_count; i++)
+		if (addr_is_ipv4(&network->addresses[i]))
+			return network->addresses[i];
+	return (struct ip_addr){0};
+}
+
 static int nft_dump(struct backend *backend,
 		    int (*visit)(void *user, const struct rule *), void *user)
 {
 	struct nft_elements there = {0};
+	struct ip_addr external = get_external(&backend->network);
 	int error = nft_elements_dump_all(&there, &backend->socket, NFT_DNAT4);
 
 	if (error == 0) {
 		nft_elements_sort(&there);
-		error = nft_rules_visit(&there, visit, user);
+		error = nft_rules_visit(&there, &external, visit, user);
 	}
 	nft_elements_fini(&there);
 	/* No table, no rules. */

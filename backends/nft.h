@@ -62,9 +62,6 @@ struct nft_element {
 	uint8_t key[NFT_KEY_MAX];
 	uint8_t key_end[NFT_KEY_MAX]; /* equal to key where the set has no intervals */
 	uint8_t data[NFT_DATA_LENGTH];
-	/** NFT_COUNT4: the external address, kept as the comment that `nft list` shows.
-	 */
-	struct ip_addr external;
 	/** Units: milliseconds left; 0 = for ever. */
 	uint64_t timeout_ms;
 	struct rule_counters counters; /* of a dumped element */
@@ -77,8 +74,16 @@ struct nft_element {
  */
 int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 	__attribute__((warn_unused_result));
-/** The internal endpoint's rule that a counting element or pinhole speaks of. */
+/**
+ * The internal endpoint's rule that a counting element or pinhole speaks of. An IPv4
+ * rule's external address is none: the counters outlive a change of it.
+ */
 void nft_element_to_rule(const struct nft_element *element, struct rule *rule);
+/** The element of NFT_SNAT4 that the rule would have; its data may differ. */
+struct nft_element nft_element_get_outbound(const struct rule *rule);
+/** What an element of NFT_SNAT4 translates to: returns the port. */
+uint16_t nft_element_get_external(const struct nft_element *element,
+				  struct ip_addr *addr);
 /** The remote peer of an element of NFT_DNAT4_FROM or NFT_PINHOLE6_FROM. */
 struct rule_filter nft_element_get_filter(const struct nft_element *element);
 /** Elements of interfaces and addresses; returns how many, at most NFT_NETWORK_MAX. */
@@ -189,8 +194,11 @@ struct nft_element *nft_elements_find(const struct nft_elements *elements,
 				      const struct nft_element *wanted);
 void nft_elements_fini(struct nft_elements *elements);
 
-/** Rules that sorted elements of all sets stand for. Errors: as backend dump(). */
-int nft_rules_visit(const struct nft_elements *elements,
+/**
+ * Rules that sorted elements of all sets stand for. external: address of IPv4 rules
+ * without outbound, which say none. Errors: as backend dump().
+ */
+int nft_rules_visit(const struct nft_elements *elements, const struct ip_addr *external,
 		    int (*visit)(void *user, const struct rule *rule), void *user);
 
 /** Difference between elements wanted and there; both are sorted by it. */

@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
-#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -128,18 +127,6 @@ static void put_value(struct nlmsghdr *header, uint16_t type, const uint8_t *oct
 	mnl_attr_nest_end(header, nest);
 }
 
-static void put_comment(struct nlmsghdr *header, const struct ip_addr *external)
-{
-	uint8_t octets[2 + ADDR_TEXT_SIZE] = {NFTNL_UDATA_SET_ELEM_COMMENT};
-	char *text = (char *)octets + 2;
-	size_t length;
-
-	addr_format(external, text);
-	length = strlen(text) + 1;
-	octets[1] = (uint8_t)length;
-	mnl_attr_put(header, NFTA_SET_ELEM_USERDATA, 2 + length, octets);
-}
-
 static void put_element(struct nft_batch *batch, const struct nft_element *element,
 			bool key_only)
 {
@@ -158,8 +145,6 @@ static void put_element(struct nft_batch *batch, const struct nft_element *eleme
 		if (shape->timeout && element->timeout_ms > 0)
 			mnl_attr_put_u64(header, NFTA_SET_ELEM_TIMEOUT,
 					 htobe64(element->timeout_ms));
-		if (element->set == NFT_COUNT4)
-			put_comment(header, &element->external);
 	}
 	mnl_attr_nest_end(header, nest);
 	suspend(batch);

@@ -7,7 +7,6 @@
 
 #include <libnftnl/expr.h>
 #include <libnftnl/set.h>
-#include <libnftnl/udata.h>
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
@@ -186,6 +185,23 @@ static int filter_list_init(struct filter_list *list, const struct rule *rule,
 	return 0;
 }
 
+struct nft_element nft_element_get_outbound(const struct rule *rule)
+{
+	struct nft_element element = start(NFT_SNAT4, rule);
+
+	put_internal(put_protocol(element.key, rule->protocol), rule);
+	memcpy(element.key_end, element.key, NFT_KEY_MAX);
+	put_port(put_addr(element.data, &rule->external, true), rule->external_port);
+	return element;
+}
+
+uint16_t nft_element_get_external(const struct nft_element *element,
+				  struct ip_addr *addr)
+{
+	*addr = get_addr(element->data, true);
+	return get_port(element->data + 4);
+}
+
 static int from_rule4(const struct rule *rule, const struct filter_list *filters,
 		      struct nft_element *elements)
 {
@@ -202,19 +218,12 @@ static int from_rule4(const struct rule *rule, const struct filter_list *filters
 		put_filter(&elements[n], rule, &filters->items[i], true);
 		put_internal(elements[n++].data, rule);
 	}
-	if (rule->outbound) {
-		elements[n] = start(NFT_SNAT4, rule);
-		put_internal(put_protocol(elements[n].key, rule->protocol), rule);
-		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
-		put_port(put_addr(elements[n].data, &rule->external, true),
-			 rule->external_port);
-		n++;
-	}
+	if (rule->outbound)
+		elements[n++] = nft_element_get_outbound(rule);
 	elements[n] = start(NFT_COUNT4, rule);
 	put_internal(put_target(elements[n].key, rule, true), rule);
 	memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
-	elements[n++].external = rule->external;
-	return n;
+	return n + 1;
 }
 
 static int from_rule6(const struct rule *rule, const struct filter_list *filters,
@@ -235,6 +244,11 @@ static int from_rule6(const struct rule *rule, const struct filter_list *filters
 	return n;
 }
 
+static bool is_ipv4_host(const struct ip_addr *addr)
+{
+	return addr_is_ipv4(addr) && !addr_is_none(addr);
+}
+
 int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 {
 	bool ipv4 = addr_is_ipv4(&rule->internal);
@@ -243,8 +257,12 @@ int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 
 	if ((rule->protocol != IPPROTO_TCP && rule->protocol != IPPROTO_UDP) ||
 	    rule->external_port == 0 || rule->internal_port == 0 ||
-	    rule->filter_count > RULE_FILTERS_MAX || addr_is_none(&rule->internal) ||
-	    addr_is_none(&rule->external) || addr_is_ipv4(&rule->external) != ipv4)
+	    rule->filter_count > RULE_FILTERS_MAX || addr_is_none(&rule->internal))
+		return -EINVAL;
+	/* Without an address on the WAN a mapping waits for one: it has no way out. */
+	if (ipv4 && !(rule->outbound ? is_ipv4_host(&rule->external)
+				     : addr_is_none(&rule->external) ||
+					       addr_is_ipv4(&rule->external)))
 		return -EINVAL;
 	if (!ipv4 && (rule->external_port != rule->internal_port ||
 		      !addr_equal(&rule->external, &rule->internal)))
@@ -262,7 +280,6 @@ void nft_element_to_rule(const struct nft_element *element, struct rule *rule)
 
 	*rule = (struct rule){.protocol = key[0], .timeout_ms = element->timeout_ms};
 	if (element->set == NFT_COUNT4) {
-		rule->external = element->external;
 		rule->external_port = get_port(key + 4);
 		rule->internal = get_addr(key + 8, true);
 		rule->internal_port = get_port(key + 12);
@@ -335,8 +352,7 @@ bool nft_element_same_key(const struct nft_element *a, const struct nft_element 
 bool nft_element_equal(const struct nft_element *a, const struct nft_element *b)
 {
 	return nft_element_same_key(a, b) &&
-	       memcmp(a->data, b->data, NFT_DATA_LENGTH) == 0 &&
-	       addr_equal(&a->external, &b->external);
+	       memcmp(a->data, b->data, NFT_DATA_LENGTH) == 0;
 }
 
 static bool copy_field(struct nftnl_set_elem *from, uint16_t field, size_t length,
@@ -349,20 +365,6 @@ static bool copy_field(struct nftnl_set_elem *from, uint16_t field, size_t lengt
 		return false;
 	memcpy(out, octets, length);
 	return true;
-}
-
-static void parse_comment(struct nftnl_set_elem *from, struct ip_addr *out)
-{
-	uint32_t length = 0;
-	const uint8_t *octets =
-		nftnl_set_elem_get(from, NFTNL_SET_ELEM_USERDATA, &length);
-
-	/* Type, length, text with its NUL: what `comment "..."` makes of it. */
-	if (!octets || length < 3 || octets[0] != NFTNL_UDATA_SET_ELEM_COMMENT ||
-	    octets[1] > length - 2 || octets[1] == 0 || octets[1 + octets[1]] != '\0')
-		return;
-	if (!addr_parse((const char *)octets + 2, out))
-		*out = (struct ip_addr){0};
 }
 
 static void parse_counters(struct nftnl_set_elem *from, struct rule_counters *out)
@@ -396,8 +398,6 @@ bool nft_element_parse(enum nft_set set, struct nftnl_set_elem *from,
 		if (element.timeout_ms == 0)
 			element.timeout_ms = 1; /* 0 would say for ever */
 	}
-	if (set == NFT_COUNT4)
-		parse_comment(from, &element.external);
 	parse_counters(from, &element.counters);
 	*out = element;
 	return true;

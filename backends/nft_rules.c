@@ -52,6 +52,21 @@ static size_t lower_bound(const struct nft_elements *elements, enum nft_set set,
 	return low;
 }
 
+/* The way out, which also tells the external address. */
+static void add_outbound(const struct nft_elements *elements,
+			 const struct ip_addr *external, struct rule *rule)
+{
+	struct nft_element wanted = nft_element_get_outbound(rule);
+	const struct nft_element *found = nft_elements_find(elements, &wanted);
+	struct ip_addr address = {0};
+
+	rule->external = *external;
+	rule->outbound = found && nft_element_get_external(found, &address) ==
+					  rule->external_port;
+	if (rule->outbound)
+		rule->external = address;
+}
+
 /* The mapping that a counter speaks of; false when nothing translates to it. */
 static bool rule_from_counter(const struct nft_elements *elements,
 			      const struct nft_element *counter, struct rule *rule)
@@ -61,12 +76,9 @@ static bool rule_from_counter(const struct nft_elements *elements,
 	size_t at;
 
 	nft_element_to_rule(counter, rule);
-	rule->outbound = true;
-	/* What this rule would look like without filters: dnat4, snat4, count4. */
-	if (nft_element_from_rule(rule, wanted) != 3)
+	/* What this rule would look like without filters: dnat4, count4. */
+	if (nft_element_from_rule(rule, wanted) != 2)
 		return false;
-	found = nft_elements_find(elements, &wanted[1]);
-	rule->outbound = found && nft_element_equal(found, &wanted[1]);
 	found = nft_elements_find(elements, &wanted[0]);
 	if (found)
 		return nft_element_equal(found, &wanted[0]);
@@ -79,7 +91,7 @@ static bool rule_from_counter(const struct nft_elements *elements,
 	return true;
 }
 
-int nft_rules_visit(const struct nft_elements *elements,
+int nft_rules_visit(const struct nft_elements *elements, const struct ip_addr *external,
 		    int (*visit)(void *user, const struct rule *rule), void *user)
 {
 	size_t at = 0;
@@ -92,6 +104,7 @@ int nft_rules_visit(const struct nft_elements *elements,
 
 		if (element->set == NFT_COUNT4) {
 			whole = rule_from_counter(elements, element, &rule);
+			add_outbound(elements, external, &rule);
 		} else if (element->set == NFT_PINHOLE6) {
 			nft_element_to_rule(element, &rule);
 			whole = true;

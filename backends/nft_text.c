@@ -79,7 +79,6 @@ int nft_element_format(const struct nft_element *element, char text[NFT_TEXT_MAX
 {
 	const uint8_t *key = element->key;
 	const uint8_t *data = element->data;
-	char external[ADDR_TEXT_SIZE];
 	size_t used;
 
 	if (element->set == NFT_WAN_IF || element->set == NFT_LAN_IF)
@@ -94,10 +93,6 @@ int nft_element_format(const struct nft_element *element, char text[NFT_TEXT_MAX
 			text + used, NFT_TEXT_MAX - used, " timeout %llus%llums",
 			(unsigned long long)element->timeout_ms / 1000,
 			(unsigned long long)element->timeout_ms % 1000);
-	if (element->set == NFT_COUNT4)
-		used += (size_t)snprintf(text + used, NFT_TEXT_MAX - used,
-					 " comment \"%s\"",
-					 addr_format(&element->external, external));
 	if (nft_set_get_shape(element->set)->data_length > 0)
 		used += (size_t)snprintf(text + used, NFT_TEXT_MAX - used,
 					 " : %u.%u.%u.%u . %u", data[0], data[1],

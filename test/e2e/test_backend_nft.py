@@ -11,6 +11,7 @@ import pytest
 from conftest import get_build
 from lab import set_namespace, wait_for
 
+BACKEND_TOOL = os.path.join(get_build("asan"), "test/e2e/backend_tool")
 WAN = "203.0.113.1"
 LAN1 = "192.168.77.2"
 LAN2 = "192.168.77.3"
@@ -26,7 +27,7 @@ class ToolError(Exception):
 class Tool:
     """backend_tool in the gateway: a daemon reduced to its backend."""
 
-    def __init__(self, lab, prefix=(), uid=None):
+    def __init__(self, lab, prefix=(), uid=None, path=BACKEND_TOOL):
         self.log = os.path.join(lab.directory, f"tool{len(os.listdir(lab.directory))}.log")
 
         def enter():
@@ -35,7 +36,6 @@ class Tool:
                 os.setgroups([])
                 os.setresuid(uid, uid, uid)
 
-        path = os.path.join(get_build("asan"), "test/e2e/backend_tool")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*prefix, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
@@ -549,6 +549,37 @@ def test_network_changes(lab, tool):
         lab.gw.ip("address", "del", "203.0.113.9/24", "dev", "wan0")
 
 
+@pytest.mark.parametrize("timeout", [600000, 0], ids=["timeout", "permanent"])
+def test_lease_outlives_the_address(lab, tool, timeout):
+    """No address on the WAN for a while, then another one: the counters go on."""
+    before = rule(out=True, timeout=timeout)
+    waiting = rule(address="0.0.0.0", timeout=timeout)
+    tool.apply("add " + before)
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+    tool.do("network wan0 lan0,guest0 -")
+    tool.apply(f"replace {before} > {waiting}", "add " + rule(external=5001, address="::"))
+    assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000) is None
+    assert [line.split()[1] for line in tool.dump()] == ["::", "::"]
+    assert tool.sync(waiting, rule(external=5001, address="::")) == (0, 0)
+    with pytest.raises(ToolError, match="EINVAL"):
+        tool.apply("add " + rule(external=5002, address="::", out=True))
+    lab.gw.ip("address", "add", "203.0.113.9/24", "dev", "wan0")
+    try:
+        tool.do("network wan0 lan0,guest0 203.0.113.9")
+        after = rule(out=True, address="203.0.113.9", timeout=timeout)
+        tool.apply(f"replace {waiting} > {after}")
+        assert tool.dump() == sorted([stripped(after), stripped(
+            rule(external=5001, address="203.0.113.9"))])
+        assert lab.udp_arrives(lab.inet1, ("203.0.113.9", 5000), lab.lan1, 6000)
+        assert tool.counters(after)[0] == 4
+        tool.do(f"network wan0 lan0,guest0 {WAN}")
+        assert tool.sync(before) == (0, 1)
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
+        assert tool.counters(before)[0] == 6, "sync() leaves them alone, too"
+    finally:
+        lab.gw.ip("address", "del", "203.0.113.9/24", "dev", "wan0")
+
+
 def test_close_removes_our_table_and_no_other(lab, tools):
     before = lab.gw.run(["nft", "list", "ruleset"]).stdout
     tool = tools().start()
@@ -557,8 +588,8 @@ def test_close_removes_our_table_and_no_other(lab, tools):
     assert lab.gw.run(["nft", "list", "ruleset"]).stdout == before
 
 
-def test_without_privilege_one_line_says_so(tools):
-    tool = tools(uid=65534)
+def test_without_privilege_one_line_says_so(tools, copy_for_all):
+    tool = tools(uid=65534, path=copy_for_all(BACKEND_TOOL))
     with pytest.raises(ToolError, match="EPERM"):
         tool.do("open")
     lines = [line for line in tool.output().splitlines() if "error" in line]
