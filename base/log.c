@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define LOG_LINE_MAX 1024
+#define LOG_NOTE_MAX 96
 #define LOG_LIMIT_WINDOW_MS 10000
 
 /* Configuration of this process, set once at its start. */
@@ -35,6 +37,32 @@ static int log_syslog_level(enum log_level level)
 	return levels[level];
 }
 
+/*
+ * One write a line, so that lines of several processes do not mix; and none to a pipe
+ * whose reader has stopped: the gateway must not wait for it. What is lost is told.
+ */
+static void log_put(const char *line, size_t length)
+{
+	static unsigned int lost;
+	struct pollfd wait = {.fd = STDERR_FILENO, .events = POLLOUT};
+	char note[LOG_NOTE_MAX];
+	int used;
+
+	if (poll(&wait, 1, 0) != 1 || (wait.revents & POLLOUT) == 0) {
+		lost++;
+		return;
+	}
+	if (lost > 0) {
+		used = snprintf(note, sizeof(note), "%s: %u lines of log were lost\n",
+				log_name, lost);
+		lost = 0;
+		if (used > 0 && write(STDERR_FILENO, note, (size_t)used) < 0)
+			return;
+	}
+	if (write(STDERR_FILENO, line, length) < 0)
+		lost++;
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	char line[LOG_LINE_MAX];
@@ -59,9 +87,7 @@ void log_write(enum log_level level, const char *format, ...)
 	if ((size_t)used > sizeof(line) - 2)
 		used = (int)sizeof(line) - 2;
 	line[used++] = '\n';
-	/* One write a line, so that lines of several processes do not mix. */
-	if (write(STDERR_FILENO, line, (size_t)used) < 0)
-		return;
+	log_put(line, (size_t)used);
 }
 
 bool log_limit_pass(struct log_limit *limit, int64_t now_ms, unsigned int *suppressed)

@@ -28,6 +28,8 @@
 /* Descriptors of core or a worker: sockets of all LANs and many HTTP or control
  * clients. */
 #define SANDBOX_FDS_MAX 1024
+/* A worker that was taken over must not fill the memory of the gateway. */
+#define SANDBOX_WORKER_DATA_MAX (64 * 1024 * 1024)
 #define SANDBOX_CAPABILITIES_MAX 8
 
 /*
@@ -158,6 +160,8 @@ static int sandbox_limit_all(enum sandbox_profile profile)
 	/* The leak checker works in a process of its own. */
 	if (error == 0 && profile != SANDBOX_LAUNCHER && !SANDBOX_SANITIZED)
 		error = sandbox_limit(RLIMIT_NPROC, 0);
+	if (error == 0 && profile == SANDBOX_WORKER && !SANDBOX_SANITIZED)
+		error = sandbox_limit(RLIMIT_DATA, SANDBOX_WORKER_DATA_MAX);
 	if (error < 0)
 		log_error("cannot set resource limits: %s", strerror(-error));
 	return error;

@@ -2,6 +2,7 @@
 #include "base/sandbox_filter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -34,8 +35,6 @@ static const int filter_common[] = {
 	SCMP_SYS(fstat),
 	SCMP_SYS(lseek),
 	SCMP_SYS(_llseek),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(fcntl64),
 	SCMP_SYS(dup),
 	SCMP_SYS(dup2),
 	SCMP_SYS(dup3),
@@ -240,6 +239,16 @@ static const struct filter_socket filter_sockets[] = {
 	{SANDBOX_CORE, true, AF_INET6, SOCK_RAW, IPPROTO_RAW},
 };
 
+/*
+ * Not F_SETOWN and F_SETSIG: with them a worker could have the kernel send core, which
+ * may run as the same user, a signal of its choice.
+ */
+static const uint32_t filter_fcntls[] = {
+	F_GETFD,	 F_SETFD,     F_GETFL,	    F_SETFL,  F_DUPFD,
+	F_DUPFD_CLOEXEC, F_GETLK,     F_SETLK,	    F_SETLKW, F_GETPIPE_SZ,
+	F_OFD_GETLK,	 F_OFD_SETLK, F_OFD_SETLKW,
+};
+
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 
 static struct scmp_arg_cmp filter_equal(unsigned int arg, uint32_t value)
@@ -297,6 +306,18 @@ static int filter_add_sockets(scmp_filter_ctx filter, enum sandbox_profile profi
 }
 
 /* Calls that depend on one argument. */
+static int filter_add_fcntls(scmp_filter_ctx filter)
+{
+	const int calls[] = {SCMP_SYS(fcntl), SCMP_SYS(fcntl64)};
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < COUNT(filter_fcntls); i++)
+		for (size_t call = 0; error == 0 && call < COUNT(calls); call++)
+			error = filter_add_one(filter, calls[call],
+					       filter_equal(1, filter_fcntls[i]));
+	return error;
+}
+
 static int filter_add_arguments(scmp_filter_ctx filter)
 {
 	const uint32_t self = (uint32_t)getpid();
@@ -331,6 +352,8 @@ static int filter_fill(scmp_filter_ctx filter, enum sandbox_profile profile, boo
 
 	if (error == 0)
 		error = filter_add_arguments(filter);
+	if (error == 0)
+		error = filter_add_fcntls(filter);
 	if (error == 0)
 		error = filter_add_sockets(filter, profile, raw);
 	if (error == 0 && profile == SANDBOX_CORE)
