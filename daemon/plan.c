@@ -126,6 +126,14 @@ static const struct lease *find_outbound(const struct table *table,
 	return found && found->outbound ? found : NULL;
 }
 
+/* The LAN may have another name since, or the host have moved: it shows when it asks.
+ */
+static uint16_t lan_of_renewed(const struct lease *lease, const struct request *request)
+{
+	return addr_equal(&lease->internal, &request->client) ? request->lan
+							      : lease->lan;
+}
+
 /* --- MAP: by internal endpoint --- */
 
 /*
@@ -160,6 +168,7 @@ static void map_renew(const struct table *table, const struct plan_context *cont
 		return;
 	}
 	after.enabled = true;
+	after.lan = lan_of_renewed(lease, context->request);
 	after.outbound = lease->outbound || !find_outbound(table, lease);
 	after.expires_ms = context_expires(context, lifetime_max_s);
 	plan_update(plan, lease, &after);
@@ -333,7 +342,7 @@ static void add_overwrite(const struct table *table, const struct plan_context *
 	(void)context_allows(context, lease->external_port, &lifetime_max_s);
 	after.id = lease->id;
 	after.client = lease->client;
-	after.lan = lease->lan;
+	after.lan = lan_of_renewed(lease, context->request);
 	after.created_ms = lease->created_ms;
 	after.expires_ms = context_expires(context, lifetime_max_s);
 	outbound = find_outbound(table, &after);

@@ -46,6 +46,7 @@ struct entry {
 struct holder {
 	struct ip_addr client;
 	size_t count;
+	size_t asked; /* of them not made by the owner */
 	struct entry *entries;
 	UT_hash_handle hh;
 };
@@ -328,6 +329,14 @@ static void table_release_port(struct table *table, const struct lease *lease,
 		ports_release(table->ports, lease->wan, lease->external_port, now_ms);
 }
 
+/* By origin, and of the client what it asked for itself. */
+static void table_count(struct table *table, const struct entry *entry, int step)
+{
+	table->count_of_origin[entry->lease.origin] += (size_t)step;
+	if (entry->lease.origin != ORIGIN_STATIC)
+		entry->holder->asked += (size_t)step;
+}
+
 int table_insert(struct table *table, const struct lease *lease)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
@@ -353,7 +362,7 @@ int table_insert(struct table *table, const struct lease *lease)
 		free(entry);
 		return -ENOMEM;
 	}
-	table->count_of_origin[lease->origin]++;
+	table_count(table, entry, +1);
 	return 0;
 }
 
@@ -365,23 +374,43 @@ static struct entry *table_find_id(const struct table *table, uint64_t id)
 	return entry;
 }
 
+/* Short of memory the lease keeps its place in the list of its old LAN. */
+static void table_move_lan(struct table *table, struct entry *entry, uint16_t lan)
+{
+	uint16_t before = entry->lease.lan;
+
+	listing_unlink(table, entry);
+	entry->lease.lan = lan;
+	if (listing_link(table, entry))
+		return;
+	entry->lease.lan = before;
+	/* the place it has just left is free: this needs no memory */
+	if (!listing_link(table, entry))
+		abort();
+}
+
 void table_update(struct table *table, const struct lease *lease)
 {
 	struct entry *entry = table_find_id(table, lease->id);
+	uint16_t lan;
 
 	if (!entry)
 		return;
-	table->count_of_origin[entry->lease.origin]--;
-	table->count_of_origin[lease->origin]++;
+	if (entry->lease.lan != lease->lan)
+		table_move_lan(table, entry, lease->lan);
+	lan = entry->lease.lan;
+	table_count(table, entry, -1);
 	entry->lease = *lease;
+	entry->lease.lan = lan;
+	table_count(table, entry, +1);
 	expiry_move(table->expiry, &entry->expiry, lease->expires_ms);
 }
 
 static void table_unlink(struct table *table, struct entry *entry)
 {
+	table_count(table, entry, -1);
 	for (size_t i = INDEX_COUNT; i-- > 0;)
 		table_indexes[i].unlink(table, entry);
-	table->count_of_origin[entry->lease.origin]--;
 	free(entry);
 }
 
@@ -507,7 +536,7 @@ size_t table_get_count_of_client(const struct table *table,
 {
 	const struct holder *holder = holder_find(table, client);
 
-	return holder ? holder->count : 0;
+	return holder ? holder->asked : 0;
 }
 
 size_t table_get_count_of_origin(const struct table *table, enum origin origin)

@@ -69,6 +69,7 @@ const struct lease *table_get_next(const struct table *table,
 
 size_t table_get_count(const struct table *table);
 size_t table_get_client_count(const struct table *table); /* clients that hold leases */
+/** Leases a client asked for; those that the owner made for it do not count. */
 size_t table_get_count_of_client(const struct table *table,
 				 const struct ip_addr *client);
 size_t table_get_count_of_origin(const struct table *table, enum origin origin);

@@ -167,7 +167,10 @@ static size_t naive_count_of(const struct model *model, const struct ip_addr *ho
 	size_t count = 0;
 
 	for (size_t i = 0; i < model->count; i++)
-		count += addr_equal(&model->leases[i].internal, host) ? 1 : 0;
+		count += model->leases[i].origin != ORIGIN_STATIC &&
+					 addr_equal(&model->leases[i].internal, host)
+				 ? 1
+				 : 0;
 	return count;
 }
 
