@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backends/backend.h"
 #include "base/clock.h"
+#include "daemon/instance.h"
 #include "daemon/moment.h"
 #include "daemon/report.h"
 #include "daemon/wan.h"
@@ -246,7 +248,9 @@ static int core_open_parts(struct core *core)
 
 	if (!backend)
 		return -EINVAL;
-	error = wan_open(&core->wan);
+	error = instance_claim(&core->instance_fd);
+	if (error == 0)
+		error = wan_open(&core->wan);
 	if (error != 0)
 		return error;
 	if (!core_read_network(core, &core->network))
@@ -285,6 +289,8 @@ void core_free(struct core *core)
 	core->control = NULL;
 	ledger_close(core->ledger);
 	wan_close(core->wan);
+	if (core->instance_fd >= 0)
+		(void)close(core->instance_fd);
 	free(core->links);
 	free(core);
 }
@@ -298,6 +304,7 @@ int core_new(struct event_base *base, const struct conf *conf,
 	if (!core)
 		return -ENOMEM;
 	core->base = base;
+	core->instance_fd = -1;
 	core->conf = *conf;
 	core->events = events;
 	core->user = user;

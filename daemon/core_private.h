@@ -43,7 +43,10 @@ struct core {
 	struct event *serving_timer;
 	bool serving;
 	int64_t expiry_due_ms;
-	bool heal_due;
+	int64_t heal_due_ms; /* TIME_NEVER = not due */
+	struct event *mend_timer;
+	bool mend_due;
+	int instance_fd; /* -1 = not held */
 	int64_t started_ms;
 	uint64_t dropped;
 	struct log_limit liar_limit;

@@ -20,17 +20,23 @@ static struct timeval core_delay(int64_t delay_ms)
 void core_plan_heal(struct core *core, int64_t delay_ms)
 {
 	struct timeval delay = core_delay(delay_ms);
+	int64_t due_ms = clock_now_ms() + delay_ms;
 
-	if (core->heal_due)
+	if (core->heal_due_ms <= due_ms)
 		return;
-	core->heal_due = true;
+	core->heal_due_ms = due_ms;
 	(void)event_add(core->heal_timer, &delay);
 }
 
+/* Apart from the firewall's healing: a full disk must not have rules compared. */
 static void core_watch_store(struct core *core)
 {
-	if (ledger_get_figures(core->ledger)->store_failed)
-		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+	const struct timeval delay = core_delay(CORE_HEAL_RETRY_MS);
+
+	if (ledger_get_figures(core->ledger)->store_failed && !core->mend_due) {
+		core->mend_due = true;
+		(void)event_add(core->mend_timer, &delay);
+	}
 }
 
 static void core_arm_expiry(struct core *core)
@@ -47,6 +53,19 @@ static void core_arm_expiry(struct core *core)
 	}
 	delay = core_delay(due_ms - clock_now_ms());
 	(void)event_add(core->expiry_timer, &delay);
+}
+
+static void core_mend(evutil_socket_t fd, short what, void *user)
+{
+	struct core *core = user;
+	struct store_time at = moment_now();
+
+	(void)fd;
+	(void)what;
+	core->mend_due = false;
+	if (!ledger_mend_store(core->ledger, &at))
+		core_watch_store(core);
+	core_arm_expiry(core);
 }
 
 static void core_expire(evutil_socket_t fd, short what, void *user)
@@ -72,7 +91,7 @@ static void core_heal(evutil_socket_t fd, short what, void *user)
 
 	(void)fd;
 	(void)what;
-	core->heal_due = false;
+	core->heal_due_ms = TIME_NEVER;
 	if (!ledger_heal(core->ledger, &at))
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
 	core_arm_expiry(core);
@@ -106,10 +125,13 @@ int core_timers_open(struct core *core)
 	const struct timeval longest = core_delay(CORE_SERVING_MAX_MS);
 
 	core->expiry_due_ms = TIME_NEVER;
+	core->heal_due_ms = TIME_NEVER;
+	core->mend_timer = event_new(core->base, -1, 0, core_mend, core);
 	core->expiry_timer = event_new(core->base, -1, 0, core_expire, core);
 	core->heal_timer = event_new(core->base, -1, 0, core_heal, core);
 	core->serving_timer = event_new(core->base, -1, 0, core_serve_anyway, core);
-	if (!core->expiry_timer || !core->heal_timer || !core->serving_timer)
+	if (!core->expiry_timer || !core->heal_timer || !core->mend_timer ||
+	    !core->serving_timer)
 		return -ENOMEM;
 	return event_add(core->serving_timer, &longest) == 0 ? 0 : -ENOMEM;
 }
@@ -120,6 +142,8 @@ void core_timers_close(struct core *core)
 		event_free(core->expiry_timer);
 	if (core->heal_timer)
 		event_free(core->heal_timer);
+	if (core->mend_timer)
+		event_free(core->mend_timer);
 	if (core->serving_timer)
 		event_free(core->serving_timer);
 }

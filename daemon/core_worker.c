@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/admission.h"
 #include "daemon/core_private.h"
@@ -132,8 +133,10 @@ static int worker_message(void *user, uint32_t type, const void *body, size_t le
 {
 	struct core_worker *worker = user;
 
-	if (fd >= 0)
+	if (fd >= 0) {
+		(void)close(fd);
 		return worker_lied(worker, "a descriptor");
+	}
 	if (type == MSG_REQUEST)
 		return worker_take_request(worker, body, length);
 	if (type != MSG_READY)

@@ -243,29 +243,23 @@ static void ledger_fill_network(const struct network *network,
 		out->addresses[out->address_count++] = network->wan.address;
 }
 
-int ledger_set_network(struct ledger *ledger, const struct network *network,
-		       int64_t now_ms)
+/* Have the kernel take the network as it is now, and the rules that follow from it. */
+static int ledger_apply_network(struct ledger *ledger, int64_t now_ms)
 {
 	struct books *books = &ledger->books;
-	struct backend_network rules;
-	bool moved = !addr_equal(&books->external, &network->wan.address);
 	size_t added = 0, removed = 0;
-	int error;
+	int error = books->backend_ops->set_network(books->backend, &ledger->network);
 
-	ledger_name_lans(ledger, network);
-	ledger_fill_network(network, &rules);
-	ledger->wan_ifindex = network->wan.ifindex;
-	ledger->wan_address = network->wan.address;
-	ledger->told_external = network->wan.external;
-	books->external = network->wan.address;
-	error = books->backend_ops->set_network(books->backend, &rules);
-	if (error == 0 && (moved || !ledger->network_set))
+	/* Where our table is gone, sync makes it anew; then it takes the network. */
+	if (error == 0 || ledger->network_set)
 		error = books_sync(books, now_ms, &added, &removed);
-	if (error != 0) {
-		log_error("the firewall does not take our interfaces: %s",
-			  strerror(-error));
+	if (error == 0)
+		error = books->backend_ops->set_network(books->backend,
+							&ledger->network);
+	ledger->network_behind = error != 0;
+	ledger->figures.backend_failed = error != 0;
+	if (error != 0)
 		return error;
-	}
 	if (!ledger->network_set && table_get_count(ledger->table) > 0)
 		log_notice("leases restored count=%zu added=%zu removed=%zu",
 			   table_get_count(ledger->table), added, removed);
@@ -273,21 +267,57 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 	return 0;
 }
 
+int ledger_set_network(struct ledger *ledger, const struct network *network,
+		       int64_t now_ms)
+{
+	struct books *books = &ledger->books;
+	bool moved = !addr_equal(&books->external, &network->wan.address);
+	int error;
+
+	ledger_name_lans(ledger, network);
+	ledger_fill_network(network, &ledger->network);
+	ledger->wan_ifindex = network->wan.ifindex;
+	ledger->wan_address = network->wan.address;
+	ledger->told_external = network->wan.external;
+	books->external = network->wan.address;
+	if (moved || !ledger->network_set || ledger->network_behind)
+		error = ledger_apply_network(ledger, now_ms);
+	else
+		error = books->backend_ops->set_network(books->backend,
+							&ledger->network);
+	if (error == 0)
+		return 0;
+	ledger->network_behind = true;
+	log_error("the firewall does not take our interfaces: %s", strerror(-error));
+	return error;
+}
+
 bool ledger_heal(struct ledger *ledger, const struct store_time *at)
 {
 	size_t added = 0, removed = 0;
+	unsigned int held_back;
 	int error = books_sync(&ledger->books, at->now_ms, &added, &removed);
 
+	if (error == 0 && ledger->network_behind)
+		error = ledger_apply_network(ledger, at->now_ms);
 	ledger->figures.backend_failed = error != 0;
+	if (added + removed > 0)
+		ledger->figures.heals++;
+	if ((error != 0 || added + removed > 0) &&
+	    !log_limit_pass(&ledger->heal_limit, at->now_ms, &held_back))
+		return error == 0;
 	if (error != 0)
 		log_error("cannot put the firewall right: %s", strerror(-error));
-	if (added + removed > 0) {
-		ledger->figures.heals++;
+	if (added + removed > 0)
 		log_warning("someone changed our firewall rules; put right, "
 			    "restored=%zu strays=%zu",
 			    added, removed);
-	}
-	return books_mend_store(&ledger->books, at) && error == 0;
+	return error == 0;
+}
+
+bool ledger_mend_store(struct ledger *ledger, const struct store_time *at)
+{
+	return books_mend_store(&ledger->books, at);
 }
 
 int ledger_get_fd(const struct ledger *ledger)

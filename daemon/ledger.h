@@ -103,8 +103,10 @@ int64_t ledger_expire(struct ledger *ledger, const struct store_time *at);
 /** When ledger_expire() should be called next; TIME_NEVER = no need. Cheap. */
 int64_t ledger_get_due(const struct ledger *ledger);
 
-/** Make kernel and store agree with the table again; false = try again later. */
+/** Make the kernel agree with the table and the network; false = try again later. */
 bool ledger_heal(struct ledger *ledger, const struct store_time *at);
+/** Make the store agree with the table after a failure; false = try again later. */
+bool ledger_mend_store(struct ledger *ledger, const struct store_time *at);
 
 /** Backend's descriptor to watch, or -1; call ledger_backend_event() when readable. */
 int ledger_get_fd(const struct ledger *ledger);

@@ -216,21 +216,30 @@ static void ledger_decide_one(struct ledger *ledger, const struct request *reque
 	ledger_answer(ledger, request, now_ms, reply);
 }
 
-/* The kernel takes the changes, if need be after it was put right. Errors: -errno. */
+/*
+ * The kernel takes the changes, which stand in the table already. Where somebody
+ * removed our table a moment ago, it is made anew from ours, and so has them: a client
+ * must not be refused for that. Errors: -errno.
+ */
 static int ledger_apply(struct ledger *ledger, const struct lease_change *changes,
 			size_t count, int64_t now_ms)
 {
 	int error = books_apply(&ledger->books, changes, count, now_ms);
+	size_t added = 0, removed = 0;
 	unsigned int held_back;
 
-	ledger->figures.backend_failed = error != 0;
-	if (error != 0) {
-		if (log_limit_pass(&ledger->refused_limit, now_ms, &held_back))
-			log_error("the firewall refused %zu changes: %s", count,
-				  strerror(-error));
-		/* what it holds may not be what we think: have it compared */
-		ledger->events->disturbed(ledger->user);
+	if (error == -ENOENT) {
+		error = books_sync(&ledger->books, now_ms, &added, &removed);
+		ledger->figures.heals++;
 	}
+	/* What is not possible says nothing about the rest; all else has us compare. */
+	ledger->figures.backend_failed = error != 0 && error != -EEXIST &&
+					 error != -EINVAL && error != -EOPNOTSUPP;
+	if (ledger->figures.backend_failed)
+		ledger->events->disturbed(ledger->user);
+	if (error != 0 && log_limit_pass(&ledger->refused_limit, now_ms, &held_back))
+		log_error("the firewall refused %zu changes: %s", count,
+			  strerror(-error));
 	return error;
 }
 
@@ -320,7 +329,8 @@ static int ledger_commit_ends(struct ledger *ledger, const struct store_time *at
 	if (group->count == 0)
 		return 0;
 	error = ledger_apply(ledger, group->changes, group->count, at->now_ms);
-	if (error != 0) {
+	/* What has expired the kernel ends by itself: nothing to go back to. */
+	if (error != 0 && !(expired && ledger->books.backend_ops->has_timeouts)) {
 		lease_rollback(ledger->table, group->changes, group->count);
 		return error;
 	}

@@ -46,6 +46,7 @@ static void lease_log(enum log_level level, enum lease_event event,
 	char internal[ADDR_TEXT_SIZE], client[ADDR_TEXT_SIZE];
 	char description[ESCAPED_MAX];
 	bool forever = lease->expires_ms == TIME_NEVER;
+	int64_t left_ms = lease->expires_ms - now_ms;
 
 	log_write(level,
 		  "lease %s id=%" PRIu64 " proto=%s ext=%u int=%s:%u lifetime=%" PRId64
@@ -53,7 +54,7 @@ static void lease_log(enum log_level level, enum lease_event event,
 		  lease_event_get_name(event), lease->id,
 		  lease->protocol == IPPROTO_TCP ? "tcp" : "udp", lease->external_port,
 		  addr_format(&lease->internal, internal), lease->internal_port,
-		  forever ? (int64_t)0 : (lease->expires_ms - now_ms + 999) / 1000,
+		  forever || left_ms < 0 ? 0 : (left_ms + 999) / 1000,
 		  origin_get_name(lease->origin), addr_format(&lease->client, client),
 		  log_escape(description, sizeof(description), lease->description));
 }

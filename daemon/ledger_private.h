@@ -22,9 +22,12 @@ struct ledger {
 	struct ledger_figures figures;
 	struct log_limit log_limit;
 	struct log_limit refused_limit;
+	struct log_limit heal_limit;
 	uint64_t next_id;
 	int64_t cautious_until_ms;
-	bool network_set;
+	struct backend_network network; /* as the kernel shall have it */
+	bool network_set;		/* the kernel had one, and our rules */
+	bool network_behind;		/* the kernel has an older one */
 	uint32_t wan_ifindex;
 	struct ip_addr wan_address; /* on the interface itself */
 	struct ip_addr

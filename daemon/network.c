@@ -103,8 +103,11 @@ static int choose_wan(const struct conf *conf, const struct links *links,
 		wan->carrier = link->carrier;
 		wan->address = link_get_ipv4(link);
 	}
-	wan->external =
-		addr_is_none(&conf->wan.address) ? wan->address : conf->wan.address;
+	/* An address that is configured is true only while packets can come in at all.
+	 */
+	wan->external = wan->address;
+	if (!addr_is_none(&wan->address) && !addr_is_none(&conf->wan.address))
+		wan->external = conf->wan.address;
 	wan->private_address = addr_is_private(&wan->external);
 	return 0;
 }

@@ -381,7 +381,7 @@ static void test_sync_fails(void **state)
 	pass_time(fixture, STORE_SYNC_MS);
 	assert_true(ledger_expire(fixture->ledger, &fixture->at) > fixture->at.now_ms);
 	assert_true(figures(fixture)->store_failed);
-	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_true(ledger_mend_store(fixture->ledger, &fixture->at));
 	assert_false(figures(fixture)->store_failed);
 	assert_int_equal(ledger_get_due(fixture->ledger),
 			 fixture->at.now_ms + STORE_SYNC_MS);
@@ -432,10 +432,10 @@ static void test_disk_full(void **state)
 	origin_ms = figures(fixture)->epoch_origin_ms;
 	fill_disk(fixture, &limit);
 	count = map_until_store_fails(fixture);
-	assert_false(ledger_heal(fixture->ledger, &fixture->at));
+	assert_false(ledger_mend_store(fixture->ledger, &fixture->at));
 	assert_true(figures(fixture)->store_failed);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_true(ledger_mend_store(fixture->ledger, &fixture->at));
 	assert_false(figures(fixture)->store_failed);
 	assert_int_equal(count_rules(fixture), count);
 	pass_time(fixture, 2000);
