@@ -2,6 +2,7 @@
 #include "daemon/control.h"
 
 #include <errno.h>
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <json-c/json.h>
@@ -49,41 +50,54 @@ static void client_free(struct control_client *client)
 	free(client);
 }
 
-/* False when the connection shall end. */
-static bool client_read_messages(struct control_client *client)
+static void client_go_on(struct control_client *client)
 {
+	bufferevent_trigger(client->stream, EV_READ,
+			    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
+/*
+ * Do the next call that has come whole, one a turn of the loop, so that many at once
+ * keep nobody else waiting. False when the connection shall end.
+ */
+static bool client_do_next(struct control_client *client)
+{
+	struct varlink_call call;
 	const char *text;
 	size_t length;
-	int got = 0;
+	int got;
 
 	/* one List at a time: its next part is made when this one has been read */
-	while (!client->list_ids &&
-	       (got = varlink_buffer_next(&client->input, &text, &length)) > 0) {
-		struct varlink_call call;
-
-		if (varlink_call_parse(text, length, &call) != 0)
-			return false;
-		control_method_call(client->control->source, client, &call);
-		varlink_call_fini(&call);
-		if (client->broken)
-			return false;
+	if (client->list_ids)
+		return true;
+	got = varlink_buffer_next(&client->input, &text, &length);
+	if (got < 0)
+		return false;
+	if (got == 0) {
+		/* there may be more of it that was not taken yet */
+		if (evbuffer_get_length(bufferevent_get_input(client->stream)) > 0)
+			client_go_on(client);
+		return true;
 	}
-	return client->list_ids || got == 0;
+	if (varlink_call_parse(text, length, &call) != 0)
+		return false;
+	control_method_call(client->control->source, client, &call);
+	varlink_call_fini(&call);
+	if (client->broken)
+		return false;
+	client_go_on(client);
+	return true;
 }
 
 static void client_read(struct bufferevent *stream, void *user)
 {
 	struct control_client *client = user;
 	char bytes[CONTROL_READ_MAX];
-	size_t length;
+	size_t length = bufferevent_read(stream, bytes, sizeof(bytes));
 
-	while ((length = bufferevent_read(stream, bytes, sizeof(bytes))) > 0) {
-		if (varlink_buffer_append(&client->input, bytes, length) != 0 ||
-		    !client_read_messages(client)) {
-			client_free(client);
-			return;
-		}
-	}
+	if ((length > 0 && varlink_buffer_append(&client->input, bytes, length) != 0) ||
+	    !client_do_next(client))
+		client_free(client);
 }
 
 /* Everything queued has been written: make the next part of a long answer. */
@@ -95,7 +109,7 @@ static void client_written(struct bufferevent *stream, void *user)
 	if (!client->list_ids)
 		return;
 	control_method_list_more(client->control->source, client);
-	if (client->broken || !client_read_messages(client))
+	if (client->broken || !client_do_next(client))
 		client_free(client);
 }
 
@@ -106,25 +120,40 @@ static void client_event(struct bufferevent *stream, short what, void *user)
 	client_free(user);
 }
 
-/* Root may change things, everyone may look. */
-static bool client_is_admin(int fd)
+static uid_t peer_get_uid(int fd)
 {
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
-		return false;
-	return peer.uid == 0;
+		return (uid_t)-1;
+	return peer.uid;
 }
 
-static struct control_client *client_new(struct control *control, int fd)
+/* Root may always call; nobody else may keep everybody else out. */
+static bool control_has_room(const struct control *control, uid_t uid)
+{
+	const struct control_client *client;
+	size_t same = 0;
+
+	DL_FOREACH (control->clients, client)
+		same += client->uid == uid ? 1 : 0;
+	if (uid == 0)
+		return same < CONTROL_CLIENTS_MAX;
+	return same < CONTROL_CLIENTS_PER_USER &&
+	       control->client_count < CONTROL_CLIENTS_MAX;
+}
+
+static struct control_client *client_new(struct control *control, int fd, uid_t uid)
 {
 	struct control_client *client = calloc(1, sizeof(*client));
 
 	if (!client)
 		return NULL;
 	client->control = control;
-	client->admin = client_is_admin(fd);
+	/* root may change things, everyone may look */
+	client->uid = uid;
+	client->admin = uid == 0;
 	varlink_buffer_init(&client->input, VARLINK_CALL_MAX);
 	client->stream =
 		bufferevent_socket_new(control->base, fd, BEV_OPT_CLOSE_ON_FREE);
@@ -146,13 +175,14 @@ static void control_accept(evutil_socket_t fd, short what, void *user)
 {
 	struct control *control = user;
 	struct control_client *client;
+	uid_t uid;
 	int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	(void)what;
 	if (peer < 0)
 		return;
-	client = control->client_count < CONTROL_CLIENTS_MAX ? client_new(control, peer)
-							     : NULL;
+	uid = peer_get_uid(peer);
+	client = control_has_room(control, uid) ? client_new(control, peer, uid) : NULL;
 	if (!client) {
 		(void)close(peer);
 		return;
@@ -260,15 +290,21 @@ void control_close(struct control *control)
 void control_publish(struct control *control, enum lease_event event,
 		     const struct lease *lease)
 {
-	struct control_client *client, *next;
+	struct json_object *message = NULL;
+	struct control_client *client;
 
-	DL_FOREACH_SAFE (control->clients, client, next) {
+	DL_FOREACH (control->clients, client) {
 		if (!client->watching)
 			continue;
-		control_method_event(control->source, client, event, lease);
+		/* made once, for all who watch */
+		if (!message)
+			message =
+				control_method_event_new(control->source, event, lease);
+		control_method_send(client, json_object_get(message));
 		/* later: this may be inside a call of that very client */
 		if (client->broken)
 			bufferevent_trigger_event(client->stream, BEV_EVENT_ERROR,
 						  BEV_TRIG_DEFER_CALLBACKS);
 	}
+	json_object_put(message);
 }

@@ -10,6 +10,8 @@ struct json_object;
 
 /** Connections at a time; more are turned away. */
 #define CONTROL_CLIENTS_MAX 32
+/** Connections of one user, root aside. */
+#define CONTROL_CLIENTS_PER_USER 8
 
 /** What the control socket serves from; borrowed for its life. */
 struct control_source {

@@ -16,9 +16,7 @@
 /* A watcher or lister that reads more slowly than this much waits is cut off. */
 #define CONTROL_OUTPUT_MAX ((size_t)4 * 1024 * 1024)
 
-/* Queue a message. Takes it; NULL = out of memory breaks the connection. */
-static void control_client_send(struct control_client *client,
-				struct json_object *message)
+void control_method_send(struct control_client *client, struct json_object *message)
 {
 	size_t length;
 	const char *text = varlink_serialize(message, &length);
@@ -54,7 +52,7 @@ static void control_answer(struct control_client *client,
 			   struct json_object *parameters)
 {
 	if (parameters)
-		control_client_send(client, varlink_reply_new(parameters, false));
+		control_method_send(client, varlink_reply_new(parameters, false));
 	else
 		client->broken = true;
 }
@@ -77,7 +75,7 @@ static void control_refuse(struct control_client *client, enum result result,
 	if (parameters &&
 	    varlink_add_string(parameters, "result", result_get_name(result)) &&
 	    varlink_add_string(parameters, "text", text))
-		control_client_send(
+		control_method_send(
 			client, varlink_error_new(CONTROL_ERROR_REFUSED, parameters));
 	else
 		client->broken = true;
@@ -87,7 +85,7 @@ static void control_not_found(struct control_client *client, uint64_t id)
 {
 	struct json_object *number = json_object_new_int64((int64_t)id);
 
-	control_client_send(client, varlink_error_new(CONTROL_ERROR_NOT_FOUND,
+	control_method_send(client, varlink_error_new(CONTROL_ERROR_NOT_FOUND,
 						      wrap_new("id", number)));
 }
 
@@ -98,7 +96,7 @@ static bool control_is_bad(struct control_client *client,
 	const char *bad = varlink_members_finish(members);
 
 	if (bad)
-		control_client_send(client, varlink_error_new_parameter(bad));
+		control_method_send(client, varlink_error_new_parameter(bad));
 	return bad != NULL;
 }
 
@@ -156,7 +154,7 @@ static void list_send(const struct control_source *source,
 	bool goes_on = client->list_at < client->list_count;
 
 	if (leases)
-		control_client_send(client, varlink_reply_new(leases, goes_on));
+		control_method_send(client, varlink_reply_new(leases, goes_on));
 	else
 		client->broken = true;
 	if (goes_on)
@@ -181,6 +179,12 @@ static void method_list(const struct control_source *source,
 	if (control_is_bad(client, members))
 		return;
 	client->list_count = table_get_count(table);
+	/* one answer must stay small enough to make while others wait */
+	if (!call->more && client->list_count > CONTROL_LEASES_PER_REPLY) {
+		control_method_send(
+			client, varlink_error_new(VARLINK_ERROR_EXPECTED_MORE, NULL));
+		return;
+	}
 	client->list_at = 0;
 	client->list_ids = calloc(client->list_count + 1, sizeof(*client->list_ids));
 	if (!client->list_ids) {
@@ -189,7 +193,7 @@ static void method_list(const struct control_source *source,
 	}
 	for (size_t i = 0; (lease = table_get_next(table, lease)); i++)
 		client->list_ids[i] = lease->id;
-	list_send(source, client, call->more ? CONTROL_LEASES_PER_REPLY : SIZE_MAX);
+	list_send(source, client, CONTROL_LEASES_PER_REPLY);
 }
 
 static void method_show(const struct control_source *source,
@@ -217,12 +221,12 @@ static void method_watch(const struct control_source *source,
 	if (control_is_bad(client, members))
 		return;
 	if (!call->more) {
-		control_client_send(
+		control_method_send(
 			client, varlink_error_new(VARLINK_ERROR_EXPECTED_MORE, NULL));
 		return;
 	}
 	client->watching = true;
-	control_client_send(
+	control_method_send(
 		client,
 		varlink_reply_new(wrap_new("ready", json_object_new_boolean(true)),
 				  true));
@@ -328,7 +332,7 @@ static void method_add(const struct control_source *source,
 
 	(void)call;
 	if (bad) {
-		control_client_send(client, varlink_error_new_parameter(bad));
+		control_method_send(client, varlink_error_new_parameter(bad));
 		return;
 	}
 	request.lan = find_lan_of(source->network, &request.internal);
@@ -401,7 +405,7 @@ static void method_description(const struct control_source *source,
 	if (strcmp(name, CONTROL_INTERFACE) != 0) {
 		struct json_object *text = json_object_new_string(name);
 
-		control_client_send(client,
+		control_method_send(client,
 				    varlink_error_new(VARLINK_ERROR_INTERFACE_NOT_FOUND,
 						      wrap_new("interface", text)));
 		return;
@@ -445,30 +449,28 @@ void control_method_call(const struct control_source *source,
 	if (!method) {
 		struct json_object *name = json_object_new_string(call->method);
 
-		control_client_send(client,
+		control_method_send(client,
 				    varlink_error_new(VARLINK_ERROR_METHOD_NOT_FOUND,
 						      wrap_new("method", name)));
 	} else if (method->admin && !client->admin) {
-		control_client_send(client,
+		control_method_send(client,
 				    varlink_error_new(CONTROL_ERROR_PERMISSION, NULL));
-	} else {
+	} else if (method->admin || !call->oneway) {
+		/* an answer that nobody wants is not made */
 		method->call(source, client, call, &members);
 	}
 }
 
-void control_method_event(const struct control_source *source,
-			  struct control_client *client, enum lease_event event,
-			  const struct lease *lease)
+struct json_object *control_method_event_new(const struct control_source *source,
+					     enum lease_event event,
+					     const struct lease *lease)
 {
 	struct store_time at = moment_now();
 	struct json_object *object =
 		wrap_new("lease", report_lease_new(source->ledger, lease, &at));
 
-	if (object &&
-	    varlink_add_string(object, "event", lease_event_get_name(event))) {
-		control_client_send(client, varlink_reply_new(object, true));
-		return;
-	}
+	if (object && varlink_add_string(object, "event", lease_event_get_name(event)))
+		return varlink_reply_new(object, true);
 	json_object_put(object);
-	client->broken = true;
+	return NULL;
 }

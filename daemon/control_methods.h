@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/varlink.h"
 #include "daemon/control.h"
@@ -15,6 +16,7 @@ struct control_client {
 	struct control *control;
 	struct bufferevent *stream;
 	struct varlink_buffer input;
+	uid_t uid;     /* of who called */
 	bool admin;    /* may change things */
 	bool watching; /* gets every lease event */
 	bool broken;   /* to be ended */
@@ -33,9 +35,11 @@ void control_method_call(const struct control_source *source,
 /** Send the next part of a List. */
 void control_method_list_more(const struct control_source *source,
 			      struct control_client *client);
-/** Tell a watcher of a lease event. */
-void control_method_event(const struct control_source *source,
-			  struct control_client *client, enum lease_event event,
-			  const struct lease *lease);
+/** What watchers are told of a lease event. Owns: caller frees. Errors: NULL. */
+struct json_object *control_method_event_new(const struct control_source *source,
+					     enum lease_event event,
+					     const struct lease *lease);
+/** Queue a message. Owns: takes it; NULL = out of memory breaks the connection. */
+void control_method_send(struct control_client *client, struct json_object *message);
 
 #endif
