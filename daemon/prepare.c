@@ -108,11 +108,18 @@ static void prepare_adopt(int fd, const struct prepare_directory *wanted, uid_t 
 			close(copy);
 		return;
 	}
-	while ((entry = readdir(directory)) != NULL)
-		if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISREG(status.st_mode) && status.st_uid == former)
-			(void)fchownat(fd, entry->d_name, wanted->uid, wanted->gid,
-				       AT_SYMLINK_NOFOLLOW);
+	while ((entry = readdir(directory)) != NULL) {
+		/* by descriptor: what was looked at is what is given away */
+		int file = openat(fd, entry->d_name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+		if (file < 0)
+			continue;
+		if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
+		    status.st_nlink == 1 && status.st_uid == former)
+			(void)fchownat(file, "", wanted->uid, wanted->gid,
+				       AT_EMPTY_PATH);
+		close(file);
+	}
 	closedir(directory);
 }
 
@@ -134,6 +141,18 @@ static bool prepare_can_write(const struct prepare_directory *wanted)
 	return seteuid(uid) == 0 && setegid(gid) == 0 && can;
 }
 
+/*
+ * An empty directory that an installation made for us as root; not one that all may
+ * write to, such as /tmp or another mount point fresh from the disk.
+ */
+static bool prepare_is_ours_to_give(int fd, const struct stat *status,
+				    const struct prepare_directory *wanted)
+{
+	return status->st_uid == 0 && wanted->uid != 0 &&
+	       (status->st_mode & (S_ISVTX | S_IWGRP | S_IWOTH)) == 0 &&
+	       prepare_is_empty(openat(fd, ".", O_RDONLY | O_CLOEXEC));
+}
+
 /* Owns: takes fd, of a directory that was there or was just made. */
 static int prepare_settle(int fd, bool made, const struct prepare_directory *wanted)
 {
@@ -142,8 +161,8 @@ static int prepare_settle(int fd, bool made, const struct prepare_directory *wan
 
 	if (fstat(fd, &status) < 0)
 		error = -errno;
-	else if (made || (status.st_uid == 0 && wanted->uid != 0 &&
-			  prepare_is_empty(openat(fd, ".", O_RDONLY | O_CLOEXEC))))
+	else if (made || (!prepare_can_write(wanted) &&
+			  prepare_is_ours_to_give(fd, &status, wanted)))
 		error = prepare_hand_over(fd, wanted);
 	else if (status.st_uid != wanted->uid && prepare_is_fallback(status.st_uid)) {
 		prepare_adopt(fd, wanted, status.st_uid);
