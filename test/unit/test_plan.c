@@ -318,6 +318,33 @@ static void add_static(struct fixture *fixture, const char *host, uint16_t port)
 	assert_true(fixture->plan.lease.expires_ms == TIME_NEVER);
 }
 
+/* What the owner made for a host is not what the host asked for. */
+static void test_np40_static_does_not_count(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->context.leases_total = 0;
+	for (uint16_t port = 5000; port < 5006; port++)
+		add_static(fixture, C1, port);
+	for (uint16_t port = 6000; port < 6004; port++)
+		assert_int_equal(map(fixture, C1, port, port), RESULT_OK);
+	assert_int_equal(map(fixture, C1, 6004, 6004), RESULT_QUOTA);
+}
+
+/* IGD-30: a lease of a LAN that has another name by now is listed where its host is. */
+static void test_igd30_renewal_moves_to_lan(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(map(fixture, C1, 5000, 5000), RESULT_OK);
+	ask(fixture, REQUEST_MAP, C1, 5000, 0)->lan = 1;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_null(table_get_by_index(fixture->table, 0, 0));
+	assert_non_null(table_get_by_index(fixture->table, 1, 0));
+	ask(fixture, REQUEST_GET, C1, 0, 5000)->lan = 1;
+	assert_int_equal(decide(fixture), RESULT_OK);
+}
+
 static void test_np46_np48_static(void **state)
 {
 	struct fixture *fixture = *state;
@@ -477,6 +504,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_np42_np44_unmap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_np46_np48_static, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_np40_static_does_not_count, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_igd30_renewal_moves_to_lan, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_np47_unmap_all_of_protocol, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_np49_nonce_guards, setup,

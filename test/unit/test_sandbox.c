@@ -147,6 +147,10 @@ static int check_worker_files(void)
 	CHECK(syscall(SYS_openat, AT_FDCWD, path, O_RDONLY) < 0 && errno == EPERM);
 	CHECK(mkdir("/tmp/portreeve-test-sandbox", 0700) < 0 && errno == EPERM);
 	CHECK(unlink("/nonexistent") < 0 && errno == EPERM);
+	/* no signal to another process of the same user by way of a socket's owner */
+	CHECK(fcntl(STDERR_FILENO, F_GETFL) >= 0);
+	CHECK(fcntl(STDERR_FILENO, F_SETOWN, getppid()) < 0 && errno == EPERM);
+	CHECK(fcntl(STDERR_FILENO, F_SETSIG, SIGKILL) < 0 && errno == EPERM);
 	return 0;
 }
 
