@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the end-to-end tests share: a laboratory and daemons in it."""
 
+import glob
 import os
 import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -19,6 +21,25 @@ def get_build(name):
     """Build directory: PORTREEVE_ASAN or PORTREEVE_RELEASE, else build/asan ..."""
     path = os.environ.get("PORTREEVE_" + name.upper(), os.path.join(ROOT, "build", name))
     return os.path.abspath(path)
+
+
+@pytest.fixture
+def copy_for_all():
+    """
+    copy_for_all(program) -> the same program, and the modules beside it, where every user
+    may run it: the build can be below a directory that is root's alone.
+    """
+    with tempfile.TemporaryDirectory(prefix="portreeve-") as directory:
+        os.chmod(directory, 0o755)
+
+        def copy(program):
+            beside = os.path.join(os.path.dirname(program), "portreeve-*.so")
+            for path in [*glob.glob(beside), program]:
+                made = shutil.copy(path, directory)
+                os.chmod(made, 0o755)
+            return made
+
+        yield copy
 
 
 @pytest.fixture(scope="module")

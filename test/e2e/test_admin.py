@@ -144,10 +144,10 @@ def test_unreachable(lab, daemon):
     assert daemon.control in ends_with(3, daemon, "list")
 
 
-def test_permission(lab, daemon):
+def test_permission(lab, daemon, copy_for_all):
     """Who is not root may look at most; changing ends with status 4."""
-    tool = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", daemon.tool,
-            "--socket", daemon.control]
+    tool = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            copy_for_all(daemon.tool), "--socket", daemon.control]
     done = lab.gw.run([*tool, "add", "udp", "5000", f"{lab.lan1.ipv4}:4000"])
     assert done.returncode == 4, done.stdout
     assert daemon.leases() == []

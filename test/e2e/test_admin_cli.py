@@ -344,7 +344,7 @@ def test_nobody_listens(tmp_path):
     check_failed(run_plain("--socket", path, "list"), 3, "nobody listens")
 
 
-def test_permission_of_the_socket(tmp_path):
+def test_permission_of_the_socket(tmp_path, copy_for_all):
     if os.geteuid() != 0:
         pytest.skip("needs root: becomes another user")
     # Other users cannot reach pytest's directories by name; the child starts inside.
@@ -354,8 +354,8 @@ def test_permission_of_the_socket(tmp_path):
         os.chmod(tmp_path / "own.sock", 0o600)
         os.chmod(tmp_path, 0o755)
         process = subprocess.run(
-            [PORTREEVE, "--socket", "own.sock", "list"], cwd=tmp_path, user=65534,
-            capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+            [copy_for_all(PORTREEVE), "--socket", "own.sock", "list"], cwd=tmp_path,
+            user=65534, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     check_failed(process, 4, "permission denied")
 
 
