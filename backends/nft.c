@@ -71,7 +71,8 @@ static int open_parts(struct backend *backend)
 	if (error == 0)
 		error = nft_watch_open(&backend->watch, backend->socket.port_id);
 	if (error == 0)
-		error = nft_flows_open(&backend->flows, backend->config.mark);
+		error = nft_flows_open(&backend->flows, backend->config.mark,
+				       &backend->socket);
 	if (error < 0)
 		return error;
 	backend->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -17,8 +17,8 @@
 #define NFT_KEY_MAX 44
 /** IPv4 address . port. */
 #define NFT_DATA_LENGTH 8
-/** Elements of one rule: its filters (or one), its way out, its counter. */
-#define NFT_ELEMENTS_MAX (RULE_FILTERS_MAX + 2)
+/** Elements of one rule: its filters (or one), as many counters, its way out. */
+#define NFT_ELEMENTS_MAX (2 * RULE_FILTERS_MAX + 1)
 /**
  * One transaction of sync() ends when it is longer than this. Between transactions the
  * kernel lets its hashes grow: 10,000 rules take 114 ms like this, 650 ms at a
@@ -39,6 +39,7 @@ enum nft_set {
 	NFT_DNAT4_FROM,
 	NFT_SNAT4,
 	NFT_COUNT4,
+	NFT_COUNT4_FROM,
 	NFT_PINHOLE6,
 	NFT_PINHOLE6_FROM,
 };
@@ -84,7 +85,7 @@ struct nft_element nft_element_get_outbound(const struct rule *rule);
 /** What an element of NFT_SNAT4 translates to: returns the port. */
 uint16_t nft_element_get_external(const struct nft_element *element,
 				  struct ip_addr *addr);
-/** The remote peer of an element of NFT_DNAT4_FROM or NFT_PINHOLE6_FROM. */
+/** The remote peer of an element of a set whose name ends in _FROM. */
 struct rule_filter nft_element_get_filter(const struct nft_element *element);
 /** Elements of interfaces and addresses; returns how many, at most NFT_NETWORK_MAX. */
 size_t nft_element_from_network(const struct backend_network *network,
@@ -92,6 +93,15 @@ size_t nft_element_from_network(const struct backend_network *network,
 #define NFT_NETWORK_MAX (1 + BACKEND_LANS_MAX + BACKEND_ADDRESSES_MAX)
 /** Same set, key and interval. */
 bool nft_element_same_key(const struct nft_element *a, const struct nft_element *b);
+/**
+ * Order as by set and key, but elements of rules that differ in nothing but their
+ * filters are equal. For sets whose names end in _FROM.
+ */
+int nft_element_compare_target(const struct nft_element *a,
+			       const struct nft_element *b);
+/** True when the element's interval holds the peer of `point`, which has only one. */
+bool nft_element_holds_peer(const struct nft_element *element,
+			    const struct nft_element *point);
 /** And the same data: nothing but the time left may differ. */
 bool nft_element_equal(const struct nft_element *a, const struct nft_element *b);
 /** Parse an element of a dump. Errors: false where its shape is not ours. */
@@ -195,11 +205,37 @@ struct nft_element *nft_elements_find(const struct nft_elements *elements,
 void nft_elements_fini(struct nft_elements *elements);
 
 /**
- * Rules that sorted elements of all sets stand for. external: address of IPv4 rules
- * without outbound, which say none. Errors: as backend dump().
+ * Rules that sorted elements of all sets stand for. Rules that differ in nothing but
+ * their filters come as one with all of these, or as few as can be. external: address
+ * of IPv4 rules without outbound, which say none. Errors: as backend dump().
  */
 int nft_rules_visit(const struct nft_elements *elements, const struct ip_addr *external,
 		    int (*visit)(void *user, const struct rule *rule), void *user);
+
+/** A flow that came in through a lease, or may have; IPv6: external equals internal. */
+struct nft_flow {
+	uint8_t protocol;
+	uint16_t external_port;
+	uint16_t internal_port;
+	uint16_t peer_port;
+	struct ip_addr internal;
+	struct ip_addr peer;
+};
+
+/** What the kernel admits now, read when somebody first asks. */
+struct nft_live {
+	struct nft_socket *nft;
+	struct nft_elements elements;
+	bool loaded;
+	int error;
+};
+
+/** Forget; the next question reads anew. Frees the memory. */
+void nft_live_drop(struct nft_live *live);
+/** True when a rule lets this flow in. When the kernel does not answer: false. */
+bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow);
+/** True when traffic of the IPv4 internal endpoint leaves with this external port. */
+bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow);
 
 /** Difference between elements wanted and there; both are sorted by it. */
 struct nft_difference {
@@ -290,14 +326,15 @@ struct nft_flows {
 	size_t ended_size;
 	size_t address_count;
 	struct in_addr addresses[BACKEND_ADDRESSES_MAX];
+	struct nft_live live; /* during a search */
 };
 
-/** Errors: -errno. */
-int nft_flows_open(struct nft_flows *flows, uint32_t mark)
+/** Errors: -errno. nft: for a look at the rules, whenever flows are looked for. */
+int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nft)
 	__attribute__((warn_unused_result));
 /** Does what is still due. */
 void nft_flows_close(struct nft_flows *flows);
-/** A rule has ended: its flows shall. */
+/** A rule has ended: its flows shall, unless another rule admits them. */
 void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule);
 /** A rule has been made: UDP flows that passed it by shall end. */
 void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule);

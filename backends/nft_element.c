@@ -18,6 +18,7 @@ static const struct nft_set_shape shapes[NFT_SET_COUNT] = {
 	[NFT_DNAT4_FROM] = {"dnat4_from", 16, NFT_DATA_LENGTH, true, true},
 	[NFT_SNAT4] = {"snat4", 12, NFT_DATA_LENGTH, false, true},
 	[NFT_COUNT4] = {"count4", 16, 0, false, true},
+	[NFT_COUNT4_FROM] = {"count4_from", 24, 0, true, true},
 	[NFT_PINHOLE6] = {"pinhole6", 24, 0, false, true},
 	[NFT_PINHOLE6_FROM] = {"pinhole6_from", 44, 0, true, true},
 };
@@ -100,16 +101,26 @@ static struct ip_addr prefix_edge(const struct prefix *prefix, bool last)
 	return edge;
 }
 
-static void put_filter(struct nft_element *element, const struct rule *rule,
-		       const struct rule_filter *filter, bool ipv4)
+/* Where in a key the remote peer is; what is before tells the rule. */
+static size_t get_target_length(enum nft_set set)
+{
+	if (set == NFT_DNAT4_FROM)
+		return 8;
+	return set == NFT_COUNT4_FROM ? 16 : 24;
+}
+
+/* The key holds the target already. */
+static void put_filter(struct nft_element *element, const struct rule_filter *filter,
+		       bool ipv4)
 {
 	struct ip_addr first = prefix_edge(&filter->prefix, false);
 	struct ip_addr last = prefix_edge(&filter->prefix, true);
-	uint8_t *at = put_target(element->key, rule, ipv4);
+	size_t at = get_target_length(element->set);
 
-	put_port(put_addr(at, &first, ipv4), filter->port);
-	at = put_target(element->key_end, rule, ipv4);
-	put_port(put_addr(at, &last, ipv4), filter->port ? filter->port : UINT16_MAX);
+	memcpy(element->key_end, element->key, at);
+	put_port(put_addr(element->key + at, &first, ipv4), filter->port);
+	put_port(put_addr(element->key_end + at, &last, ipv4),
+		 filter->port ? filter->port : UINT16_MAX);
 }
 
 /* Copies of a rule's filters in the form that sets can hold, supersets only. */
@@ -215,15 +226,24 @@ static int from_rule4(const struct rule *rule, const struct filter_list *filters
 	}
 	for (unsigned int i = 0; i < filters->count && !filters->any; i++) {
 		elements[n] = start(NFT_DNAT4_FROM, rule);
-		put_filter(&elements[n], rule, &filters->items[i], true);
+		put_target(elements[n].key, rule, true);
+		put_filter(&elements[n], &filters->items[i], true);
 		put_internal(elements[n++].data, rule);
 	}
 	if (rule->outbound)
 		elements[n++] = nft_element_get_outbound(rule);
-	elements[n] = start(NFT_COUNT4, rule);
-	put_internal(put_target(elements[n].key, rule, true), rule);
-	memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
-	return n + 1;
+	if (filters->any) {
+		elements[n] = start(NFT_COUNT4, rule);
+		put_internal(put_target(elements[n].key, rule, true), rule);
+		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
+		n++;
+	}
+	for (unsigned int i = 0; i < filters->count && !filters->any; i++) {
+		elements[n] = start(NFT_COUNT4_FROM, rule);
+		put_internal(put_target(elements[n].key, rule, true), rule);
+		put_filter(&elements[n++], &filters->items[i], true);
+	}
+	return n;
 }
 
 static int from_rule6(const struct rule *rule, const struct filter_list *filters,
@@ -239,7 +259,8 @@ static int from_rule6(const struct rule *rule, const struct filter_list *filters
 	}
 	for (unsigned int i = 0; i < filters->count; i++) {
 		elements[n] = start(NFT_PINHOLE6_FROM, rule);
-		put_filter(&elements[n++], rule, &filters->items[i], false);
+		put_target(elements[n].key, rule, false);
+		put_filter(&elements[n++], &filters->items[i], false);
 	}
 	return n;
 }
@@ -279,7 +300,7 @@ void nft_element_to_rule(const struct nft_element *element, struct rule *rule)
 	const uint8_t *key = element->key;
 
 	*rule = (struct rule){.protocol = key[0], .timeout_ms = element->timeout_ms};
-	if (element->set == NFT_COUNT4) {
+	if (element->set == NFT_COUNT4 || element->set == NFT_COUNT4_FROM) {
 		rule->external_port = get_port(key + 4);
 		rule->internal = get_addr(key + 8, true);
 		rule->internal_port = get_port(key + 12);
@@ -293,9 +314,9 @@ void nft_element_to_rule(const struct nft_element *element, struct rule *rule)
 
 struct rule_filter nft_element_get_filter(const struct nft_element *element)
 {
-	bool ipv4 = element->set == NFT_DNAT4_FROM;
-	size_t at = ipv4 ? 8 : 24;
-	size_t port_at = ipv4 ? 12 : 40;
+	bool ipv4 = element->set != NFT_PINHOLE6_FROM;
+	size_t at = get_target_length(element->set);
+	size_t port_at = at + (ipv4 ? 4 : 16);
 	struct ip_addr first = get_addr(element->key + at, ipv4);
 	struct ip_addr last = get_addr(element->key_end + at, ipv4);
 	struct rule_filter filter = {.prefix = {.addr = first}};
@@ -347,6 +368,27 @@ bool nft_element_same_key(const struct nft_element *a, const struct nft_element 
 {
 	return a->set == b->set && memcmp(a->key, b->key, NFT_KEY_MAX) == 0 &&
 	       memcmp(a->key_end, b->key_end, NFT_KEY_MAX) == 0;
+}
+
+int nft_element_compare_target(const struct nft_element *a, const struct nft_element *b)
+{
+	if (a->set != b->set)
+		return a->set < b->set ? -1 : 1;
+	return memcmp(a->key, b->key, get_target_length(a->set));
+}
+
+bool nft_element_holds_peer(const struct nft_element *element,
+			    const struct nft_element *point)
+{
+	size_t at = get_target_length(element->set);
+	size_t length = element->set == NFT_PINHOLE6_FROM ? 16 : 4;
+	const uint8_t *peer = point->key + at;
+
+	/* Address and port are intervals of their own. */
+	return memcmp(element->key + at, peer, length) <= 0 &&
+	       memcmp(element->key_end + at, peer, length) >= 0 &&
+	       memcmp(element->key + at + length, peer + length, 2) <= 0 &&
+	       memcmp(element->key_end + at + length, peer + length, 2) >= 0;
 }
 
 bool nft_element_equal(const struct nft_element *a, const struct nft_element *b)

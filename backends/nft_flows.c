@@ -296,27 +296,66 @@ static uint16_t get_port(const struct nf_conntrack *flow, enum nf_conntrack_attr
 }
 
 /* Came in through a mapping: whom it answers from is the internal endpoint. */
-static bool match_inbound(const struct search *search, const struct nf_conntrack *flow)
+static bool read_inbound(const struct nf_conntrack *flow, struct nft_flow *out)
 {
-	struct nft_ended wanted = {
+	const void *internal;
+	const void *peer;
+
+	*out = (struct nft_flow){
 		.protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO),
 		.external_port = get_port(flow, ATTR_ORIG_PORT_DST),
 		.internal_port = get_port(flow, ATTR_REPL_PORT_SRC),
+		.peer_port = get_port(flow, ATTR_ORIG_PORT_SRC),
 	};
-	const void *address;
-
 	if (nfct_get_attr_u8(flow, ATTR_ORIG_L3PROTO) == AF_INET6) {
-		address = nfct_get_attr(flow, ATTR_REPL_IPV6_SRC);
-		if (!address)
+		internal = nfct_get_attr(flow, ATTR_REPL_IPV6_SRC);
+		peer = nfct_get_attr(flow, ATTR_ORIG_IPV6_SRC);
+		if (!internal || !peer)
 			return false;
-		wanted.internal = addr_from_ipv6(address);
-		return has_ended(search->flows, &wanted);
+		out->internal = addr_from_ipv6(internal);
+		out->peer = addr_from_ipv6(peer);
+		return true;
 	}
-	if (!(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT))
-		return false;
-	wanted.internal = addr_from_ipv4(
+	out->internal = addr_from_ipv4(
 		(struct in_addr){nfct_get_attr_u32(flow, ATTR_REPL_IPV4_SRC)});
-	return has_ended(search->flows, &wanted);
+	out->peer = addr_from_ipv4(
+		(struct in_addr){nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_SRC)});
+	return (nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) != 0;
+}
+
+static bool has_address(const struct nft_flows *flows, uint32_t address)
+{
+	for (size_t i = 0; i < flows->address_count; i++)
+		if (flows->addresses[i].s_addr == address)
+			return true;
+	return false;
+}
+
+/* Another rule may share port and endpoint, and admit the flow's peer. */
+static bool is_admitted(struct nft_flows *flows, const struct nf_conntrack *flow,
+			const struct nft_flow *key)
+{
+	if (addr_is_ipv4(&key->internal) &&
+	    !has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)))
+		return false;
+	return nft_live_admits(&flows->live, key);
+}
+
+static bool match_inbound(const struct search *search, const struct nf_conntrack *flow)
+{
+	struct nft_flow key;
+	struct nft_ended wanted;
+
+	if (!read_inbound(flow, &key))
+		return false;
+	wanted = (struct nft_ended){
+		.protocol = key.protocol,
+		.external_port = key.external_port,
+		.internal_port = key.internal_port,
+		.internal = key.internal,
+	};
+	return has_ended(search->flows, &wanted) &&
+	       !is_admitted(search->flows, flow, &key);
 }
 
 /* Left through a mapping: answers are addressed to its external port. */
@@ -330,10 +369,19 @@ static bool match_outbound(const struct search *search, const struct nf_conntrac
 		.internal = addr_from_ipv4(
 			(struct in_addr){nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_SRC)}),
 	};
+	const struct nft_flow key = {
+		.protocol = wanted.protocol,
+		.external_port = wanted.external_port,
+		.internal_port = wanted.internal_port,
+		.internal = wanted.internal,
+	};
 
 	return (nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_SRC_NAT) &&
 	       !(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) &&
-	       has_ended(search->flows, &wanted);
+	       has_ended(search->flows, &wanted) &&
+	       !(has_address(search->flows,
+			     nfct_get_attr_u32(flow, ATTR_REPL_IPV4_DST)) &&
+		 nft_live_translates(&search->flows->live, &key));
 }
 
 static void end_inbound(struct nft_flows *flows)
@@ -409,6 +457,7 @@ static void search_all(struct nft_flows *flows)
 	end_inbound(flows);
 	end_outbound(flows);
 	end_fresh(flows);
+	nft_live_drop(&flows->live);
 	if (flows->has_fresh)
 		memset(flows->fresh, 0, PORT_BITMAP_SIZE);
 	flows->has_fresh = false;
@@ -480,9 +529,10 @@ void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule)
 	arm(flows);
 }
 
-int nft_flows_open(struct nft_flows *flows, uint32_t mark)
+int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nft)
 {
-	*flows = (struct nft_flows){.timer = -1, .mark = mark, .seq = 1};
+	*flows = (struct nft_flows){
+		.timer = -1, .mark = mark, .seq = 1, .live = {.nft = nft}};
 	flows->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
 	if (!flows->mnl || mnl_socket_bind(flows->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
 		goto fail;

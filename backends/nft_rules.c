@@ -4,54 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* The part of a filtered element's key that says which rule it belongs to. */
-static size_t target_length(enum nft_set set)
-{
-	return set == NFT_DNAT4_FROM ? 8 : 24;
-}
-
-static bool same_rule(const struct nft_element *element, enum nft_set set,
-		      const uint8_t *target)
-{
-	return element->set == set &&
-	       memcmp(element->key, target, target_length(set)) == 0;
-}
-
-/* Filtered elements of one rule lie together, since all are sorted by key. */
-static size_t take_filters(const struct nft_elements *elements, size_t at,
-			   enum nft_set set, struct rule *rule)
-{
-	const uint8_t *target = elements->items[at].key;
-
-	for (; at < elements->count && same_rule(&elements->items[at], set, target);
-	     at++)
-		if (rule->filter_count < RULE_FILTERS_MAX)
-			rule->filters[rule->filter_count++] =
-				nft_element_get_filter(&elements->items[at]);
-	return at;
-}
-
-/* First element of `set` whose key is not below that of target. */
-static size_t lower_bound(const struct nft_elements *elements, enum nft_set set,
-			  const uint8_t *target)
-{
-	size_t low = 0;
-	size_t high = elements->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct nft_element *item = &elements->items[middle];
-
-		if (item->set < set ||
-		    (item->set == set &&
-		     memcmp(item->key, target, target_length(set)) < 0))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* The way out, which also tells the external address. */
 static void add_outbound(const struct nft_elements *elements,
 			 const struct ip_addr *external, struct rule *rule)
@@ -67,54 +19,72 @@ static void add_outbound(const struct nft_elements *elements,
 		rule->external = address;
 }
 
-/* The mapping that a counter speaks of; false when nothing translates to it. */
-static bool rule_from_counter(const struct nft_elements *elements,
-			      const struct nft_element *counter, struct rule *rule)
+/* True when something translates to what this counter speaks of. */
+static bool has_mapping(const struct nft_elements *elements, const struct rule *rule)
 {
 	struct nft_element wanted[NFT_ELEMENTS_MAX];
 	const struct nft_element *found;
-	size_t at;
 
-	nft_element_to_rule(counter, rule);
-	/* What this rule would look like without filters: dnat4, count4. */
-	if (nft_element_from_rule(rule, wanted) != 2)
+	/* Of such a rule the first element translates. */
+	if (nft_element_from_rule(rule, wanted) < 1)
 		return false;
 	found = nft_elements_find(elements, &wanted[0]);
-	if (found)
-		return nft_element_equal(found, &wanted[0]);
-	at = lower_bound(elements, NFT_DNAT4_FROM, wanted[0].key);
-	if (at == elements->count ||
-	    !same_rule(&elements->items[at], NFT_DNAT4_FROM, wanted[0].key) ||
-	    memcmp(elements->items[at].data, wanted[0].data, NFT_DATA_LENGTH) != 0)
-		return false;
-	take_filters(elements, at, NFT_DNAT4_FROM, rule);
-	return true;
+	return found && nft_element_equal(found, &wanted[0]);
+}
+
+/*
+ * Filtered elements of one rule lie together, since all are sorted by key. An IPv4
+ * filter counts when its mapping is there, too. Returns how many elements it took.
+ */
+static size_t take_filters(const struct nft_elements *elements, size_t at,
+			   struct rule *rule)
+{
+	const struct nft_element *first = &elements->items[at];
+	size_t taken = 0;
+
+	for (; at + taken < elements->count && rule->filter_count < RULE_FILTERS_MAX &&
+	       nft_element_compare_target(first + taken, first) == 0;
+	     taken++) {
+		struct rule single;
+
+		nft_element_to_rule(first, &single);
+		single.filter_count = 1;
+		single.filters[0] = nft_element_get_filter(first + taken);
+		if (first->set == NFT_PINHOLE6_FROM || has_mapping(elements, &single))
+			rule->filters[rule->filter_count++] = single.filters[0];
+	}
+	return taken;
 }
 
 int nft_rules_visit(const struct nft_elements *elements, const struct ip_addr *external,
 		    int (*visit)(void *user, const struct rule *rule), void *user)
 {
-	size_t at = 0;
 	int result = 0;
 
-	while (at < elements->count && result == 0) {
-		const struct nft_element *element = &elements->items[at++];
-		bool whole = false;
+	for (size_t at = 0; at < elements->count && result == 0;) {
+		const struct nft_element *element = &elements->items[at];
+		size_t taken = 1;
 		struct rule rule;
+		bool whole = false;
 
-		if (element->set == NFT_COUNT4) {
-			whole = rule_from_counter(elements, element, &rule);
-			add_outbound(elements, external, &rule);
-		} else if (element->set == NFT_PINHOLE6) {
-			nft_element_to_rule(element, &rule);
-			whole = true;
-		} else if (element->set == NFT_PINHOLE6_FROM) {
-			nft_element_to_rule(element, &rule);
-			at = take_filters(elements, at - 1, NFT_PINHOLE6_FROM, &rule);
-			whole = true;
+		if (element->set < NFT_COUNT4) {
+			at++;
+			continue;
 		}
+		nft_element_to_rule(element, &rule);
+		if (element->set == NFT_COUNT4_FROM ||
+		    element->set == NFT_PINHOLE6_FROM) {
+			taken = take_filters(elements, at, &rule);
+			whole = rule.filter_count > 0;
+		} else {
+			whole = element->set == NFT_PINHOLE6 ||
+				has_mapping(elements, &rule);
+		}
+		if (addr_is_ipv4(&rule.internal))
+			add_outbound(elements, external, &rule);
 		if (whole)
 			result = visit(user, &rule);
+		at += taken;
 	}
 	return result;
 }

@@ -50,6 +50,8 @@ static const char *get_fields(enum nft_set set)
 		return "4p";
 	case NFT_COUNT4:
 		return "p4p";
+	case NFT_COUNT4_FROM:
+		return "p4p4p";
 	case NFT_PINHOLE6:
 		return "6p";
 	case NFT_PINHOLE6_FROM:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The nftables backend against a real kernel: packets, timeouts, strangers, restarts."""
 
+import contextlib
 import os
 import select
 import socket
@@ -216,6 +217,59 @@ def test_remote_filters(lab, tool):
         assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000,
                                source=source) is None
     assert len(tool.dump()) == 2
+
+
+@pytest.mark.parametrize("order", [("open", "first", "second"),
+                                   ("first", "open", "second"),
+                                   ("second", "first", "open")])
+def test_rules_for_different_peers_side_by_side(lab, tool, order):
+    """They share port, protocol and endpoint; each admits, counts and ends on its own."""
+    rules = {"first": rule("tcp", filters=["203.0.113.2/32@0"]),
+             "second": rule("tcp", filters=["203.0.113.3/32@0"]),
+             "open": rule("tcp", out=True)}
+    hosts = {"first": (lab.inet1, "203.0.113.2"), "second": (lab.inet2, "203.0.113.3"),
+             "open": (lab.inet1, "203.0.113.4")}
+    lab.inet1.ip("address", "add", "203.0.113.4/24", "dev", "eth0")
+    tool.apply(*("add " + text for text in rules.values()))
+    peers, there = {}, dict(rules)
+
+    def counts():
+        return {name: tool.counters(text)[0] for name, text in there.items()}
+
+    def check(name, counter):
+        """A packet there, its acknowledgement; one rule and no other counts them."""
+        before = counts()
+        peers[name][0].sendall(b"ping")
+        assert peers[name][1].recv(4) == b"ping"
+        wait_for(lambda: counts()[counter] >= before[counter] + 2, "the packets to count")
+        assert {n for n, packets in counts().items() if packets != before[n]} == {counter}
+
+    try:
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(lab.lan1.listen(6000))
+            for name, (host, address) in hosts.items():
+                peer = host.open_socket(kind=socket.SOCK_STREAM)
+                stack.enter_context(peer)
+                peer.bind((address, 0))
+                peer.connect((WAN, 5000))
+                peers[name] = peer, stack.enter_context(server.accept()[0])
+            for name in order:
+                for alive in hosts:
+                    if alive in there or "open" in there:
+                        check(alive, alive if alive in there else "open")
+                tool.apply("delete " + there.pop(name))
+                with pytest.raises(ToolError, match="ENOENT"):
+                    tool.counters(rules[name])
+                ended = {n for n in hosts if n not in there and "open" not in there}
+
+                def alive():
+                    listed = flows(lab, "-p", "tcp", "-d", WAN, "--dport", "5000")
+                    return {n for n in hosts if f"src={hosts[n][1]} " in listed}
+
+                tool.settle(lambda: alive() == set(hosts) - ended, "the flows to end")
+            assert ended == set(hosts)
+    finally:
+        lab.inet1.ip("address", "del", "203.0.113.4/24", "dev", "eth0")
 
 
 def test_filters_that_overlap(tool):

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends/nft.h"
+
+#include <errno.h>
+
+void nft_live_drop(struct nft_live *live)
+{
+	nft_elements_fini(&live->elements);
+	live->loaded = false;
+	live->error = 0;
+}
+
+static void load(struct nft_live *live)
+{
+	if (live->loaded)
+		return;
+	live->error = nft_elements_dump_all(&live->elements, live->nft, NFT_SNAT4);
+	/* No table, no rules. */
+	if (live->error == -ENOENT)
+		live->error = 0;
+	if (live->error < 0)
+		live->elements.count = 0;
+	nft_elements_sort(&live->elements);
+	live->loaded = true;
+}
+
+static struct rule make_rule(const struct nft_flow *flow)
+{
+	struct rule rule = {
+		.protocol = flow->protocol,
+		.external_port = flow->external_port,
+		.internal_port = flow->internal_port,
+		.internal = flow->internal,
+	};
+
+	if (!addr_is_ipv4(&flow->internal))
+		rule.external = flow->internal;
+	return rule;
+}
+
+/* First element that is not before `wanted`, which has the lowest key of its target. */
+static size_t lower_bound(const struct nft_elements *elements,
+			  const struct nft_element *wanted)
+{
+	size_t low = 0;
+	size_t high = elements->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (nft_element_compare_target(&elements->items[middle], wanted) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool admits_peer(const struct nft_elements *elements,
+			const struct nft_element *point)
+{
+	for (size_t i = lower_bound(elements, point);
+	     i < elements->count &&
+	     nft_element_compare_target(&elements->items[i], point) == 0;
+	     i++)
+		if (nft_element_holds_peer(&elements->items[i], point))
+			return true;
+	return false;
+}
+
+bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow)
+{
+	struct nft_element made[NFT_ELEMENTS_MAX];
+	struct rule rule = make_rule(flow);
+	int count = nft_element_from_rule(&rule, made);
+
+	load(live);
+	/* The last element of a rule counts, and admits. */
+	if (count > 0 && nft_elements_find(&live->elements, &made[count - 1]))
+		return true;
+	rule.filter_count = 1;
+	rule.filters[0].prefix.addr = flow->peer;
+	rule.filters[0].prefix.length = 128;
+	rule.filters[0].port = flow->peer_port;
+	count = nft_element_from_rule(&rule, made);
+	return count > 0 && admits_peer(&live->elements, &made[count - 1]);
+}
+
+bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow)
+{
+	struct rule rule = make_rule(flow);
+	struct nft_element wanted = nft_element_get_outbound(&rule);
+	const struct nft_element *found;
+	struct ip_addr address;
+
+	load(live);
+	found = nft_elements_find(&live->elements, &wanted);
+	return found &&
+	       nft_element_get_external(found, &address) == flow->external_port;
+}
