@@ -12,23 +12,25 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "protocols/http_slots.h"
 #include "protocols/upnp.h"
 
 /* One connection's pool in libmicrohttpd: 8 kB of headers, and the answer's. */
 #define CONNECTION_MEMORY 12288
-#define LISTEN_BACKLOG 128
+/* Connections wait here for a turn of the loop only. */
+#define LISTEN_BACKLOG 512
 /* First size of a body buffer: a control request fits. */
 #define BODY_SIZE_MIN 2048
-#define TIMEOUT_MS (INT64_C(1000) * HTTP_TIMEOUT_S)
 
-/* A connection whose request is not complete, oldest first. */
+/* libmicrohttpd must have room for answers while all slots are taken. */
+_Static_assert(HTTP_CONNECTIONS_MAX > HTTP_SLOTS_MAX, "slots that do not exist");
+_Static_assert(HTTP_CONNECTIONS_PER_CLIENT_MAX > HTTP_SLOTS_PER_CLIENT_MAX,
+	       "slots that do not exist");
+
 struct http_connection {
-	TAILQ_ENTRY(http_connection) link;
 	struct http_server *server;
-	int fd;
-	bool incomplete; /* in the list */
-	bool refused;	 /* to an address that is not ours on this LAN */
-	int64_t started_ms;
+	struct http_slot slot; /* while the request is not complete */
+	bool refused;	       /* to an address that is not ours on this LAN */
 };
 
 struct http_server {
@@ -38,7 +40,7 @@ struct http_server {
 	struct event *timer;
 	struct event *reaper;
 	int fd;
-	TAILQ_HEAD(, http_connection) incomplete;
+	struct http_slots slots;
 	TAILQ_HEAD(, http_exchange) suspended;
 };
 
@@ -89,29 +91,41 @@ static void on_run(evutil_socket_t fd, short what, void *user)
 	run(user);
 }
 
+/* The next request that is late; an idle server sleeps. */
+static void start_reaper(struct http_server *server)
+{
+	int64_t delay_ms = http_slots_get_delay_ms(
+		&server->slots, server->config.request_timeout_ms, clock_now_ms());
+	struct timeval delay;
+
+	if (delay_ms < 0)
+		event_del(server->reaper);
+	else if (!event_pending(server->reaper, EV_TIMEOUT, NULL))
+		event_add(server->reaper, timeval_from_ms(delay_ms, &delay));
+}
+
+/* Shutting its socket down makes libmicrohttpd see the end of a connection. */
+static void hang_up(const struct http_slot *slot)
+{
+	(void)shutdown(slot->fd, SHUT_RDWR);
+}
+
 /*
  * libmicrohttpd ends silent connections; one that sends an octet now and then is ended
- * here (HTTP-3). Shutting its socket down makes libmicrohttpd see its end.
+ * here (HTTP-3).
  */
 static void on_reap(evutil_socket_t fd, short what, void *user)
 {
 	struct http_server *server = user;
 	int64_t now_ms = clock_now_ms();
-	struct http_connection *connection = TAILQ_FIRST(&server->incomplete);
-	struct timeval delay;
+	struct http_slot *slot;
 
 	(void)fd;
 	(void)what;
-	while (connection && now_ms - connection->started_ms >= TIMEOUT_MS) {
-		TAILQ_REMOVE(&server->incomplete, connection, link);
-		connection->incomplete = false;
-		(void)shutdown(connection->fd, SHUT_RDWR);
-		connection = TAILQ_FIRST(&server->incomplete);
-	}
-	if (connection)
-		event_add(server->reaper,
-			  timeval_from_ms(connection->started_ms + TIMEOUT_MS - now_ms,
-					  &delay));
+	while ((slot = http_slots_take_late(&server->slots,
+					    server->config.request_timeout_ms, now_ms)))
+		hang_up(slot);
+	start_reaper(server);
 }
 
 /* ---- connections ---- */
@@ -143,37 +157,50 @@ static enum MHD_Result on_accept(void *user, const struct sockaddr *addr,
 	return lan_info_has_host(server->config.lan, &peer) ? MHD_YES : MHD_NO;
 }
 
+static struct ip_addr get_client(struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+	struct sockaddr_in in;
+
+	/* The listener is IPv4's. */
+	if (info && info->client_addr->sa_family == AF_INET) {
+		memcpy(&in, info->client_addr, sizeof(in));
+		memcpy(&storage, &in, sizeof(in));
+	}
+	return addr_from_sockaddr(&storage);
+}
+
 static void connection_started(struct http_server *server, struct MHD_Connection *mhd,
 			       void **context)
 {
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct http_connection *connection = calloc(1, sizeof(*connection));
-	struct timeval delay;
+	struct ip_addr client = get_client(mhd);
+	const struct http_slot *victim;
 
 	*context = connection;
 	if (!connection || !info)
 		return;
 	connection->server = server;
-	connection->fd = info->connect_fd;
-	connection->refused = !is_to_us(server, connection->fd);
-	connection->started_ms = clock_now_ms();
-	connection->incomplete = true;
-	TAILQ_INSERT_TAIL(&server->incomplete, connection, link);
-	if (!event_pending(server->reaper, EV_TIMEOUT, NULL))
-		event_add(server->reaper, timeval_from_ms(TIMEOUT_MS, &delay));
+	connection->slot.fd = info->connect_fd;
+	connection->refused = !is_to_us(server, connection->slot.fd);
+	victim = http_slots_add(&server->slots, &connection->slot, &client,
+				clock_now_ms());
+	if (victim)
+		hang_up(victim);
+	start_reaper(server);
 }
 
-static void connection_leave_list(struct http_connection *connection)
+static void connection_leave_slot(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
 
-	if (!connection->incomplete)
-		return;
-	connection->incomplete = false;
-	TAILQ_REMOVE(&server->incomplete, connection, link);
-	if (TAILQ_EMPTY(&server->incomplete))
-		event_del(server->reaper); /* an idle server sleeps */
+	http_slots_remove(&server->slots, &connection->slot);
+	if (server->slots.count == 0)
+		start_reaper(server); /* stops it */
 }
 
 static void on_connection(void *user, struct MHD_Connection *mhd, void **context,
@@ -186,8 +213,8 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **context
 		connection_started(user, mhd, context);
 		break;
 	case MHD_CONNECTION_NOTIFY_CLOSED:
-		if (connection)
-			connection_leave_list(connection);
+		if (connection && connection->server)
+			connection_leave_slot(connection);
 		free(connection);
 		*context = NULL;
 		break;
@@ -310,21 +337,6 @@ static void collect_headers(struct http_exchange *exchange,
 					on_header, headers);
 }
 
-static struct ip_addr get_client(struct MHD_Connection *mhd)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
-	struct sockaddr_in in;
-
-	/* The listener is IPv4's. */
-	if (info && info->client_addr->sa_family == AF_INET) {
-		memcpy(&in, info->client_addr, sizeof(in));
-		memcpy(&storage, &in, sizeof(in));
-	}
-	return addr_from_sockaddr(&storage);
-}
-
 static struct http_exchange *exchange_new(struct http_server *server,
 					  struct MHD_Connection *mhd,
 					  const char *method, const char *version)
@@ -410,7 +422,7 @@ static enum MHD_Result dispatch(struct http_exchange *exchange, const char *path
 
 	exchange->dispatched = true;
 	if (connection)
-		connection_leave_list(connection);
+		connection_leave_slot(connection);
 	if (exchange->early_status)
 		return queue_status(exchange, exchange->early_status);
 	collect_headers(exchange, &headers);
@@ -530,7 +542,7 @@ int http_server_open(const struct http_config *config, struct http_server **out)
 		return -ENOMEM;
 	server->config = *config;
 	server->fd = -1;
-	TAILQ_INIT(&server->incomplete);
+	http_slots_init(&server->slots);
 	TAILQ_INIT(&server->suspended);
 	server->timer = evtimer_new(config->base, on_run, server);
 	server->reaper = evtimer_new(config->base, on_reap, server);

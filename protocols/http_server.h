@@ -11,11 +11,17 @@
 
 struct event_base;
 
-/** Connections of one LAN together, and of one address in it (HTTP-3). */
+/**
+ * Connections of one LAN together, and of one address in it (HTTP-3); how many of them
+ * may be without a complete request stands in http_slots.h. All LANs together have to
+ * do with the descriptors that the sandbox leaves (1024): beyond that connections wait.
+ */
 #define HTTP_CONNECTIONS_MAX 160
 #define HTTP_CONNECTIONS_PER_CLIENT_MAX 64
-/** Units: seconds until a request must be complete, and that a peer may be silent. */
+/** Units: seconds that a peer may be silent (HTTP-3). */
 #define HTTP_TIMEOUT_S 30
+/** Units: ms until a request must be complete, however busily octets drip in. */
+#define HTTP_REQUEST_TIMEOUT_MS 10000
 
 /** The HTTP server of one LAN: one listening socket, bound to its interface. */
 struct http_server;
@@ -56,6 +62,7 @@ struct http_config {
 	struct event_base *base;
 	const struct lan_info *lan; /* must outlive the server; may change */
 	uint16_t port;
+	int64_t request_timeout_ms;	    /* HTTP_REQUEST_TIMEOUT_MS, but in tests */
 	const struct http_handler *handler; /* must outlive the server */
 	void *user;
 };

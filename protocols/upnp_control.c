@@ -179,7 +179,7 @@ static void ask_core(struct upnp_control *control, struct http_exchange *exchang
 	TAILQ_REMOVE(&control->unused, pending, link);
 	TAILQ_INSERT_TAIL(&control->waiting, pending, link);
 	pending->exchange = exchange;
-	pending->deadline_ms = clock_now_ms() + UPNP_REPLY_TIMEOUT_MS;
+	pending->deadline_ms = clock_now_ms() + control->config.reply_timeout_ms;
 	pending->action = wording->action;
 	pending->query = wording->query;
 	(void)strncpy(pending->type, wording->type, sizeof(pending->type) - 1);

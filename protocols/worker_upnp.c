@@ -73,6 +73,7 @@ static int open_http(struct worker *worker, struct upnp_lan *lan)
 		.base = worker->base,
 		.lan = &lan->info,
 		.port = worker->setup.http_port,
+		.request_timeout_ms = HTTP_REQUEST_TIMEOUT_MS,
 		.handler = upnp_control_get_handler(),
 		.user = worker->control,
 	};
@@ -245,6 +246,7 @@ static int make_sites(struct worker *worker)
 	struct upnp_control_config config = {
 		.base = worker->base,
 		.wan = &worker->wan,
+		.reply_timeout_ms = UPNP_REPLY_TIMEOUT_MS,
 		.ask = ask,
 		.user = worker,
 	};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* HTTP, SOAP and messages of the worker, over real sockets. */
 #include <errno.h>
+#include <event2/event.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -298,35 +299,30 @@ static void test_strangers(void **state)
 	lab_client_free(client);
 }
 
-/* HTTP-3: one host that keeps connections open cannot keep out another */
+/* HTTP-3: half-open connections of some hosts keep nobody out, not even those hosts */
 static void test_slow_clients(void **state)
 {
-	struct lab_client *slow[HTTP_CONNECTIONS_PER_CLIENT_MAX];
-	struct lab_client *client;
-	int64_t deadline_ms = clock_now_ms() + DEADLINE_MS;
-	int status;
+	static const char *const hosts[] = {HOST, "10.99.0.4", "10.99.0.5",
+					    "10.99.0.6"};
+	static struct lab_client *slow[4 * HTTP_CONNECTIONS_PER_CLIENT_MAX];
+	const size_t count = sizeof(slow) / sizeof(slow[0]);
 
 	(void)state;
-	for (size_t i = 0; i < HTTP_CONNECTIONS_PER_CLIENT_MAX; i++) {
-		slow[i] = lab_dial(HOST, GATEWAY);
-		lab_say(slow[i], "GET /igd1/root.xml HT");
+	for (size_t i = 0; i < count; i++) {
+		slow[i] = lab_dial(hosts[i % 4], GATEWAY);
+		/* It may have been hung up on already. */
+		(void)send(slow[i]->fd, "GET / HT", 8, MSG_NOSIGNAL);
+		if (i % 16 == 0)
+			event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
 	}
-	client = lab_dial(HOST, GATEWAY);
-	assert_true(lab_wait_for(lab_is_closed, client));
-	assert_int_equal(client->used, 0);
-	lab_client_free(client);
-	client = lab_exchange(HOST_2, GET_ROOT);
-	assert_int_equal(lab_status_of(client), 200);
-	lab_client_free(client);
-	for (size_t i = 0; i < HTTP_CONNECTIONS_PER_CLIENT_MAX; i++)
-		lab_client_free(slow[i]);
-	/* Once the server has seen them go, the host is welcome again. */
-	do {
-		client = lab_exchange(HOST, GET_ROOT);
-		status = lab_status_of(client);
+	for (size_t i = 0; i < 2; i++) {
+		struct lab_client *client = lab_exchange(i ? HOST : HOST_2, GET_ROOT);
+
+		assert_int_equal(lab_status_of(client), 200);
 		lab_client_free(client);
-	} while (status == 0 && clock_now_ms() < deadline_ms);
-	assert_int_equal(status, 200);
+	}
+	for (size_t i = 0; i < count; i++)
+		lab_client_free(slow[i]);
 }
 
 /* ---- SOAP ---- */
