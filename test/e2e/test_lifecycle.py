@@ -209,10 +209,30 @@ def test_second_instance(lab, daemon_factory):
     second = daemon_factory()
     second.control = first.control
     second.configure("")
-    ends(second, 1, r"control\.sock")
+    ends(second, 1, "another portreeved")
     assert first.process.poll() is None
     assert arrives(lab, 4000)
     assert len(first.leases()) == 1
+
+
+def test_second_instance_apart(lab, daemon_factory):
+    """
+    With a control socket and a store of its own, too: there is one table in a network
+    namespace, so the second says why in one line, before it touches that.
+    """
+    first = daemon_factory().start()
+    add(lab, 4000)
+    second = daemon_factory()
+    ends(second, 1, "another portreeved")
+    assert len(re.findall("another portreeved", second.log())) == 1
+    assert not os.path.exists(second.control)
+    assert first.process.poll() is None
+    assert arrives(lab, 4000)
+    assert first.json("status")["status"]["backend"]["resyncs"] == 0
+    first.kill()  # and what is left of a dead one is no hindrance
+    second.start()
+    add(lab, 4001)
+    assert arrives(lab, 4001)
 
 
 def test_stale_control_socket_is_no_hindrance(lab, daemon_factory):
@@ -425,11 +445,11 @@ def test_state_directory_is_no_directory(lab, daemon_factory):
     assert arrives(lab, 4000)
 
 
-def test_not_root(lab, daemon_factory):
+def test_not_root(lab, daemon_factory, copy_for_all):
     """One clear line."""
     daemon = daemon_factory()
     done = lab.gw.run(["setpriv", "--reuid=65534", "--clear-groups", "--regid=65534",
-                       daemon.binary, "-c", daemon.file])
+                       copy_for_all(daemon.binary), "-c", daemon.file])
     assert done.returncode == 1 and "root" in done.stdout, done.stdout
     assert len(done.stdout.strip().splitlines()) <= 2
 

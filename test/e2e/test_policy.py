@@ -30,6 +30,18 @@ def test_quota_of_a_client(lab, daemon_factory):
     assert len(daemon.leases()) == 4
 
 
+def test_static_leases_use_up_no_quota(lab, daemon_factory):
+    """NP-40: what the owner makes for a host leaves the host its own"""
+    daemon = daemon_factory("[limits]\nleases-per-client = 3\n").start()
+    for port in range(6000, 6005):
+        daemon.admin("add", "tcp", str(port), f"{lab.lan1.ipv4}:{port}")
+    for port in (4000, 4001, 4002):
+        assert ask(lab.lan1, port, port).result == natpmp.OK
+    assert ask(lab.lan1, 4003, 4003).result == natpmp.NO_RESOURCES
+    daemon.admin("add", "tcp", "6005", f"{lab.lan1.ipv4}:6005")
+    assert len(daemon.leases()) == 9
+
+
 def test_quota_in_total(lab, daemon_factory):
     daemon_factory("[limits]\nleases-total = 2\n").start()
     assert ask(lab.lan1, 4000, 4000).result == natpmp.OK
