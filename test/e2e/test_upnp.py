@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """UPnP IGD:1 end to end: SSDP, description and control, each mapping proven by packets."""
 
+import contextlib
 import re
+import resource
 import select
+import socket
+import time
 import xml.etree.ElementTree
 
 import igd
@@ -297,6 +301,37 @@ def test_remote_host(lab, lan1):
     assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is None
 
 
+def test_remote_hosts_side_by_side(lab, lan1, daemon):
+    """IGD-13, IGD-16, IGD-31: one port, an entry for each remote host and an open one"""
+    one, two = lab.inet1.ipv4, lab.inet2.ipv4
+
+    def arrive(sender, port):
+        return lab.udp_arrives(sender, (WAN, 5000), lab.lan1, port) is not None
+
+    for remote in (one, two):
+        lan1.add(5000, 4000, RemoteHost=remote)
+    assert arrive(lab.inet1, 4000) and arrive(lab.inet2, 4000)
+    lan1.add(5000, 4000)
+    assert sorted(x["NewRemoteHost"] for x in lan1.entries()) == ["", one, two]
+    assert arrive(lab.inet1, 4000) and arrive(lab.inet2, 4000)
+    lan1.delete(5000, remote=one)
+    assert arrive(lab.inet1, 4000), "the open entry takes it"
+    lan1.delete(5000)
+    assert not arrive(lab.inet1, 4000) and arrive(lab.inet2, 4000)
+    # An entry for a remote host goes before the open one; made equal, both serve on.
+    lan1.add(5000, 4001)
+    lan1.add(5000, 4000, RemoteHost=one)
+    assert arrive(lab.inet1, 4000) and not arrive(lab.inet1, 4001)
+    lan1.delete(5000, remote=two)
+    assert arrive(lab.inet2, 4001)
+    lan1.add(5000, 4001, RemoteHost=one)
+    assert arrive(lab.inet1, 4001) and arrive(lab.inet2, 4001)
+    lan1.delete(5000)
+    assert arrive(lab.inet1, 4001) and not arrive(lab.inet2, 4001)
+    assert daemon.json("status")["status"]["backend"]["resyncs"] == 0
+    assert not re.search(r"\berror\b", daemon.log()), daemon.log()
+
+
 def test_disabled_entry(lab, lan1):
     """IGD-26: kept and shown, nothing forwarded until it is enabled"""
     lan1.add(5000, 4000, Enabled=0)
@@ -409,6 +444,49 @@ def test_hostile_xml(lab, lan1, daemon):
             continue  # shown the door
         assert status in (400, 413, 500)
     assert lan1.call("GetExternalIPAddress") == {"NewExternalIPAddress": WAN}
+
+
+@pytest.fixture
+def many_files():
+    """Room for thousands of sockets in this process."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(4096, limits[0]), limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def connect_halfway(lab, stack, source, address, count):
+    """Connections of that source that begin a request and never end it."""
+    for _ in range(count):
+        sock = stack.enter_context(lab.lan1.open_socket(kind=socket.SOCK_STREAM))
+        sock.setblocking(False)
+        sock.bind((source, 0))
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(address)
+        yield sock
+
+
+def test_unfinished_requests_of_a_few_hosts(lab, many_files, lan2):
+    """HTTP-3: 1,300 connections of four addresses, and a fifth is served"""
+    begun = b"POST /igd1/ctl/WANIPConn1 HTTP/1.1\r\nHost: x"
+    sources = [lab.lan1.ipv4] + [f"192.168.77.{number}" for number in (11, 12, 13)]
+    for source in sources[1:]:
+        lab.lan1.ip("address", "add", source + "/24", "dev", "eth0")
+    try:
+        with contextlib.ExitStack() as stack:
+            for source in sources:
+                for sock in list(connect_halfway(lab, stack, source,
+                                                 ("192.168.77.1", 49152), 325)):
+                    with contextlib.suppress(OSError):  # shown the door already
+                        sock.send(begun)
+                began = time.monotonic()
+                assert lan2.call("GetExternalIPAddress") == {"NewExternalIPAddress": WAN}
+                assert time.monotonic() - began < 1
+            lan2.add(5000, 4000)
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan2, 4000) is not None
+    finally:
+        for source in sources[1:]:
+            lab.lan1.ip("address", "del", source + "/24", "dev", "eth0")
 
 
 # Guest LAN
