@@ -296,6 +296,42 @@ int nft_watch_get_fd(const struct nft_watch *watch);
 /** Read all that waits; true when some of it was about our table, or was lost. */
 bool nft_watch_drain(struct nft_watch *watch);
 
+/** Bits of CTA_FILTER_ORIG_FLAGS (Linux 5.8); older kernels send everything. */
+enum nft_field {
+	NFT_FIELD_SOURCE = 1 << 0,
+	NFT_FIELD_DESTINATION = 1 << 1,
+	NFT_FIELD_PROTOCOL = 1 << 3,
+	NFT_FIELD_SOURCE_PORT = 1 << 4,
+	NFT_FIELD_DESTINATION_PORT = 1 << 5,
+};
+
+/** What flows the kernel shall send; which of them are meant is asked again. */
+struct nft_query {
+	unsigned int family;
+	uint32_t mark;		   /* 0: any */
+	unsigned int fields;	   /* of the original direction that count */
+	unsigned int reply_fields; /* of the other direction, or else of this one */
+	struct in_addr source;
+	struct in_addr destination;
+	uint8_t protocol;
+	uint16_t source_port;
+	uint16_t destination_port;
+};
+
+struct nft_flows;
+struct nf_conntrack;
+/** End all flows that match says yes to. Errors: logged, once. */
+void nft_search_run(struct nft_flows *flows, const struct nft_query *query,
+		    bool (*match)(struct nft_flows *flows,
+				  const struct nf_conntrack *flow));
+
+/** An address that the WAN had. */
+struct nft_gone {
+	struct in_addr address;
+	bool whole; /* it is on no interface: all flows end, not only those of leases */
+};
+#define NFT_GONE_MAX (2 * BACKEND_ADDRESSES_MAX)
+
 /** What tells the flows of a rule that has ended. */
 struct nft_ended {
 	uint8_t protocol;
@@ -326,6 +362,9 @@ struct nft_flows {
 	size_t ended_size;
 	size_t address_count;
 	struct in_addr addresses[BACKEND_ADDRESSES_MAX];
+	char wan[IF_NAMESIZE]; /* that had these addresses */
+	size_t gone_count;
+	struct nft_gone gone[NFT_GONE_MAX];
 	struct nft_live live; /* during a search */
 };
 
@@ -338,7 +377,7 @@ void nft_flows_close(struct nft_flows *flows);
 void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule);
 /** A rule has been made: UDP flows that passed it by shall end. */
 void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule);
-/** External addresses, where flows from before a rule are looked for. */
+/** External addresses, where flows are looked for; those of addresses that go, end. */
 void nft_flows_set_network(struct nft_flows *flows,
 			   const struct backend_network *network);
 /** When `timer` is readable; does nothing before. */

@@ -634,6 +634,43 @@ def test_lease_outlives_the_address(lab, tool, timeout):
         lab.gw.ip("address", "del", "203.0.113.9/24", "dev", "wan0")
 
 
+def test_flows_end_with_their_address(lab, tool):
+    tool.apply("add " + rule(out=True), "add " + rule("tcp", external=5001))
+    new = "203.0.113.9"
+    with lab.lan1.udp(6000) as mapped, lab.lan2.udp() as other, lab.inet1.udp() as peer:
+        def leaves(source, port):
+            return lab.udp_arrives(lab.lan1, ("203.0.113.3", port), lab.inet2, port,
+                                   source=source)
+
+        assert leaves(mapped, 7000) == (WAN, 5000) and leaves(other, 7001)[0] == WAN
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000, source=peer,
+                               sink=mapped)
+        def count(address=WAN):
+            return len([line for line in flows(lab, "-p", "udp").splitlines()
+                        if "=192.168.77." in line and f"dst={address} " in line])
+
+        # No WAN, the same WAN: nothing is known to have changed.
+        tool.do("network - lan0,guest0 -")
+        tool.do(f"network wan0 lan0,guest0 {WAN}")
+        assert tool.disturbed(QUIET_MS) == 0
+        assert count() == 3
+        # Another one: the host's own translation may go on through the old one.
+        tool.do(f"network other0 lan0,guest0 {new}")
+        tool.settle(lambda: count() == 2, "the lease's inbound flow to end")
+        assert tool.disturbed(QUIET_MS) == 0 and count() == 2
+        assert leaves(other, 7001)[0] == WAN
+        tool.do(f"network wan0 lan0,guest0 {WAN}")
+        # The old one stays, so that no flow ends but by us.
+        lab.gw.ip("address", "add", new + "/24", "dev", "wan0")
+        try:
+            tool.do(f"network wan0 lan0,guest0 {new}")
+            tool.apply(f"replace {rule(out=True)} > {rule(out=True, address=new)}")
+            tool.settle(lambda: count() == 0, "the flows of the old address to end")
+            assert leaves(mapped, 7000) == (new, 5000)
+        finally:
+            lab.gw.ip("address", "del", new + "/24", "dev", "wan0")
+
+
 def test_close_removes_our_table_and_no_other(lab, tools):
     before = lab.gw.run(["nft", "list", "ruleset"]).stdout
     tool = tools().start()
