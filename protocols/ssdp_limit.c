@@ -57,11 +57,14 @@ bool ssdp_limit_take(struct ssdp_limit *limit, const struct ip_addr *source,
 {
 	struct ssdp_bucket *bucket = find_bucket(limit, source, now_ms);
 	int64_t cost = (int64_t)answers * ANSWER;
+	int64_t reserve = 0;
 
 	bucket_fill(bucket, SSDP_LIMIT_SOURCE_RATE, SSDP_LIMIT_SOURCE_BURST, now_ms);
 	bucket_fill(&limit->total, SSDP_LIMIT_TOTAL_RATE, SSDP_LIMIT_TOTAL_BURST,
 		    now_ms);
-	if (bucket->credit < cost || limit->total.credit < cost)
+	if (bucket->credit < (int64_t)SSDP_LIMIT_SOURCE_BURST * ANSWER / 2)
+		reserve = (int64_t)SSDP_LIMIT_RESERVE * ANSWER;
+	if (bucket->credit < cost || limit->total.credit < cost + reserve)
 		return false;
 	bucket->credit -= cost;
 	limit->total.credit -= cost;

@@ -15,6 +15,9 @@
 /** The same for a whole LAN. */
 #define SSDP_LIMIT_TOTAL_BURST 600
 #define SSDP_LIMIT_TOTAL_RATE 300
+/** Of the total, what only sources get that have not used up half of their own: however
+ * many ask all the time, he who asks now and then is answered. */
+#define SSDP_LIMIT_RESERVE 300
 
 struct ssdp_bucket {
 	struct ip_addr source;

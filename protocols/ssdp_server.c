@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "protocols/ssdp_limit.h"
+#include "protocols/ssdp_queue.h"
 
 /* Datagrams read at one wake-up; a search is much shorter than the buffer. */
 #define RECEIVE_BATCH 32
@@ -26,14 +27,6 @@
 #define REFRESH_MIN_MS (SSDP_MAX_AGE_S * 1000 / 4)
 #define REFRESH_MAX_MS (SSDP_MAX_AGE_S * 1000 / 2)
 
-/* An answer that waits for its delay. */
-struct ssdp_pending {
-	bool used;
-	int64_t due_ms;
-	struct sockaddr_storage to;
-	char st[SSDP_ST_SIZE];
-};
-
 struct ssdp_server {
 	struct ssdp_config config;
 	int fd;
@@ -43,7 +36,7 @@ struct ssdp_server {
 	struct event *alive_timer;
 	unsigned int alive_left; /* of this set */
 	struct ssdp_limit limit;
-	struct ssdp_pending pending[SSDP_PENDING_MAX];
+	struct ssdp_queue queue;
 };
 
 /* A datagram that came in. */
@@ -206,22 +199,16 @@ static void on_answer_timer(evutil_socket_t fd, short what, void *user)
 {
 	struct ssdp_server *server = user;
 	int64_t now_ms = clock_now_ms();
-	int64_t next_ms = INT64_MAX;
+	struct ssdp_wait wait;
+	int64_t delay_ms;
 
 	(void)fd;
 	(void)what;
-	for (size_t i = 0; i < SSDP_PENDING_MAX; i++) {
-		struct ssdp_pending *pending = &server->pending[i];
-
-		if (pending->used && pending->due_ms <= now_ms) {
-			pending->used = false;
-			send_answers(server, pending->st, &pending->to);
-		}
-		if (pending->used && pending->due_ms < next_ms)
-			next_ms = pending->due_ms;
-	}
-	if (next_ms != INT64_MAX)
-		timer_start(server->answer_timer, next_ms - now_ms);
+	while (ssdp_queue_take_due(&server->queue, now_ms, &wait))
+		send_answers(server, wait.st, &wait.to);
+	delay_ms = ssdp_queue_get_delay_ms(&server->queue, now_ms);
+	if (delay_ms >= 0)
+		timer_start(server->answer_timer, delay_ms);
 }
 
 static void on_alive_timer(evutil_socket_t fd, short what, void *user)
@@ -240,23 +227,20 @@ static void on_alive_timer(evutil_socket_t fd, short what, void *user)
 		    REFRESH_MIN_MS + random_below(REFRESH_MAX_MS - REFRESH_MIN_MS));
 }
 
-/* When the table is full the answer is lost; the client asks again. */
 static void answer_later(struct ssdp_server *server, const struct ssdp_packet *packet,
 			 const struct ssdp_search *search)
 {
 	uint32_t limit_ms =
 		server->config.strict ? search->mx_s * 1000u : SSDP_DELAY_MAX_MS;
-	struct ssdp_pending *pending = NULL;
+	struct ssdp_wait wait = {
+		.due_ms = clock_now_ms() + random_below(limit_ms + 1),
+		.to = packet->from,
+	};
+	struct ssdp_wait early;
 
-	for (size_t i = 0; i < SSDP_PENDING_MAX && !pending; i++)
-		if (!server->pending[i].used)
-			pending = &server->pending[i];
-	if (!pending)
-		return;
-	pending->used = true;
-	pending->due_ms = clock_now_ms() + random_below(limit_ms + 1);
-	pending->to = packet->from;
-	memcpy(pending->st, search->st, sizeof(pending->st));
+	memcpy(wait.st, search->st, sizeof(wait.st));
+	if (ssdp_queue_add(&server->queue, &wait, &early))
+		send_answers(server, early.st, &early.to);
 	on_answer_timer(-1, 0, server);
 }
 
@@ -292,6 +276,8 @@ static void handle_packet(struct ssdp_server *server, const struct ssdp_packet *
 	    !ssdp_parse_search(packet->bytes, packet->length, &search))
 		return;
 	if (multicast && !ssdp_search_is_valid(&search, server->config.strict))
+		return;
+	if (multicast && !ssdp_queue_admits(&server->queue, &packet->from, search.st))
 		return;
 	answers = count_answers(server, search.st);
 	if (answers == 0 ||

@@ -18,8 +18,6 @@ struct event_base;
 /** Units: ms. Longest delay of an answer to a multicast search: Tailscale listens for
  * 250 ms only (SSDP-6, CL-9). */
 #define SSDP_DELAY_MAX_MS 80
-/** Answers waiting for their delay. */
-#define SSDP_PENDING_MAX 64
 /** How often each set of notifications is sent: UDP loses some (SSDP-13). */
 #define SSDP_REPEAT 2
 

@@ -12,6 +12,7 @@
 #include "protocols/igd_desc.h"
 #include "protocols/ssdp.h"
 #include "protocols/ssdp_limit.h"
+#include "protocols/ssdp_queue.h"
 
 #define SEARCH "M-SEARCH * HTTP/1.1\r\n"
 #define IGD "urn:schemas-upnp-org:device:InternetGatewayDevice"
@@ -333,6 +334,83 @@ static void test_limit(void **state)
 	assert_false(ssdp_limit_take(&limit, &two, SSDP_LIMIT_TOTAL_BURST, 0));
 }
 
+/* SSDP-18: many sources that ask all the time leave something for the others */
+static void test_limit_reserve(void **state)
+{
+	struct ssdp_limit limit;
+	struct ip_addr source, quiet;
+
+	(void)state;
+	assert_true(addr_parse("192.168.1.2", &source));
+	assert_true(addr_parse("192.168.1.3", &quiet));
+	ssdp_limit_init(&limit, 0);
+	for (int64_t now_ms = 0; now_ms < 20000; now_ms += 50)
+		for (uint8_t i = 0; i < 20; i++) {
+			source.bytes[15] = (uint8_t)(10 + i);
+			(void)ssdp_limit_take(&limit, &source, 10, now_ms);
+		}
+	assert_true(ssdp_limit_take(&limit, &quiet, 10, 20000));
+	assert_true(ssdp_limit_take(&limit, &quiet, 10, 20000));
+}
+
+static struct ssdp_wait make_wait(const char *source, uint16_t port, int64_t due_ms)
+{
+	struct ssdp_wait wait = {.due_ms = due_ms, .st = "ssdp:all"};
+	struct ip_addr addr;
+
+	assert_true(addr_parse(source, &addr));
+	(void)addr_to_sockaddr(&addr, port, &wait.to);
+	return wait;
+}
+
+/* SSDP-18: an answer waits once, and one address has its share of the queue */
+static void test_queue_share(void **state)
+{
+	static struct ssdp_queue queue;
+	struct ssdp_wait wait, early;
+
+	(void)state;
+	for (uint16_t i = 0; i < SSDP_QUEUE_PER_SOURCE_MAX; i++) {
+		wait = make_wait("10.0.0.2", (uint16_t)(1000 + i), 50);
+		assert_true(ssdp_queue_admits(&queue, &wait.to, wait.st));
+		assert_false(ssdp_queue_add(&queue, &wait, &early));
+		assert_false(ssdp_queue_admits(&queue, &wait.to, wait.st));
+	}
+	assert_false(ssdp_queue_admits(&queue, &wait.to, "upnp:rootdevice"));
+	wait = make_wait("10.0.0.3", 1000, 50);
+	assert_true(ssdp_queue_admits(&queue, &wait.to, wait.st));
+	assert_false(ssdp_queue_add(&queue, &wait, &early));
+	assert_true(ssdp_queue_admits(&queue, &wait.to, "upnp:rootdevice"));
+}
+
+/* SSDP-6, SSDP-18: by their time; when it is full, the next one goes early */
+static void test_queue_order(void **state)
+{
+	static struct ssdp_queue queue;
+	struct ssdp_wait wait, out;
+	char source[32];
+
+	(void)state;
+	assert_int_equal(ssdp_queue_get_delay_ms(&queue, 0), -1);
+	for (unsigned int i = 0; i < SSDP_QUEUE_MAX; i++) {
+		(void)snprintf(source, sizeof(source), "10.0.0.%u", 100 + i);
+		wait = make_wait(source, 1000, 1000 - (int64_t)i);
+		assert_false(ssdp_queue_add(&queue, &wait, &out));
+	}
+	wait = make_wait("10.0.0.2", 1000, 5000);
+	assert_true(ssdp_queue_add(&queue, &wait, &out));
+	assert_int_equal(out.due_ms, 1000 - (SSDP_QUEUE_MAX - 1));
+	assert_int_equal(ssdp_queue_get_delay_ms(&queue, 900), 38);
+	assert_false(ssdp_queue_take_due(&queue, 937, &out));
+	for (int64_t due_ms = 938; due_ms <= 1000; due_ms++) {
+		assert_true(ssdp_queue_take_due(&queue, 1000, &out));
+		assert_int_equal(out.due_ms, due_ms);
+	}
+	assert_false(ssdp_queue_take_due(&queue, 1000, &out));
+	assert_int_equal(ssdp_queue_get_delay_ms(&queue, 6000), 0);
+	assert_int_equal(queue.count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +424,9 @@ int main(void)
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_date),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_limit_reserve),
+		cmocka_unit_test(test_queue_share),
+		cmocka_unit_test(test_queue_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

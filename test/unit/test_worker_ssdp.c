@@ -92,6 +92,26 @@ static void test_search_unicast(void **state)
 	lab_client_free(client);
 }
 
+/* SSDP-18: what one host asks, however often, costs no other host its answer */
+static void test_search_burst(void **state)
+{
+	struct lab_client *greedy[4];
+	struct lab_client *client = searcher_new(HOST_2);
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		greedy[i] = searcher_new(HOST);
+	for (unsigned int i = 0; i < 100; i++)
+		search_for(greedy[i % 4], SSDP_GROUP, "upnp:rootdevice");
+	search_for(client, SSDP_GROUP, "upnp:rootdevice");
+	assert_true(lab_wait_for(has_one, client));
+	for (size_t i = 0; i < 4; i++) {
+		assert_true(lab_wait_for(has_one, greedy[i]));
+		lab_client_free(greedy[i]);
+	}
+	lab_client_free(client);
+}
+
 /* SSDP-2, SSDP-9, SSDP-17, SSDP-18: what gets silence while others are answered */
 static void test_search_silence(void **state)
 {
@@ -191,7 +211,8 @@ static void test_ttl(void **state)
 	lab_client_free(client);
 }
 
-/* SSDP-13, SSDP-14: byebye twice, alive twice, and byebye twice at the end */
+/* SSDP-13, SSDP-14, IGD-41: byebye twice, alive twice with a new BOOTID, and byebye
+ * twice at the end, so that clients learn that mappings may be gone */
 static void test_notify(void **state)
 {
 	struct lab_client *client = listener_new();
@@ -203,6 +224,7 @@ static void test_notify(void **state)
 	assert_true(lab_wait_for(has_forty, client));
 	assert_int_equal(count_text(client->in, "NTS: ssdp:byebye"), 20);
 	assert_int_equal(count_text(client->in, "NTS: ssdp:alive"), 20);
+	assert_int_equal(count_text(client->in, "BOOTID.UPNP.ORG: 77\r\n"), 40);
 	first_alive = strstr(client->in, "NTS: ssdp:alive");
 	assert_null(strstr(first_alive, "NTS: ssdp:byebye"));
 	worker_get_upnp()->stop(lab_get()->worker);
@@ -239,6 +261,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SERVING(test_search_all),
 		SERVING(test_search_unicast),
+		SERVING(test_search_burst),
 		SERVING(test_search_silence),
 		SERVING(test_address_change),
 		BARE(test_notify),
