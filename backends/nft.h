@@ -17,7 +17,7 @@
 #define NFT_KEY_MAX 44
 /** IPv4 address . port. */
 #define NFT_DATA_LENGTH 8
-/** Elements of one rule: its filters (or one), as many counters, its way out. */
+/** Elements of one rule: its filters (or one, held), as many counters, its way out. */
 #define NFT_ELEMENTS_MAX (2 * RULE_FILTERS_MAX + 1)
 /**
  * One transaction of sync() ends when it is longer than this. Between transactions the
@@ -38,6 +38,7 @@ enum nft_set {
 	NFT_DNAT4,
 	NFT_DNAT4_FROM,
 	NFT_SNAT4,
+	NFT_HELD4,
 	NFT_COUNT4,
 	NFT_COUNT4_FROM,
 	NFT_PINHOLE6,
@@ -237,6 +238,12 @@ bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow);
 /** True when traffic of the IPv4 internal endpoint leaves with this external port. */
 bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow);
 
+/**
+ * True when no rule has this protocol, external port and internal endpoint, filters
+ * aside. When the kernel does not answer: false.
+ */
+bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow);
+
 /** Difference between elements wanted and there; both are sorted by it. */
 struct nft_difference {
 	size_t added;	/* rules that were not whole */
@@ -353,10 +360,13 @@ struct nft_flows {
 	int timer; /* timerfd: readable when a search is due */
 	bool armed;
 	bool complained;
-	bool has_fresh;
+	bool has_fresh; /* UDP is among begun */
 	int64_t resting_until_ms;
 	uint8_t *buffer;
-	uint8_t *fresh; /* one bit for each external UDP port that got a rule */
+	uint8_t *begun; /* one bit for each external port that got a rule: TCP, UDP */
+	size_t begun_count;
+	uint8_t last_protocol; /* of begun */
+	uint16_t last_port;
 	struct nft_ended *ended;
 	size_t ended_count;
 	size_t ended_size;
@@ -375,7 +385,9 @@ int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nf
 void nft_flows_close(struct nft_flows *flows);
 /** A rule has ended: its flows shall, unless another rule admits them. */
 void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule);
-/** A rule has been made: UDP flows that passed it by shall end. */
+/** A rule has been made: UDP flows that passed it by, and other hosts' flows that own
+ * its external port, shall end.
+ */
 void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule);
 /** External addresses, where flows are looked for; those of addresses that go, end. */
 void nft_flows_set_network(struct nft_flows *flows,

@@ -17,6 +17,7 @@ static const struct nft_set_shape shapes[NFT_SET_COUNT] = {
 	[NFT_DNAT4] = {"dnat4", 8, NFT_DATA_LENGTH, false, true},
 	[NFT_DNAT4_FROM] = {"dnat4_from", 16, NFT_DATA_LENGTH, true, true},
 	[NFT_SNAT4] = {"snat4", 12, NFT_DATA_LENGTH, false, true},
+	[NFT_HELD4] = {"held4", 8, 0, false, true},
 	[NFT_COUNT4] = {"count4", 16, 0, false, true},
 	[NFT_COUNT4_FROM] = {"count4_from", 24, 0, true, true},
 	[NFT_PINHOLE6] = {"pinhole6", 24, 0, false, true},
@@ -233,6 +234,10 @@ static int from_rule4(const struct rule *rule, const struct filter_list *filters
 	if (rule->outbound)
 		elements[n++] = nft_element_get_outbound(rule);
 	if (filters->any) {
+		elements[n] = start(NFT_HELD4, rule);
+		put_target(elements[n].key, rule, true);
+		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
+		n++;
 		elements[n] = start(NFT_COUNT4, rule);
 		put_internal(put_target(elements[n].key, rule, true), rule);
 		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);

@@ -193,14 +193,24 @@ static void end_outbound(struct nft_flows *flows)
 		nft_search_run(flows, &query, match_outbound);
 }
 
+static uint8_t *find_begun(const struct nft_flows *flows, uint8_t protocol,
+			   uint16_t port)
+{
+	return flows->begun + (protocol == IPPROTO_UDP ? PORT_BITMAP_SIZE : 0) +
+	       port / 8;
+}
+
+static bool has_begun(const struct nft_flows *flows, uint8_t protocol, uint16_t port)
+{
+	return (*find_begun(flows, protocol, port) & 1U << port % 8) != 0;
+}
+
 static bool match_fresh(struct nft_flows *flows, const struct nf_conntrack *flow)
 {
-	uint16_t port = get_port(flow, ATTR_ORIG_PORT_DST);
-
 	return nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO) == IPPROTO_UDP &&
 	       has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)) &&
 	       !(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) &&
-	       (flows->fresh[port / 8] & 1U << port % 8);
+	       has_begun(flows, IPPROTO_UDP, get_port(flow, ATTR_ORIG_PORT_DST));
 }
 
 static void end_fresh(struct nft_flows *flows)
@@ -214,6 +224,49 @@ static void end_fresh(struct nft_flows *flows)
 		};
 
 		nft_search_run(flows, &query, match_fresh);
+	}
+}
+
+/*
+ * Another host's flow may own the external port already, since the host's masquerade
+ * keeps ports where it can. Then the peer's packets go to that host, and packets of the
+ * mapped host to the peer are dropped.
+ */
+static bool match_foreign(struct nft_flows *flows, const struct nf_conntrack *flow)
+{
+	uint32_t status = nfct_get_attr_u32(flow, ATTR_STATUS);
+	uint8_t protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO);
+	const struct nft_flow key = {
+		.protocol = protocol,
+		.external_port = get_port(flow, ATTR_REPL_PORT_DST),
+		.internal_port = get_port(flow, ATTR_ORIG_PORT_SRC),
+		.internal = addr_from_ipv4(
+			(struct in_addr){nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_SRC)}),
+	};
+
+	return (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) &&
+	       (status & IPS_SRC_NAT) && !(status & IPS_DST_NAT) &&
+	       has_address(flows, nfct_get_attr_u32(flow, ATTR_REPL_IPV4_DST)) &&
+	       has_begun(flows, protocol, key.external_port) &&
+	       nft_live_is_foreign(&flows->live, &key);
+}
+
+static void end_foreign(struct nft_flows *flows)
+{
+	for (size_t i = 0; i < flows->address_count && flows->begun_count > 0; i++) {
+		struct nft_query query = {
+			.family = AF_INET,
+			.reply_fields = NFT_FIELD_DESTINATION,
+			.destination = flows->addresses[i],
+		};
+
+		if (flows->begun_count == 1) {
+			query.reply_fields |=
+				NFT_FIELD_PROTOCOL | NFT_FIELD_DESTINATION_PORT;
+			query.protocol = flows->last_protocol;
+			query.destination_port = flows->last_port;
+		}
+		nft_search_run(flows, &query, match_foreign);
 	}
 }
 
@@ -260,10 +313,12 @@ static void search_all(struct nft_flows *flows)
 	end_inbound(flows);
 	end_outbound(flows);
 	end_fresh(flows);
+	end_foreign(flows);
 	end_gone(flows);
 	nft_live_drop(&flows->live);
-	if (flows->has_fresh)
-		memset(flows->fresh, 0, PORT_BITMAP_SIZE);
+	if (flows->begun_count > 0)
+		memset(flows->begun, 0, 2 * PORT_BITMAP_SIZE);
+	flows->begun_count = 0;
 	flows->has_fresh = false;
 	flows->ended_count = 0;
 	flows->armed = false;
@@ -332,12 +387,18 @@ void nft_flows_set_network(struct nft_flows *flows,
 
 void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule)
 {
+	uint8_t *begun = find_begun(flows, rule->protocol, rule->external_port);
+
 	/* IPv6 flows are not translated: there is no wrong way to be on. */
-	if (rule->protocol != IPPROTO_UDP || !addr_is_ipv4(&rule->internal))
+	if (!addr_is_ipv4(&rule->internal))
 		return;
-	flows->fresh[rule->external_port / 8] |=
-		(uint8_t)(1U << rule->external_port % 8);
-	flows->has_fresh = true;
+	if (!has_begun(flows, rule->protocol, rule->external_port))
+		flows->begun_count++;
+	*begun |= (uint8_t)(1U << rule->external_port % 8);
+	flows->last_protocol = rule->protocol;
+	flows->last_port = rule->external_port;
+	/* A first TCP packet without a mapping was refused: it left no flow. */
+	flows->has_fresh = flows->has_fresh || rule->protocol == IPPROTO_UDP;
 	arm(flows);
 }
 
@@ -378,8 +439,8 @@ int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nf
 		goto fail;
 	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	flows->buffer = calloc(1, NFT_BUFFER_SIZE);
-	flows->fresh = calloc(PORT_BITMAP_SIZE, 1);
-	if (flows->timer >= 0 && flows->buffer && flows->fresh)
+	flows->begun = calloc(PORT_BITMAP_SIZE, 2);
+	if (flows->timer >= 0 && flows->buffer && flows->begun)
 		return 0;
 fail:
 	nft_flows_close(flows);
@@ -388,14 +449,14 @@ fail:
 
 void nft_flows_close(struct nft_flows *flows)
 {
-	if (flows->armed && flows->fresh)
+	if (flows->armed && flows->begun)
 		search_all(flows);
 	if (flows->mnl)
 		mnl_socket_close(flows->mnl);
 	if (flows->timer >= 0)
 		close(flows->timer);
 	free(flows->buffer);
-	free(flows->fresh);
+	free(flows->begun);
 	free(flows->ended);
 	*flows = (struct nft_flows){.timer = -1};
 }

@@ -86,6 +86,26 @@ bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow)
 	return count > 0 && admits_peer(&live->elements, &made[count - 1]);
 }
 
+bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow)
+{
+	struct nft_element made[NFT_ELEMENTS_MAX];
+	struct rule rule = make_rule(flow);
+	const struct nft_elements *elements = &live->elements;
+	int count = nft_element_from_rule(&rule, made);
+	size_t at;
+
+	load(live);
+	if (live->error < 0 || count < 1)
+		return false;
+	if (nft_elements_find(elements, &made[count - 1]))
+		return false;
+	/* With the same target, since both sets begin their keys alike. */
+	made[count - 1].set = NFT_COUNT4_FROM;
+	at = lower_bound(elements, &made[count - 1]);
+	return at == elements->count ||
+	       nft_element_compare_target(&elements->items[at], &made[count - 1]) != 0;
+}
+
 bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow)
 {
 	struct rule rule = make_rule(flow);

@@ -43,6 +43,7 @@ static const char *get_fields(enum nft_set set)
 	case NFT_WAN4:
 		return "";
 	case NFT_DNAT4:
+	case NFT_HELD4:
 		return "p";
 	case NFT_DNAT4_FROM:
 		return "p4p";

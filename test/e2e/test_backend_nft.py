@@ -370,6 +370,65 @@ def test_delete_ends_outbound_flows(lab, tool):
         tool.settle(lambda: "sport=600" not in listed(), "both flows to end")
 
 
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_other_hosts_do_not_hold_the_port(lab, tool, protocol):
+    """The host's masquerade keeps source ports: leased ones, too, were it not for us."""
+    peer = lab.inet2
+
+    def leave(stack, host, source_port, port=7000):
+        """(source that the peer sees, socket), by one exchange from that port"""
+        if protocol == "udp":
+            source = stack.enter_context(host.udp(source_port))
+            seen = lab.udp_arrives(host, ("203.0.113.3", port), peer, port, source=source)
+        else:
+            source = stack.enter_context(
+                host.connect(("203.0.113.3", port), port=source_port))
+            accepted, seen = servers[0].accept()
+            stack.enter_context(accepted)
+        return seen[:2], source
+
+    def owner():
+        return [line.split("src=")[1].split()[0] for line in
+                flows(lab, "-p", protocol, "--orig-port-dst", "7000").splitlines()
+                if "src=203.0.113.3 " in line and "dport=5000 " in line.split("src=")[2]]
+
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(peer.listen(7000))] if protocol == "tcp" else []
+        assert leave(stack, lab.lan2, 5000)[0] == (WAN, 5000), "the port is kept"
+        assert leave(stack, lab.lan2, 5001)[0] == (WAN, 5001)
+        assert owner() == [LAN2]
+        tool.apply("add " + rule(protocol, out=True))
+        tool.settle(lambda: not owner(), "the other host's flow to end")
+        assert "sport=5001" in flows(lab, "-p", protocol), "its other flow goes on"
+        assert leave(stack, lab.lan1, 6000)[0] == (WAN, 5000)
+        tool.apply(f"replace {rule(protocol, out=True)} > {rule(protocol, timeout=900000)}",
+                   f"replace {rule(protocol, timeout=900000)} > {rule(protocol, out=True)}")
+        assert tool.disturbed(QUIET_MS) == 0 and owner() == [LAN1], "our own flow goes on"
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(peer.listen(7001))] if protocol == "tcp" else []
+        # Now the other host is first. (Elsewhere: what was just closed may linger.)
+        seen = leave(stack, lab.lan2, 5000, 7001)[0]
+        assert seen[0] == WAN and seen[1] != 5000
+        assert leave(stack, lab.lan1, 6000, 7001)[0] == (WAN, 5000)
+
+
+def test_sources_that_nobody_translates_stay_as_they_are(lab, tool):
+    tool.apply("add " + rule())
+    lab.gw.nft("flush chain ip lab_nat postrouting")
+    lab.gw.ip("address", "add", "198.51.100.1/24", "dev", "lan0")
+    lab.lan2.ip("address", "add", "198.51.100.3/24", "dev", "eth0")
+    lab.inet2.ip("route", "add", "198.51.100.0/24", "via", WAN)
+    try:
+        with lab.lan2.udp(5000, "198.51.100.3") as source:
+            assert lab.udp_arrives(lab.lan2, ("203.0.113.3", 7000), lab.inet2, 7000,
+                                   source=source) == ("198.51.100.3", 5000)
+    finally:
+        lab.inet2.ip("route", "del", "198.51.100.0/24", "via", WAN)
+        lab.lan2.ip("address", "del", "198.51.100.3/24", "dev", "eth0")
+        lab.gw.ip("address", "del", "198.51.100.1/24", "dev", "lan0")
+        lab.gw.nft('add rule ip lab_nat postrouting oifname "wan0" masquerade')
+
+
 def test_flows_are_kept_when_told_so(lab, tools):
     tool = tools().start("keep-flows")
     tool.sync(rule())
@@ -402,7 +461,7 @@ def test_timeout_closes_with_the_daemon_dead(lab, tool):
     assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
     tool.stop("kill")
     assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
-    assert count_elements(lab) == 4
+    assert count_elements(lab) == 5
     wait_for(lambda: count_elements(lab) == 0, "the kernel to drop what timed out")
     assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000) is None
     assert lab.udp_arrives(lab.inet1, ("fd77::2", 6000), lab.lan1, 6000) is None
