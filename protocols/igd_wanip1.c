@@ -177,7 +177,6 @@ static uint16_t start_add(const struct igd_context *context, const struct igd_va
 	uint32_t lease_s = in[ARG_LEASE].number;
 	uint16_t error = parse_key(in, request);
 
-	(void)context;
 	if (error == 0)
 		error = parse_internal_client(in[ARG_INTERNAL_CLIENT].text, request);
 	if (error)
@@ -186,6 +185,8 @@ static uint16_t start_add(const struct igd_context *context, const struct igd_va
 		return 716; /* no "all ports" here (IGD-20) */
 	if (in[ARG_INTERNAL_PORT].number == 0)
 		return 402; /* IGD-19 */
+	if (!context->wan->nat)
+		return 501; /* nothing is translated: a promise would be a lie (NP-5) */
 	request->op = REQUEST_ADD;
 	request->prefer_failure = 1;
 	request->internal_port = (uint16_t)in[ARG_INTERNAL_PORT].number;

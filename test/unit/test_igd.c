@@ -197,6 +197,20 @@ static void test_add_errors(void **state)
 			 402);
 }
 
+/* NP-5: a gateway that does not translate grants nothing, and still lists */
+static void test_add_without_nat(void **state)
+{
+	static struct igd_answer answer;
+
+	(void)state;
+	wan.nat = 0;
+	assert_int_equal(add_with("", NULL, NULL), 501);
+	assert_int_equal(add_with("NewProtocol", "FOO", NULL), 601);
+	run(igd_get_wanip1(), "GetGenericPortMappingEntry",
+	    "<NewPortMappingIndex>0</NewPortMappingIndex>", &answer);
+	assert_int_equal(answer.state, IGD_ASK);
+}
+
 /* IGD-14, IGD-15, CL-29 */
 static void test_add_lease(void **state)
 {
@@ -587,6 +601,7 @@ int main(void)
 		TEST(test_add),
 		TEST(test_add_errors),
 		TEST(test_add_lease),
+		TEST(test_add_without_nat),
 		TEST(test_add_remote_host),
 		TEST(test_add_forms),
 		TEST(test_add_description),
