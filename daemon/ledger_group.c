@@ -23,12 +23,6 @@
 /* Ids that the store reserves at a time. */
 #define ID_STRETCH 4096
 
-/* Where the changes of one request stand in the group. */
-struct share {
-	size_t first;
-	size_t count;
-};
-
 static bool ledger_is_port_used(void *user, uint8_t protocol, uint16_t port)
 {
 	struct ledger *ledger = user;
@@ -198,11 +192,10 @@ static void ledger_answer(struct ledger *ledger, const struct request *request,
 
 /* Decide one request into the group; its answer holds if the group does. */
 static void ledger_decide_one(struct ledger *ledger, const struct request *request,
-			      int64_t now_ms, struct share *share, struct reply *reply)
+			      int64_t now_ms, struct reply *reply)
 {
 	ledger->plan.count = 0;
 	ledger->plan.has_lease = false;
-	share->first = ledger->group.count;
 	if (request->origin != ORIGIN_STATIC && request_is_change(request) &&
 	    !rate_take(ledger->rate, &request->client, now_ms))
 		ledger->plan.result = RESULT_RATE;
@@ -212,7 +205,6 @@ static void ledger_decide_one(struct ledger *ledger, const struct request *reque
 		ledger->plan.count = 0;
 		ledger->plan.result = RESULT_NO_MEMORY;
 	}
-	share->count = ledger->plan.count;
 	ledger_answer(ledger, request, now_ms, reply);
 }
 
@@ -260,12 +252,10 @@ static void ledger_retry_alone(struct ledger *ledger, const struct request *requ
 			       const struct store_time *at, struct reply *reply)
 {
 	struct plan *group = &ledger->group;
-	struct share share;
 
 	group->count = 0;
 	ledger_plan(ledger, request, at->now_ms);
-	share.count = ledger->plan.count;
-	if (share.count > 0 && !ledger_stage(ledger, at->now_ms))
+	if (ledger->plan.count > 0 && !ledger_stage(ledger, at->now_ms))
 		ledger->plan.result = RESULT_NO_MEMORY;
 	ledger_answer(ledger, request, at->now_ms, reply);
 	if (group->count == 0)
@@ -295,19 +285,18 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 		   struct reply *replies, const struct store_time *at)
 {
 	struct plan *group = &ledger->group;
-	struct share shares[LEDGER_GROUP_MAX];
 
 	if (count > LEDGER_GROUP_MAX)
 		count = LEDGER_GROUP_MAX;
 	group->count = 0;
 	for (size_t i = 0; i < count; i++)
-		ledger_decide_one(ledger, &requests[i], at->now_ms, &shares[i],
-				  &replies[i]);
+		ledger_decide_one(ledger, &requests[i], at->now_ms, &replies[i]);
 	if (group->count > 0 &&
 	    ledger_apply(ledger, group->changes, group->count, at->now_ms) != 0) {
 		lease_rollback(ledger->table, group->changes, group->count);
 		for (size_t i = 0; i < count; i++)
-			if (shares[i].count > 0)
+			/* others may have been answered by what is undone now */
+			if (replies[i].result != RESULT_RATE)
 				ledger_retry_alone(ledger, &requests[i], at,
 						   &replies[i]);
 	} else {

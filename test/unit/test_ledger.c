@@ -464,7 +464,7 @@ static void test_stopped_while_disk_full(void **state)
 			 fixture->at.now_ms - EPOCH_START_MS);
 }
 
-/* DESIGN §3: one bad request cannot refuse another's. */
+/* One bad request cannot refuse another's. */
 static void test_group_is_retried_alone(void **state)
 {
 	struct fixture *fixture = *state;
@@ -489,6 +489,33 @@ static void test_group_is_retried_alone(void **state)
 	open_ledger(fixture);
 	assert_int_equal(count_leases(fixture), 3);
 	assert_int_equal(count_rules(fixture), 3);
+}
+
+/* What was answered on the strength of a request that then failed is answered anew. */
+static void test_answers_follow_the_retry(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *second = &fixture->requests[1];
+
+	open_ledger(fixture);
+	fill_map(&fixture->requests[0], C1, PORT);
+	fill_map(second, C2, PORT);
+	second->op = REQUEST_ADD;
+	second->origin = ORIGIN_IGD;
+	second->external_port = PORT;
+	fill_map(&fixture->requests[2], C1, PORT);
+	fixture->requests[2].op = REQUEST_GET;
+	fixture->requests[2].origin = ORIGIN_IGD;
+	fixture->requests[2].external_port = PORT;
+	plan_fault(fixture, 1);	 /* the group ... */
+	fixture->next_fault = 1; /* ... and then the first alone */
+	decide(fixture, 3);
+	assert_int_equal(fixture->replies[0].result, RESULT_BACKEND);
+	assert_int_equal(fixture->replies[1].result, RESULT_OK);
+	assert_int_equal(fixture->replies[2].result, RESULT_OK);
+	assert_true(addr_equal(&fixture->replies[2].internal, &second->internal));
+	assert_int_equal(count_leases(fixture), 1);
+	assert_int_equal(count_rules(fixture), 1);
 }
 
 static void test_quota(void **state)
@@ -551,6 +578,7 @@ int main(void)
 		LEDGER_TEST(test_disk_full),
 		LEDGER_TEST(test_stopped_while_disk_full),
 		LEDGER_TEST(test_group_is_retried_alone),
+		LEDGER_TEST(test_answers_follow_the_retry),
 		LEDGER_TEST(test_quota),
 		LEDGER_TEST(test_rate),
 	};
