@@ -178,6 +178,9 @@ static void launcher_on_worker_lied(struct launcher *launcher,
 {
 	const struct child *worker = &launcher->workers[body->index];
 
+	/* While things end, a channel that closes is no lie. */
+	if (launcher->phase != LAUNCHER_RUNNING)
+		return;
 	/* Of its predecessor, when core speaks of another generation: that one is gone.
 	 */
 	if (worker->pid > 0 && worker->generation == body->generation)

@@ -134,6 +134,9 @@ void launcher_note_end(struct child *child, int wait_status, bool expected)
 	if (!expected && child->launcher->ready)
 		(void)snprintf(then, sizeof(then), " restart_in_ms=%" PRId64,
 			       child->delay_ms);
+	/* what could not even start has said why itself */
+	if (!child->launcher->ready && !WIFSIGNALED(wait_status))
+		expected = true;
 	log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%s ended %s%s",
 		  child->role.name, how, then);
 }

@@ -17,6 +17,7 @@
 #include "base/log.h"
 
 #define PREPARE_FALLBACK_USER "nobody"
+#define PREPARE_STORE_FILES "leases."
 
 struct prepare_directory {
 	enum log_level level; /* of what goes wrong with it */
@@ -70,22 +71,29 @@ int prepare_find_users(const struct conf *conf, struct prepare_users *out)
 	return error;
 }
 
-/* Owns: takes fd. */
-static bool prepare_is_empty(int fd)
+/* Names of the store's files begin so. */
+static bool prepare_is_store_file(const char *name)
+{
+	return strncmp(name, PREPARE_STORE_FILES, sizeof(PREPARE_STORE_FILES) - 1) == 0;
+}
+
+/* True when there is nothing but files of ours, if anything. Owns: takes fd. */
+static bool prepare_holds_only_ours(int fd)
 {
 	DIR *directory = fdopendir(fd);
 	const struct dirent *entry;
-	bool empty = true;
+	bool ours = true;
 
 	if (!directory) {
 		close(fd);
 		return false;
 	}
-	while (empty && (entry = readdir(directory)) != NULL)
-		empty = strcmp(entry->d_name, ".") == 0 ||
-			strcmp(entry->d_name, "..") == 0;
+	while (ours && (entry = readdir(directory)) != NULL)
+		ours = strcmp(entry->d_name, ".") == 0 ||
+		       strcmp(entry->d_name, "..") == 0 ||
+		       prepare_is_store_file(entry->d_name);
 	closedir(directory);
-	return empty;
+	return ours;
 }
 
 static int prepare_hand_over(int fd, const struct prepare_directory *wanted)
@@ -150,7 +158,7 @@ static bool prepare_is_ours_to_give(int fd, const struct stat *status,
 {
 	return status->st_uid == 0 && wanted->uid != 0 &&
 	       (status->st_mode & (S_ISVTX | S_IWGRP | S_IWOTH)) == 0 &&
-	       prepare_is_empty(openat(fd, ".", O_RDONLY | O_CLOEXEC));
+	       prepare_holds_only_ours(openat(fd, ".", O_RDONLY | O_CLOEXEC));
 }
 
 /* Owns: takes fd, of a directory that was there or was just made. */
@@ -162,9 +170,10 @@ static int prepare_settle(int fd, bool made, const struct prepare_directory *wan
 	if (fstat(fd, &status) < 0)
 		error = -errno;
 	else if (made || (!prepare_can_write(wanted) &&
-			  prepare_is_ours_to_give(fd, &status, wanted)))
+			  prepare_is_ours_to_give(fd, &status, wanted))) {
+		prepare_adopt(fd, wanted, status.st_uid);
 		error = prepare_hand_over(fd, wanted);
-	else if (status.st_uid != wanted->uid && prepare_is_fallback(status.st_uid)) {
+	} else if (status.st_uid != wanted->uid && prepare_is_fallback(status.st_uid)) {
 		prepare_adopt(fd, wanted, status.st_uid);
 		error = prepare_hand_over(fd, wanted);
 	}
@@ -179,7 +188,7 @@ static int prepare_settle(int fd, bool made, const struct prepare_directory *wan
 		return 0;
 	log_write(wanted->level,
 		  "%s %s cannot be written by user %u, whom core runs as; "
-		  "use a directory of its own, or: chown %u %s",
+		  "use a directory of its own, or: chown -R %u %s",
 		  wanted->what, wanted->path, (unsigned int)wanted->uid,
 		  (unsigned int)wanted->uid, wanted->path);
 	return -EACCES;
@@ -210,24 +219,32 @@ static int prepare_make(const struct prepare_directory *wanted)
 
 /*
  * A socket that nobody answers at is what a killed daemon left. Core may not be allowed
- * to call it, so this is for root to find out; core then checks for itself (control.c).
+ * to call it, so this is for root to find out. One that is answered is another
+ * daemon's, and so are its directories. Errors: -EADDRINUSE, logged.
  */
-static void prepare_remove_stale(const char *path)
+static int prepare_check_socket(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct stat status;
+	int error = 0;
 	int fd;
 
 	if (lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
-		return;
+		return 0;
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 &&
-	    errno == ECONNREFUSED)
+		return 0;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		error = -EADDRINUSE;
+	else if (errno == ECONNREFUSED)
 		(void)unlink(path);
 	(void)close(fd);
+	if (error < 0)
+		log_error("another portreeved answers at %s; stop it first, or set "
+			  "[global] control-socket to another path",
+			  path);
+	return error;
 }
 
 int prepare_make_directories(const struct conf *conf, const struct prepare_users *users)
@@ -252,6 +269,8 @@ int prepare_make_directories(const struct conf *conf, const struct prepare_users
 	const char *slash = strrchr(conf->global.control_socket, '/');
 	size_t length = slash ? (size_t)(slash - conf->global.control_socket) : 0;
 
+	if (prepare_check_socket(conf->global.control_socket) < 0)
+		return -EADDRINUSE;
 	/* Without a store core serves all the same, and says that it is degraded. */
 	if (state.path[0] != '\0')
 		(void)prepare_make(&state);
@@ -259,6 +278,5 @@ int prepare_make_directories(const struct conf *conf, const struct prepare_users
 		control.path = slash ? "/" : ".";
 	memcpy(parent, conf->global.control_socket, length);
 	parent[length] = '\0';
-	prepare_remove_stale(conf->global.control_socket);
 	return prepare_make(&control);
 }
