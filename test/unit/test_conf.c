@@ -131,7 +131,7 @@ static void test_other_keys(void **state)
 	struct conf conf;
 
 	(void)state;
-	parse("[backend]\ntype = iptables\nmark = 0x20\nkeep-rules = yes\nkeep-flows = "
+	parse("[backend]\ntype = memory\nmark = 0x20\nkeep-rules = yes\nkeep-flows = "
 	      "yes\n"
 	      "[limits]\nleases-per-client = 0\nleases-total = 4294967295\n"
 	      "requests-per-second = 7\nlifetime-min = 2m\nlifetime-max = "
@@ -140,7 +140,7 @@ static void test_other_keys(void **state)
 	      "ssdp-delay = strict\nlog-level = debug\nuser = u\nnet-user = n\n"
 	      "friendly-name = \"Gate ; of # the house\"   ; said\n",
 	      &conf);
-	assert_int_equal(conf.backend.type, CONF_BACKEND_IPTABLES);
+	assert_int_equal(conf.backend.type, CONF_BACKEND_MEMORY);
 	assert_int_equal(conf.backend.mark, 0x20);
 	assert_true(conf.backend.keep_rules);
 	assert_true(conf.backend.keep_flows);
@@ -167,7 +167,6 @@ static void test_words(void **state)
 		int type;
 	} types[] = {{"auto", CONF_BACKEND_AUTO},
 		     {"nftables", CONF_BACKEND_NFTABLES},
-		     {"iptables", CONF_BACKEND_IPTABLES},
 		     {"memory", CONF_BACKEND_MEMORY}};
 	static const char *const levels[] = {"error", "warning", "notice", "info",
 					     "debug"};
