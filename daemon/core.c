@@ -185,16 +185,16 @@ static const struct backend_ops *core_choose_backend(const struct conf *conf)
 	return backend_get_nftables();
 }
 
-static void core_tell_memory(struct core *core)
+static void core_tell_limits(struct core *core)
 {
 	if (core->conf.backend.type == CONF_BACKEND_MEMORY)
 		log_warning("[backend] type = memory: no packet is forwarded, this is "
 			    "for tests");
 	for (size_t i = 0; i < core->network.lan_count; i++)
 		if (core->network.lans[i].protocols & LAN_PROTOCOL_PCP)
-			log_warning("[lan %s] pcp is not in this version; NAT-PMP "
-				    "answers PCP clients that it is not supported",
-				    core->network.lans[i].name);
+			log_warning(
+				"[lan %s] pcp is not in this version and not served",
+				core->network.lans[i].name);
 }
 
 static struct event *core_watch(struct core *core, int fd, event_callback_fn callback)
@@ -324,7 +324,7 @@ int core_new(struct event_base *base, const struct conf *conf,
 	core_log_wan(&core->network);
 	for (size_t i = 0; i < core->network.lan_count; i++)
 		core_log_lan(&core->network.lans[i]);
-	core_tell_memory(core);
+	core_tell_limits(core);
 	core_follow_up(core);
 	*out = core;
 	events->ready(user);

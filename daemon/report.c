@@ -149,17 +149,23 @@ static struct json_object *lan_addresses_new(const struct lan_info *lan)
 	return NULL;
 }
 
-static struct json_object *lan_protocols_new(const struct lan_info *lan)
+/* What is served, not what was asked for. */
+static struct json_object *lan_protocols_new(const struct lan_info *lan, bool nat)
 {
 	static const struct {
 		uint8_t bit;
 		const char *name;
 	} rows[] = {{LAN_PROTOCOL_UPNP, "upnp"}, {LAN_PROTOCOL_NATPMP, "nat-pmp"}};
 	struct json_object *array = json_object_new_array();
+	uint8_t served = lan->protocols;
 	bool ok = array != NULL;
 
+	if (!nat)
+		served &= (uint8_t)~LAN_PROTOCOL_NATPMP;
+	if ((lan->igd & 1) == 0)
+		served &= (uint8_t)~LAN_PROTOCOL_UPNP;
 	for (size_t i = 0; ok && i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (lan->protocols & rows[i].bit)
+		if (served & rows[i].bit)
 			ok = array_add_string(array, rows[i].name);
 	if (ok)
 		return array;
@@ -167,14 +173,14 @@ static struct json_object *lan_protocols_new(const struct lan_info *lan)
 	return NULL;
 }
 
-static struct json_object *status_lan_new(const struct lan_info *lan)
+static struct json_object *status_lan_new(const struct lan_info *lan, bool nat)
 {
 	struct json_object *object = json_object_new_object();
 
 	if (object && varlink_add_string(object, "name", lan->name) &&
 	    varlink_add_bool(object, "up", lan->ifindex != 0) &&
 	    varlink_add(object, "addresses", lan_addresses_new(lan)) &&
-	    varlink_add(object, "protocols", lan_protocols_new(lan)))
+	    varlink_add(object, "protocols", lan_protocols_new(lan, nat)))
 		return object;
 	json_object_put(object);
 	return NULL;
@@ -185,7 +191,8 @@ static struct json_object *status_lans_new(const struct report_status *status)
 	struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; array && i < status->network->lan_count; i++) {
-		struct json_object *lan = status_lan_new(&status->network->lans[i]);
+		struct json_object *lan = status_lan_new(&status->network->lans[i],
+							 status->conf->wan.nat);
 
 		if (!lan || json_object_array_add(array, lan) != 0) {
 			json_object_put(lan);
