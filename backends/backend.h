@@ -105,15 +105,21 @@ struct backend_ops {
 	 * Make all changes or none, in order, in one transaction. When it returns 0 the
 	 * kernel holds them. Flows of deleted rules end soon after, out of event(),
 	 * unless keep_flows. A DELETE of what has timed out already is no error.
-	 * -ENOTCONN: before the first sync(); -EOPNOTSUPP: the kernel's sets cannot say
-	 * such a rule. Errors: -errno, nothing changed.
+	 * Errors: nothing changed, and
+	 * -EEXIST: a rule clashes with one that is there, or with another of the batch;
+	 * -EINVAL: a rule makes no sense;
+	 * -EOPNOTSUPP: the kernel's sets cannot say such a rule. These three concern
+	 * the changes alone: the rules that are there are as they should be.
+	 * -ENOENT: our table, or a part of it, is gone: sync(), then try again;
+	 * -ENOTCONN: before the first sync(); other -errno: out of the kernel.
 	 */
 	int (*apply)(struct backend *backend, const struct backend_change *changes,
 		     size_t count);
 	/**
 	 * Make the kernel hold exactly these rules: what a former run left is kept
 	 * where it is right, mended where it is not. Counts what had to be added and
-	 * removed. Errors: -errno.
+	 * removed. Flows that came in by rules that are no more end soon after, unless
+	 * keep_flows. Errors: -errno.
 	 */
 	int (*sync)(struct backend *backend, const struct rule *rules, size_t count,
 		    size_t *added, size_t *removed);

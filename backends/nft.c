@@ -289,6 +289,9 @@ static int nft_apply(struct backend *backend, const struct backend_change *chang
 	error = put_changes(backend, changes, count);
 	if (error == 0)
 		error = nft_batch_send(&backend->batch, &backend->socket);
+	/* What kernels have said of a key that is there with other data. */
+	if (error == -EBUSY || error == -ENOTEMPTY)
+		error = -EEXIST;
 	for (size_t i = 0; i < count && error == 0; i++)
 		note_flows(backend, &changes[i]);
 	return error;
@@ -369,6 +372,10 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 	nft_elements_fini(&wanted);
 	if (error < 0)
 		return error;
+	/* Leases may have ended while nobody was here to end their flows. */
+	if (!backend->config.keep_flows &&
+	    (!backend->ready || difference.added + difference.removed > 0))
+		nft_flows_note_orphans(&backend->flows);
 	backend->ready = true;
 	/* While a rule was missing its peers may have got flows that pass it by. */
 	for (size_t i = 0; i < count && difference.added > 0; i++)

@@ -360,7 +360,8 @@ struct nft_flows {
 	int timer; /* timerfd: readable when a search is due */
 	bool armed;
 	bool complained;
-	bool has_fresh; /* UDP is among begun */
+	bool has_orphans; /* flows of rules that ended unseen */
+	bool has_fresh;	  /* UDP is among begun */
 	int64_t resting_until_ms;
 	uint8_t *buffer;
 	uint8_t *begun; /* one bit for each external port that got a rule: TCP, UDP */
@@ -385,6 +386,8 @@ int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nf
 void nft_flows_close(struct nft_flows *flows);
 /** A rule has ended: its flows shall, unless another rule admits them. */
 void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule);
+/** Rules have ended of which nobody noted which: all flows without a rule shall end. */
+void nft_flows_note_orphans(struct nft_flows *flows);
 /** A rule has been made: UDP flows that passed it by, and other hosts' flows that own
  * its external port, shall end.
  */

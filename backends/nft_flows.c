@@ -161,13 +161,33 @@ static bool match_outbound(struct nft_flows *flows, const struct nf_conntrack *f
 		 nft_live_translates(&flows->live, &key));
 }
 
+/* Let in by a rule of which nothing is known any more: it timed out, or was removed. */
+static bool match_orphan(struct nft_flows *flows, const struct nf_conntrack *flow)
+{
+	struct nft_flow key;
+
+	if (match_inbound(flows, flow))
+		return true;
+	if (!(nfct_get_attr_u32(flow, ATTR_MARK) & flows->mark) ||
+	    !read_inbound(flow, &key))
+		return false;
+	/* While the WAN lacks an address, rules for it may be on their way. */
+	if (addr_is_ipv4(&key.internal) &&
+	    !has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)))
+		return false;
+	return !nft_live_admits(&flows->live, &key) && flows->live.error == 0;
+}
+
 static void end_inbound(struct nft_flows *flows)
 {
 	/* Flows that came in carry our mark: the kernel sends no others. */
 	struct nft_query query = {.family = AF_UNSPEC, .mark = flows->mark};
 
-	if (flows->ended_count > 0)
+	if (flows->has_orphans)
+		nft_search_run(flows, &query, match_orphan);
+	else if (flows->ended_count > 0)
 		nft_search_run(flows, &query, match_inbound);
+	flows->has_orphans = false;
 }
 
 static void end_outbound(struct nft_flows *flows)
@@ -427,6 +447,12 @@ void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule)
 		.internal_port = rule->internal_port,
 		.internal = rule->internal,
 	};
+	arm(flows);
+}
+
+void nft_flows_note_orphans(struct nft_flows *flows)
+{
+	flows->has_orphans = true;
 	arm(flows);
 }
 

@@ -545,6 +545,34 @@ def test_all_or_nothing(lab, tool):
     assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000) is None
 
 
+def test_errors_of_apply_tell_a_refusal_from_a_lost_table(lab, tool):
+    filtered = rule(external=5001, filters=["203.0.113.0/24@0"])
+    tool.apply("add " + rule(out=True), "add " + filtered)
+    for bad, error in ((rule(out=True), "EEXIST"), (rule(host=LAN2), "EEXIST"),
+                       (rule(external=9, out=True), "EEXIST"), (filtered, "EEXIST"),
+                       (rule(external=5001, filters=["203.0.113.2/32@0"]), "EEXIST"),
+                       (rule(external=0), "EINVAL"),
+                       (rule(external=1, filters=["203.0.113.0/24@80",
+                                                  "203.0.113.2/32@0"]), "EOPNOTSUPP")):
+        for more in ((), ("add " + rule(external=7),),
+                     ("delete " + rule(external=8), "add " + rule(external=7))):
+            with pytest.raises(ToolError, match=f"^{error}$"):
+                tool.apply(*more, "add " + bad)
+    assert tool.disturbed(QUIET_MS) == 0
+    for command in ("flush ruleset", "delete table inet portreeve"):
+        saved = lab.gw.run(["nft", "list", "table", "ip", "lab_nat"]).stdout + \
+            lab.gw.run(["nft", "list", "table", "inet", "lab_firewall"]).stdout
+        lab.gw.nft(command)
+        if "ruleset" in command:
+            lab.gw.nft(saved)
+        for change in ("add " + rule(external=7), "delete " + filtered,
+                       f"replace {filtered} > {filtered}"):
+            with pytest.raises(ToolError, match="^ENOENT$"):
+                tool.apply(change)
+        tool.sync(filtered)
+        tool.apply("add " + rule(external=7), "delete " + rule(external=7))
+
+
 def test_large_batch(tool):
     rules = [rule(external=1024 + n, internal=1024 + n, out=True) for n in range(3000)]
     tool.apply(*("add " + text for text in rules))
@@ -627,6 +655,42 @@ def test_restart_finds_everything_in_place(lab, tool, tools, how):
     assert after.dump() == sorted(map(stripped, (rule(out=True), pinhole())))
     assert after.sync(rule(out=True), pinhole()) == (0, 0)
     assert after.counters(rule(out=True))[0] == 4
+
+
+@pytest.mark.parametrize("options", ["", "keep-flows"])
+def test_flows_of_leases_that_ended_meanwhile(lab, tools, options):
+    """The daemon was dead when a lease timed out, or its rule went by another hand."""
+    tool = tools().start()
+    tool.sync()
+    short, long, hole = rule(timeout=1500), rule(external=5001), pinhole(timeout=1500)
+    tool.apply("add " + short, "add " + long, "add " + hole)
+
+    def count():
+        return sorted(int(line.split("dport=")[1].split()[0])
+                      for line in flows(lab, "-p", "udp").splitlines()
+                      if f"mark={0x10000000}" in line)
+
+    with lab.inet1.udp() as a, lab.inet1.udp() as b, \
+            lab.inet1.udp(family=socket.AF_INET6) as c:
+        for target, source in (((WAN, 5000), a), ((WAN, 5001), b), (("fd77::2", 6000), c)):
+            assert lab.udp_arrives(lab.inet1, target, lab.lan1, 6000, source=source)
+        tool.stop("kill")
+        wait_for(lambda: count_elements(lab) == 3, "the kernel to drop what timed out")
+        assert count() == [5000, 5001, 6000], "the kernel lets flows be"
+        after = tools().start(options)
+        assert after.sync(long) == (0, 0)
+        if options:
+            assert after.disturbed(QUIET_MS) == 0 and count() == [5000, 5001, 6000]
+            return
+        after.settle(lambda: count() == [5001], "flows without a lease to end")
+        assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000, source=b)
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000, source=a) is None
+        # A stray that sync() takes away takes its flows along.
+        after.apply("add " + rule(external=5002))
+        with lab.inet1.udp() as d:
+            assert lab.udp_arrives(lab.inet1, (WAN, 5002), lab.lan1, 6000, source=d)
+            assert after.sync(long) == (0, 1)
+            after.settle(lambda: count() == [5001], "the stray's flow to end")
 
 
 def test_table_of_another_version_is_replaced_in_one_step(lab, tools):
