@@ -217,6 +217,8 @@ void igd_action_start(const struct igd_context *context,
 	answer_init(answer);
 	request_init(context, &answer->request);
 	error = parse_args(service, action, call, values);
+	if (error == 601 && action->range_error)
+		error = action->range_error;
 	if (error == 0 && action->start)
 		error = action->start(context, values, answer);
 	else if (error == 0)

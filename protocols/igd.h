@@ -89,6 +89,7 @@ struct igd_action {
 	const char *name;
 	struct igd_arg in[IGD_ARGS_MAX];
 	struct igd_arg out[IGD_ARGS_MAX];
+	uint16_t range_error; /* for a number too large; 0 = 601 (SOAP-4) */
 	/**
 	 * Answer, or fill answer->request and set its state. NULL: the out-arguments
 	 * are the state variables they are related to. Errors: UPnP error code, 0 =

@@ -327,6 +327,7 @@ static const struct igd_action actions[] = {
 		 {"NewNATEnabled", "NATEnabled"}}},
 	{.name = "GetGenericPortMappingEntry",
 	 .in = {{"NewPortMappingIndex", "PortMappingNumberOfEntries"}},
+	 .range_error = 713, /* no such entry, as for any other (IGD-30) */
 	 .out = {{"NewRemoteHost", "RemoteHost"},
 		 {"NewExternalPort", "ExternalPort"},
 		 {"NewProtocol", "PortMappingProtocol"},

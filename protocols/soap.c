@@ -24,6 +24,7 @@ enum depth {
 struct soap_parser {
 	xmlParserCtxtPtr xml;
 	struct soap_call *call;
+	const struct soap_filter *filter;
 	unsigned int depth;
 	bool in_body;	/* inside the first Body */
 	bool in_action; /* inside the first element of it */
@@ -116,6 +117,8 @@ static void start_arg(struct soap_parser *parser, const char *name)
 	struct soap_arg *arg = &call->args[call->arg_count];
 
 	if (call->arg_count == SOAP_ARGS_MAX ||
+	    (parser->filter &&
+	     !parser->filter->keep(parser->filter->user, &call->action, name)) ||
 	    !copy_name(arg->name, sizeof(arg->name), name))
 		return;
 	arg->repeated = false;
@@ -264,7 +267,8 @@ static bool run_parser(struct soap_parser *parser)
 	return xml->wellFormed && !parser->failed && parser->seen_action;
 }
 
-static bool parse_once(const char *body, size_t length, struct soap_call *out)
+static bool parse_once(const char *body, size_t length,
+		       const struct soap_filter *filter, struct soap_call *out)
 {
 	struct soap_parser parser;
 	bool ok;
@@ -272,6 +276,7 @@ static bool parse_once(const char *body, size_t length, struct soap_call *out)
 	/* Field by field: clearing the buffers would cost more than parsing. */
 	parser.xml = xmlCreateMemoryParserCtxt(body, (int)length);
 	parser.call = out;
+	parser.filter = filter;
 	parser.depth = 0;
 	parser.in_body = false;
 	parser.in_action = false;
@@ -292,14 +297,22 @@ static bool parse_once(const char *body, size_t length, struct soap_call *out)
 	return ok;
 }
 
-/* "&name;" or "&#number;", whether it is one that XML knows or not. */
+/* One of the five that XML knows, or "&#number;": all else is text (CL-17). */
 static bool is_reference(const char *at, size_t left)
 {
-	size_t i = 1;
+	static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&apos;",
+					    "&quot;"};
+	size_t i = 2;
 
-	while (i < left && (isalnum((unsigned char)at[i]) || at[i] == '#'))
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+		if (strlen(names[k]) <= left &&
+		    memcmp(at, names[k], strlen(names[k])) == 0)
+			return true;
+	if (left < 2 || at[1] != '#')
+		return false;
+	while (i < left && isalnum((unsigned char)at[i]))
 		i++;
-	return i > 1 && i < left && at[i] == ';';
+	return i > 2 && i < left && at[i] == ';';
 }
 
 /*
@@ -333,6 +346,12 @@ static char *escape_ampersands(const char *body, size_t length, size_t *out_leng
 
 bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
 {
+	return soap_parse_call_for(body, length, NULL, out);
+}
+
+bool soap_parse_call_for(const char *body, size_t length,
+			 const struct soap_filter *filter, struct soap_call *out)
+{
 	char *copy;
 	bool ok;
 
@@ -345,10 +364,10 @@ bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
 	}
 	if (length == 0 || length > SOAP_BODY_MAX)
 		return false;
-	if (parse_once(body, length, out))
+	if (parse_once(body, length, filter, out))
 		return true;
 	copy = escape_ampersands(body, length, &length);
-	ok = copy && parse_once(copy, length, out);
+	ok = copy && parse_once(copy, length, filter, out);
 	free(copy);
 	return ok;
 }

@@ -11,7 +11,7 @@
 /** Longest service type and action name we read; no UPnP name comes near. */
 #define SOAP_TYPE_SIZE 96
 #define SOAP_NAME_SIZE 48
-/** Arguments kept from one call; AddPortMapping has 8. Others are as if not there. */
+/** Arguments kept from one call; AddPortMapping has 8. More are as if not there. */
 #define SOAP_ARGS_MAX 16
 /** Longest body that is parsed; HTTP lets no longer one in. */
 #define SOAP_BODY_MAX 65536
@@ -64,6 +64,21 @@ struct soap_call {
  * SOAP-7).
  */
 bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
+	__attribute__((warn_unused_result));
+
+/** Says which arguments of a call are worth keeping. */
+struct soap_filter {
+	bool (*keep)(const void *user, const struct soap_action *action,
+		     const char *name);
+	const void *user;
+};
+
+/**
+ * The same, with only the arguments that the filter wants: however many others there
+ * are, they take nobody's place (SOAP-3). NULL keeps all.
+ */
+bool soap_parse_call_for(const char *body, size_t length,
+			 const struct soap_filter *filter, struct soap_call *out)
 	__attribute__((warn_unused_result));
 
 /** An argument by name, NULL when it is not there. */

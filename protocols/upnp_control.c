@@ -11,6 +11,7 @@
 #include "protocols/upnp.h"
 
 #define QUERY_ACTION "QueryStateVariable"
+#define QUERY_ARGUMENT "varName"
 #define COOKIE_SLOT_BITS 16
 
 /* A control request that waits for core. */
@@ -236,7 +237,7 @@ static void run_query(struct upnp_control *control, struct http_exchange *exchan
 		      const struct igd_context *context,
 		      const struct igd_service *service, const struct soap_call *call)
 {
-	const struct soap_arg *arg = soap_call_get_arg(call, "varName");
+	const struct soap_arg *arg = soap_call_get_arg(call, QUERY_ARGUMENT);
 	struct upnp_wording wording = {.type = SOAP_CONTROL_TYPE, .query = true};
 	struct igd_answer answer;
 
@@ -268,17 +269,33 @@ static void run_action(struct upnp_control *control, struct http_exchange *excha
 	conclude(control, exchange, &wording, &answer);
 }
 
+/* Of an action, the arguments that it has (SOAP-3). */
+static bool keep_argument(const void *user, const struct soap_action *call,
+			  const char *name)
+{
+	const struct igd_action *action = igd_service_find_action(user, call->name);
+
+	if (!action)
+		return strcmp(name, QUERY_ARGUMENT) == 0;
+	for (size_t i = 0; i < IGD_ARGS_MAX && action->in[i].name; i++)
+		if (strcmp(action->in[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 /* HTTP-level errors are HTTP's (SOAP-7); 0 = a call was parsed. */
 static uint16_t parse_control(const struct http_request *request,
+			      const struct igd_service *service,
 			      struct soap_action *header, struct soap_call *call)
 {
+	const struct soap_filter filter = {.keep = keep_argument, .user = service};
 	const char *text;
 
 	if (!http_content_type_is_xml(request->headers->content_type))
 		return 415;
 	text = http_headers_get_soap_action(request->headers, request->method);
 	if (!text || !soap_parse_action(text, header) ||
-	    !soap_parse_call(request->body, request->length, call))
+	    !soap_parse_call_for(request->body, request->length, &filter, call))
 		return 400;
 	return 0;
 }
@@ -297,7 +314,7 @@ static void handle_control(struct upnp_control *control, struct http_exchange *e
 	};
 	struct soap_action header;
 	struct soap_call call;
-	uint16_t status = parse_control(request, &header, &call);
+	uint16_t status = parse_control(request, service, &header, &call);
 
 	if (status)
 		answer_status(exchange, status, NULL);

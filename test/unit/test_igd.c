@@ -328,6 +328,9 @@ static void test_keys(void **state)
 	assert_int_equal(error_of(igd_get_wanip1(), "GetGenericPortMappingEntry",
 				  "<NewPortMappingIndex>-1</NewPortMappingIndex>"),
 			 402);
+	assert_int_equal(error_of(igd_get_wanip1(), "GetGenericPortMappingEntry",
+				  "<NewPortMappingIndex>65536</NewPortMappingIndex>"),
+			 713);
 }
 
 static uint16_t finish(const char *name, const struct reply *reply,
