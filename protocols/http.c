@@ -6,6 +6,10 @@
 
 #include "base/buf.h"
 
+#define BLANKS " \t"
+#define HTTP_SCHEME "http://"
+/* An address literal in brackets, and a port. */
+#define HOST_SIZE (ADDR_TEXT_SIZE + 8)
 #define ENVELOPE_MAN "http://schemas.xmlsoap.org/soap/envelope/"
 
 enum http_method http_parse_method(const char *method)
@@ -69,7 +73,23 @@ void http_headers_add(struct http_headers *headers, const char *name, const char
 	}
 }
 
-bool http_host_is_ours(const char *host, const struct lan_info *lan)
+/* Cut blanks off both ends; false when it does not fit. */
+static bool copy_trimmed(char *out, size_t size, const char *text)
+{
+	size_t length;
+
+	text += strspn(text, BLANKS);
+	length = strlen(text);
+	while (length > 0 && strchr(BLANKS, text[length - 1]))
+		length--;
+	if (length >= size)
+		return false;
+	memcpy(out, text, length);
+	out[length] = '\0';
+	return true;
+}
+
+static bool is_ours(const char *host, const struct lan_info *lan)
 {
 	char text[ADDR_TEXT_SIZE];
 	bool bracket = *host == '[';
@@ -90,10 +110,36 @@ bool http_host_is_ours(const char *host, const struct lan_info *lan)
 	       lan_info_has_address(lan, &addr);
 }
 
+bool http_host_is_ours(const char *host, const struct lan_info *lan)
+{
+	char text[HOST_SIZE];
+
+	return copy_trimmed(text, sizeof(text), host) && is_ours(text, lan);
+}
+
+const char *http_target_get_path(const char *target, const struct lan_info *lan)
+{
+	char host[HOST_SIZE];
+	size_t length;
+
+	if (strncasecmp(target, HTTP_SCHEME, strlen(HTTP_SCHEME)) != 0)
+		return target;
+	target += strlen(HTTP_SCHEME);
+	length = strcspn(target, "/");
+	if (length >= sizeof(host))
+		return NULL;
+	memcpy(host, target, length);
+	host[length] = '\0';
+	if (!is_ours(host, lan))
+		return NULL;
+	return target[length] == '\0' ? "/" : target + length;
+}
+
 uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0,
 			    const struct lan_info *lan)
 {
 	uint64_t length = 0;
+	char text[24];
 
 	if (headers->octets > HTTP_HEADERS_MAX)
 		return 431;
@@ -106,7 +152,8 @@ uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0
 	if (headers->host && !http_host_is_ours(headers->host, lan))
 		return 403;
 	if (headers->content_length &&
-	    !parse_number(headers->content_length, UINT64_MAX, &length))
+	    (!copy_trimmed(text, sizeof(text), headers->content_length) ||
+	     !parse_number(text, UINT64_MAX, &length)))
 		return 400;
 	return length > HTTP_BODY_MAX ? 413 : 0;
 }

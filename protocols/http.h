@@ -55,8 +55,17 @@ void http_headers_add(struct http_headers *headers, const char *name,
 uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0,
 			    const struct lan_info *lan);
 
-/** True when Host is an address literal of ours on this LAN, with or without a port. */
+/**
+ * True when Host is an address literal of ours on this LAN, with or without a port;
+ * blanks around it do not count (RFC 7230 §3.2.4).
+ */
 bool http_host_is_ours(const char *host, const struct lan_info *lan);
+
+/**
+ * Path of a request target; of "http://host/path", too, when that host is ours.
+ * Source: RFC 7230 §5.3.2. Errors: NULL: another host's (HTTP-4).
+ */
+const char *http_target_get_path(const char *target, const struct lan_info *lan);
 
 /** True for a content type that can be SOAP; none given counts as one (SOAP-7). */
 bool http_content_type_is_xml(const char *content_type);

@@ -21,6 +21,8 @@
 #define LISTEN_BACKLOG 512
 /* First size of a body buffer: a control request fits. */
 #define BODY_SIZE_MIN 2048
+/* Of a body that is too long, what is read before the 413; beyond it we hang up. */
+#define BODY_READ_MAX (256u * HTTP_BODY_MAX)
 
 /* libmicrohttpd must have room for answers while all slots are taken. */
 _Static_assert(HTTP_CONNECTIONS_MAX > HTTP_SLOTS_MAX, "slots that do not exist");
@@ -384,14 +386,14 @@ static bool body_reserve(struct http_exchange *exchange, size_t need)
 	return true;
 }
 
-/* A body of unknown length (chunked, HTTP-2) may turn out too long: read as much again,
- * so that the answer arrives, then hang up. */
+/* A body of unknown length (chunked, HTTP-2) may turn out too long: read on, and forget
+ * what is read, so that the answer arrives. The deadline ends this, too. */
 static enum MHD_Result take_body(struct http_exchange *exchange, const char *data,
 				 size_t *size)
 {
 	size_t used = exchange->body_used + *size;
 
-	if (used > (size_t)2 * HTTP_BODY_MAX)
+	if (used > BODY_READ_MAX)
 		return MHD_NO;
 	if (used > HTTP_BODY_MAX && !exchange->early_status)
 		exchange->early_status = 413;
@@ -405,14 +407,13 @@ static enum MHD_Result take_body(struct http_exchange *exchange, const char *dat
 	return MHD_YES;
 }
 
-static enum MHD_Result dispatch(struct http_exchange *exchange, const char *path)
+static enum MHD_Result dispatch(struct http_exchange *exchange, const char *target)
 {
 	struct http_server *server = exchange->server;
 	struct http_connection *connection = get_connection(exchange->connection);
 	struct http_headers headers;
 	struct http_request request = {
 		.method = exchange->method,
-		.path = path,
 		.headers = &headers,
 		.body = exchange->body,
 		.length = exchange->body_used,
@@ -425,6 +426,9 @@ static enum MHD_Result dispatch(struct http_exchange *exchange, const char *path
 		connection_leave_slot(connection);
 	if (exchange->early_status)
 		return queue_status(exchange, exchange->early_status);
+	request.path = http_target_get_path(target, server->config.lan);
+	if (!request.path)
+		return queue_status(exchange, 403);
 	collect_headers(exchange, &headers);
 	server->config.handler->request(server->config.user, exchange, &request);
 	if (exchange->answered)
@@ -503,6 +507,15 @@ static int listen_on(const struct lan_info *lan, uint16_t port, int *out)
 	return 0;
 }
 
+/* A path with a NUL in it would end there for us: leave it as it is, it names nothing.
+ */
+static size_t unescape(void *user, struct MHD_Connection *mhd, char *text)
+{
+	(void)user;
+	(void)mhd;
+	return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static int start_daemon(struct http_server *server)
 {
 	const union MHD_DaemonInfo *info;
@@ -513,6 +526,7 @@ static int start_daemon(struct http_server *server)
 		0, on_accept, server, on_request, server, MHD_OPTION_LISTEN_SOCKET,
 		server->fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)HTTP_CONNECTIONS_MAX,
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT,
 		(unsigned int)HTTP_CONNECTIONS_PER_CLIENT_MAX,

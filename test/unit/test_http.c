@@ -37,10 +37,8 @@ static void test_methods(void **state)
 static void test_host(void **state)
 {
 	static const char *const ours[] = {
-		"192.168.1.1",
-		"192.168.1.1:49152",
-		"[2001:db8::1]",
-		"[2001:db8::1]:80",
+		"192.168.1.1",	    "192.168.1.1:49152", "[2001:db8::1]",
+		"[2001:db8::1]:80", "192.168.1.1 ",	 " \t192.168.1.1:49152\t ",
 	};
 	static const char *const others[] = {
 		"",
@@ -50,7 +48,8 @@ static void test_host(void **state)
 		"192.168.1.1:80x",
 		"192.168.1.1:99999",
 		"192.168.1.1.evil.example",
-		"192.168.1.1 ",
+		"192.168.1.1 :80",
+		" ",
 		"2001:db8::1",
 		"[2001:db8::1",
 		"[2001:db8::1]x",
@@ -71,6 +70,40 @@ static void test_host(void **state)
 		if (http_host_is_ours(others[i], &lan))
 			print_error("taken for ours: %s\n", others[i]);
 		assert_false(http_host_is_ours(others[i], &lan));
+	}
+}
+
+/* HTTP-4, HTTP-5: a target with a host must name us */
+static void test_target(void **state)
+{
+	static const struct {
+		const char *target;
+		const char *path; /* NULL = refused */
+	} rows[] = {
+		{"/a", "/a"},
+		{"*", "*"},
+		{"", ""},
+		{"http://192.168.1.1/a", "/a"},
+		{"HTTP://192.168.1.1:49152/a/b", "/a/b"},
+		{"http://[2001:db8::1]:80", "/"},
+		{"http://evil.example/a", NULL},
+		{"http:///a", NULL},
+		{"http://u@192.168.1.1/a", NULL},
+		{"http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		 "aaaaaaaaaaaaaaaaaaa/a",
+		 NULL},
+		{"https://192.168.1.1/a", "https://192.168.1.1/a"},
+	};
+	struct lan_info lan = make_lan();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *path = http_target_get_path(rows[i].target, &lan);
+
+		if (rows[i].path)
+			assert_string_equal(path, rows[i].path);
+		else
+			assert_null(path);
 	}
 }
 
@@ -126,6 +159,8 @@ static void test_check(void **state)
 		400);
 	assert_int_equal(CHECK(HOST, {"Content-Length", "-1"}), 400);
 	assert_int_equal(CHECK(HOST, {"Content-Length", "65536"}), 0);
+	assert_int_equal(CHECK(HOST, {"Content-Length", " 65536\t"}), 0);
+	assert_int_equal(CHECK(HOST, {"Content-Length", "6 5"}), 400);
 	assert_int_equal(CHECK(HOST, {"Content-Length", "65537"}), 413);
 	assert_int_equal(CHECK(HOST, {"Content-Length", "99999999999999999999"}), 400);
 	assert_int_equal(CHECK(HOST, {"X", big}), 431);
@@ -163,7 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_methods),	     cmocka_unit_test(test_host),
 		cmocka_unit_test(test_content_type), cmocka_unit_test(test_check),
-		cmocka_unit_test(test_m_post),
+		cmocka_unit_test(test_m_post),	     cmocka_unit_test(test_target),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
