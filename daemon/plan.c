@@ -8,15 +8,6 @@
 #include "daemon/plan_terms.h"
 #include "daemon/table.h"
 
-/* PCP and NAT-PMP themselves: never mapped (RFC 6887 §11.3, NP-37). */
-#define PORT_PCP_CLIENT 5350
-#define PORT_PCP_SERVER 5351
-/* Ports below are the gateway's and its owner's: never picked unasked (NP-32, NP-38).
- */
-#define PORT_UNPRIVILEGED 1024
-/* Free ports looked at before giving up, when the gateway itself uses those found. */
-#define PICK_TRIES_MAX 64
-
 void plan_fini(struct plan *plan)
 {
 	free(plan->changes);
