@@ -184,8 +184,11 @@ static bool wish_read(const struct options *options, char *const *operands,
 	if (wish->internal_port == 0)
 		wish->internal_port = wish->external_port;
 	if (wish->internal_port == 0) {
-		admin_report("external port 0 needs a port behind the address: %s:PORT",
-			     operands[2]);
+		bool bare = strchr(operands[2], ':') && operands[2][0] != '[';
+
+		admin_report("external port 0 needs a port behind the address: "
+			     "%s%s%s:PORT",
+			     bare ? "[" : "", operands[2], bare ? "]" : "");
 		return false;
 	}
 	return wish_read_options(options, wish);

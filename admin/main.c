@@ -268,7 +268,8 @@ static enum exit_code command_run(const struct command *command,
 		count++;
 	if ((given & ~command->takes) != 0 || count < command->operands_min ||
 	    count > command->operands_max) {
-		admin_report("usage: portreeve %s %s", command->name,
+		admin_report("usage: portreeve %s%s%s", command->name,
+			     command->synopsis[0] != '\0' ? " " : "",
 			     command->synopsis);
 		return EXIT_CODE_USAGE;
 	}
