@@ -33,10 +33,16 @@ struct options options_parse(int argc, char **argv)
 	/* Zero, not one, so that a second call (a test's) starts anew. */
 	optind = 0;
 	opterr = 0;
-	while ((letter = getopt_long(argc, argv, "+:c:", options_long, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, "+:c:hV", options_long, NULL)) != -1) {
 		switch (letter) {
 		case 'c':
 			options.file = optarg;
+			break;
+		case 'h':
+			options.action = OPTIONS_HELP;
+			break;
+		case 'V':
+			options.action = OPTIONS_VERSION;
 			break;
 		case ':':
 			return options_refuse("option needs a value", argv[optind - 1]);
@@ -61,14 +67,14 @@ void options_print_help(void)
 		"Usage: portreeved [-c FILE] [--check-config] [--single]\n"
 		"\n"
 		"Opens ports of this gateway for hosts of the LAN that ask by UPnP "
-		"IGD,\n"
-		"NAT-PMP or PCP. Stays in the foreground and logs to stderr.\n"
+		"IGD\n"
+		"or NAT-PMP. Stays in the foreground and logs to stderr.\n"
 		"\n"
 		"  -c FILE         configuration instead of %s\n"
 		"  --check-config  read the configuration, say what is wrong with it\n"
 		"  --single        all roles in one process, for tests and debuggers\n"
-		"  --help          show this\n"
-		"  --version       show the version\n"
+		"  -h, --help      show this\n"
+		"  -V, --version   show the version\n"
 		"\n"
 		"Exit status: 0 stopped as asked, 1 error, 2 wrong arguments or "
 		"configuration.\n",

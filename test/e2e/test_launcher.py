@@ -44,6 +44,9 @@ def test_help_and_version(lab, daemon_factory):
     assert "--role" not in told.stdout
     version = run(lab, daemon, "--version")
     assert version.returncode == 0 and version.stdout.startswith("portreeved 0.")
+    for short, text in (("-h", told.stdout), ("-V", version.stdout)):
+        done = run(lab, daemon, short)
+        assert done.returncode == 0 and done.stdout == text
 
 
 @pytest.mark.parametrize("key", ["user", "net-user"])
