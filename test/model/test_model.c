@@ -3,6 +3,7 @@
  * Random sequences against the naive table. Arguments: [SEED [SEQUENCES]]. A failure
  * prints the seed of its sequence: run again with that seed and 1.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/store_lmdb.h"
 #include "test/model/naive.h"
 
 #define SEQUENCES 10000
@@ -38,16 +40,20 @@ static const char *run_sequence(struct model *model, uint64_t seed)
 	return model_run(model, bytes, sizeof(bytes));
 }
 
-static void remove_dir(const char *dir)
+static bool remove_dir(const char *dir)
 {
-	static const char *const names[] = {"leases.mdb", "leases.mdb-lock"};
+	static const char *const names[] = {STORE_FILE, STORE_LOCK_FILE};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
 		(void)unlink(path);
 	}
-	(void)rmdir(dir);
+	if (rmdir(dir) < 0) {
+		printf("model: cannot remove %s\n", dir);
+		return false;
+	}
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -77,6 +83,5 @@ int main(int argc, char **argv)
 			       (unsigned long long)(seed + i));
 	}
 	model_free(model);
-	remove_dir(dir);
-	return wrong ? 1 : 0;
+	return remove_dir(dir) && !wrong ? 0 : 1;
 }
