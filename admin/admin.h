@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** How portreeve ends; scripts rely on the numbers (DESIGN §8). */
+/** How portreeve ends; scripts rely on the numbers. */
 enum exit_code {
 	EXIT_CODE_OK = 0,
 	EXIT_CODE_ERROR = 1,

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/** What a process may do once it has entered its sandbox (DESIGN §2). */
+/** What a process may do once it has entered its sandbox. */
 enum sandbox_profile {
 	SANDBOX_LAUNCHER, /* root, only the capabilities that spawning needs */
 	SANDBOX_CORE,	  /* own user, CAP_NET_ADMIN, seccomp */

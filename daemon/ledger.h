@@ -49,7 +49,7 @@ struct ledger_events {
 
 /**
  * The one truth about leases: decides requests by policy and table, and answers only
- * when kernel and store hold what it says (DESIGN §3). Knows no sockets and no clients
+ * when kernel and store hold what it says. Knows no sockets and no clients
  * but by their requests.
  */
 struct ledger;

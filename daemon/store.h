@@ -62,7 +62,7 @@ struct store;
 
 /**
  * Where leases outlive the process. A struct of functions like the backend, so that a
- * shared store can stand in (DESIGN §10).
+ * store that several gateways share can stand in.
  *
  * What is written outlives the process at once, however it ends, and the machine after
  * sync() or close(). Why not both at once: waiting for the disk takes milliseconds, at
