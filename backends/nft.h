@@ -223,16 +223,20 @@ struct nft_flow {
 	struct ip_addr peer;
 };
 
-/** What the kernel admits now, read when somebody first asks. */
+/** What the kernel admits now: asked for singly, and read when there are many to ask.
+ */
 struct nft_live {
 	struct nft_socket *nft;
 	struct nft_elements elements;
+	unsigned int asked;
 	bool loaded;
 	int error;
 };
 
 /** Forget; the next question reads anew. Frees the memory. */
 void nft_live_drop(struct nft_live *live);
+/** Read all now. Errors: in live->error. */
+void nft_live_load(struct nft_live *live);
 /** True when a rule lets this flow in. When the kernel does not answer: false. */
 bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow);
 /** True when traffic of the IPv4 internal endpoint leaves with this external port. */
@@ -337,7 +341,7 @@ struct nft_gone {
 	struct in_addr address;
 	bool whole; /* it is on no interface: all flows end, not only those of leases */
 };
-#define NFT_GONE_MAX (2 * BACKEND_ADDRESSES_MAX)
+#define NFT_GONE_MAX 16
 
 /** What tells the flows of a rule that has ended. */
 struct nft_ended {

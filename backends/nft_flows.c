@@ -25,6 +25,7 @@
 #define SEARCH_REST 10
 #define ENDED_START 64
 #define PORT_BITMAP_SIZE (65536 / 8)
+#define BEGUN_SIZE ((size_t)2 * PORT_BITMAP_SIZE) /* TCP, then UDP */
 
 static int compare_ports(const void *a, const void *b)
 {
@@ -183,10 +184,12 @@ static void end_inbound(struct nft_flows *flows)
 	/* Flows that came in carry our mark: the kernel sends no others. */
 	struct nft_query query = {.family = AF_UNSPEC, .mark = flows->mark};
 
-	if (flows->has_orphans)
+	if (flows->has_orphans) {
+		nft_live_load(&flows->live);
 		nft_search_run(flows, &query, match_orphan);
-	else if (flows->ended_count > 0)
+	} else if (flows->ended_count > 0) {
 		nft_search_run(flows, &query, match_inbound);
+	}
 	flows->has_orphans = false;
 }
 
@@ -337,7 +340,7 @@ static void search_all(struct nft_flows *flows)
 	end_gone(flows);
 	nft_live_drop(&flows->live);
 	if (flows->begun_count > 0)
-		memset(flows->begun, 0, 2 * PORT_BITMAP_SIZE);
+		memset(flows->begun, 0, BEGUN_SIZE);
 	flows->begun_count = 0;
 	flows->has_fresh = false;
 	flows->ended_count = 0;
@@ -465,7 +468,7 @@ int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nf
 		goto fail;
 	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	flows->buffer = calloc(1, NFT_BUFFER_SIZE);
-	flows->begun = calloc(PORT_BITMAP_SIZE, 2);
+	flows->begun = calloc(BEGUN_SIZE, 1);
 	if (flows->timer >= 0 && flows->buffer && flows->begun)
 		return 0;
 fail:
