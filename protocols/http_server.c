@@ -22,7 +22,7 @@
 /* First size of a body buffer: a control request fits. */
 #define BODY_SIZE_MIN 2048
 /* Of a body that is too long, what is read before the 413; beyond it we hang up. */
-#define BODY_READ_MAX (256u * HTTP_BODY_MAX)
+#define BODY_READ_MAX ((size_t)256 * HTTP_BODY_MAX)
 
 /* libmicrohttpd must have room for answers while all slots are taken. */
 _Static_assert(HTTP_CONNECTIONS_MAX > HTTP_SLOTS_MAX, "slots that do not exist");
