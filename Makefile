@@ -38,7 +38,7 @@ lint: ## check the rules of the code
 	@/usr/bin/python3 test/lint/lint.py
 
 install: all ## install to PREFIX, with a default configuration and a systemd unit
-	@meson configure $(BUILD) --prefix=$(PREFIX) -Dtests=false && ninja -C $(BUILD)
+	@meson configure $(BUILD) --prefix=$(PREFIX) --sysconfdir=/etc && ninja -C $(BUILD)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 	@conf=$(DESTDIR)/etc/portreeve/portreeve.conf; if test -e $$conf.default; then \
 		echo "Kept $$conf, which is not the default; that is in $$conf.default"; fi
