@@ -31,8 +31,6 @@ struct core_events {
 	 * ends that process and attaches its successor.
 	 */
 	void (*worker_ended)(void *user, const struct worker_ops *worker);
-	/** Core cannot go on; the reason is logged. */
-	void (*failed)(void *user);
 };
 
 /**

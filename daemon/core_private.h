@@ -49,7 +49,6 @@ struct core {
 	int instance_fd; /* -1 = not held */
 	int64_t started_ms;
 	uint64_t dropped;
-	struct log_limit liar_limit;
 	size_t request_count;
 	struct request requests[LEDGER_GROUP_MAX];
 	struct reply replies[LEDGER_GROUP_MAX];

@@ -61,11 +61,6 @@ static void role_core_on_worker_ended(void *user, const struct worker_ops *worke
 	}
 }
 
-static void role_core_on_failed(void *user)
-{
-	role_core_leave(user, EXIT_STATUS_ERROR);
-}
-
 /* Owns: takes fd. Errors: -errno. */
 static int role_core_read_conf(struct conf *conf, int fd)
 {
@@ -87,7 +82,6 @@ static int role_core_start(struct role_core *role, int fd)
 		.ready = role_core_on_ready,
 		.serving = role_core_on_serving,
 		.worker_ended = role_core_on_worker_ended,
-		.failed = role_core_on_failed,
 	};
 	int error = role_core_read_conf(&role->conf, fd);
 

@@ -58,11 +58,6 @@ static void single_on_serving(void *user)
 	notify_send("READY=1");
 }
 
-static void single_on_failed(void *user)
-{
-	single_leave(user, EXIT_STATUS_ERROR);
-}
-
 static void single_schedule(struct single_worker *worker)
 {
 	int64_t delay_ms = backoff_end(&worker->backoff, clock_now_ms());
@@ -210,7 +205,6 @@ int single_run(const struct conf *conf)
 		.ready = single_on_ready,
 		.serving = single_on_serving,
 		.worker_ended = single_on_worker_ended,
-		.failed = single_on_failed,
 	};
 	struct single single = {.status = EXIT_STATUS_ERROR};
 	const struct prepare_users self = {
