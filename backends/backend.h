@@ -10,7 +10,7 @@
 #include "base/addr.h"
 
 /** Remote peers of one rule. */
-#define RULE_FILTERS_MAX 8
+#define RULE_FILTERS_MAX 16
 /** Interfaces and addresses in struct backend_network. */
 #define BACKEND_LANS_MAX 32
 #define BACKEND_ADDRESSES_MAX 8

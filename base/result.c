@@ -6,11 +6,13 @@ const char *result_get_name(enum result result)
 	static const char *const names[RESULT_COUNT] = {
 		[RESULT_OK] = "ok",
 		[RESULT_DENIED] = "denied",
+		[RESULT_THIRD_PARTY] = "third-party",
 		[RESULT_FOREIGN] = "foreign",
 		[RESULT_CONFLICT] = "conflict",
 		[RESULT_NO_PORT] = "no-port",
 		[RESULT_QUOTA] = "quota",
 		[RESULT_TABLE_FULL] = "table-full",
+		[RESULT_PEERS] = "peers",
 		[RESULT_RATE] = "rate",
 		[RESULT_NO_ADDRESS] = "no-address",
 		[RESULT_NO_ENTRY] = "no-entry",

@@ -9,12 +9,14 @@
  */
 enum result {
 	RESULT_OK,
-	RESULT_DENIED,	/* policy refuses this request */
+	RESULT_DENIED,	    /* policy refuses this request */
+	RESULT_THIRD_PARTY, /* policy does not let this client ask for another host */
 	RESULT_FOREIGN, /* the lease is another host's, static, or guarded by a nonce */
 	RESULT_CONFLICT,   /* the very external port asked for is taken or withheld */
 	RESULT_NO_PORT,	   /* every external port that policy allows is taken */
 	RESULT_QUOTA,	   /* the client holds as many leases as it may */
 	RESULT_TABLE_FULL, /* all clients together hold as many leases as they may */
+	RESULT_PEERS,	   /* more remote peers than one lease may have */
 	RESULT_RATE,	   /* the client asks faster than it may */
 	RESULT_NO_ADDRESS, /* there is no external address */
 	RESULT_NO_ENTRY,   /* no lease with that key */

@@ -25,6 +25,10 @@
 #define CONF_PROTOCOL_NATPMP 0x2u
 #define CONF_PROTOCOL_PCP 0x4u
 
+/* Bits of struct conf.global.pcp_opcodes, the same as PCP_SERVES_... of the workers. */
+#define CONF_PCP_MAP 0x1u
+#define CONF_PCP_PEER 0x2u
+
 /** Section [lan NAME]. */
 struct conf_lan {
 	char name[IF_NAMESIZE];
@@ -32,6 +36,7 @@ struct conf_lan {
 	uint8_t igd; /* 1, 2, 3 = both */
 	size_t network_count;
 	struct prefix networks[CONF_NETWORKS_MAX]; /* besides the interface's own */
+	bool pcp_anycast; /* take PCP's anycast addresses for ours (PCP-119) */
 };
 
 /** Section [wan]. */
@@ -41,6 +46,7 @@ struct conf_wan {
 	bool nat;		     /* off: answer no NAT-PMP (NP-5) */
 	uint64_t bit_rate_up;	     /* bit/s, 0 = ask the kernel */
 	uint64_t bit_rate_down;
+	struct prefix nat64; /* told to PCP clients that ask; length 0 = none */
 };
 
 /** One `rule =` line of [policy]: the first that matches decides. */
@@ -86,12 +92,16 @@ struct conf {
 		uint32_t lifetime_min_s;
 		uint32_t lifetime_max_s;
 		uint32_t igd_lifetime_max_s; /* also what IGD's lease 0 becomes */
+		uint32_t filters_per_lease;  /* remote peers, of PCP's FILTER */
+		uint32_t ports_per_request;  /* of PCP's PORT_SET; 1 = not served */
 	} limits;
 	struct {
 		char state_dir[CONF_PATH_MAX]; /* "" = keep nothing on disk */
 		char control_socket[CONF_PATH_MAX];
 		uint16_t http_port;
 		bool ssdp_strict;
+		uint8_t pcp_opcodes; /* CONF_PCP_... */
+		bool pcp_nonce_relaxed;
 		enum log_level log_level;
 		char user[CONF_NAME_MAX];     /* of core; "" = portreeve, else nobody */
 		char net_user[CONF_NAME_MAX]; /* of workers; "" = portreeve-net, else

@@ -35,6 +35,9 @@ void conf_init(struct conf *conf)
 	conf->limits.lifetime_min_s = 120;
 	conf->limits.lifetime_max_s = 86400;
 	conf->limits.igd_lifetime_max_s = 604800;
+	conf->limits.filters_per_lease = 8;
+	conf->limits.ports_per_request = 16;
+	conf->global.pcp_opcodes = CONF_PCP_MAP | CONF_PCP_PEER;
 	memcpy(conf->global.state_dir, "/var/lib/portreeve",
 	       sizeof("/var/lib/portreeve"));
 	memcpy(conf->global.control_socket, "/run/portreeve/control.sock",

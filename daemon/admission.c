@@ -18,15 +18,39 @@ static uint8_t origin_get_protocol(uint8_t origin)
 	return origin < ORIGIN_COUNT ? table[origin] : 0;
 }
 
+/* One remote host, as IGD and PEER know it; a port of it only with PEER. */
+static bool remote_is_sound(const struct request *request)
+{
+	bool ipv4 = addr_is_ipv4(&request->internal);
+
+	if (request->op == REQUEST_PEER)
+		return request->remote_port != 0 && addr_is_host(&request->remote) &&
+		       addr_is_ipv4(&request->remote) == ipv4;
+	return request->remote_port == 0 &&
+	       (addr_is_none(&request->remote) || addr_is_host(&request->remote));
+}
+
+static bool filter_is_sound(const struct remote_filter *filter, bool ipv4)
+{
+	return filter->prefix.length <= 128 &&
+	       addr_is_ipv4(&filter->prefix.addr) == ipv4 &&
+	       (!ipv4 || filter->prefix.length >= 96);
+}
+
+/* Filters are PCP's, and those of MAP (PCP-84). */
 static bool filters_are_sound(const struct request *request)
 {
-	/* one remote host, as IGD knows it */
-	if (request->filter_count > 1)
+	bool ipv4 = addr_is_ipv4(&request->internal);
+
+	if (request->filter_count == 0 && !request->filter_clear)
+		return true;
+	if (request->origin != ORIGIN_PCP || request->op != REQUEST_MAP ||
+	    request->filter_count > REQUEST_FILTERS_MAX || request->filter_clear > 1)
 		return false;
-	return request->filter_count == 0 ||
-	       (request->filters[0].prefix.length == 128 &&
-		request->filters[0].port == 0 &&
-		addr_is_host(&request->filters[0].prefix.addr));
+	for (uint8_t i = 0; i < request->filter_count; i++)
+		if (!filter_is_sound(&request->filters[i], ipv4))
+			return false;
+	return true;
 }
 
 /* An interface that we know, and that is not this LAN: no message under way explains
@@ -45,6 +69,8 @@ static bool fields_are_sound(const struct request *request)
 {
 	return request->op < REQUEST_OP_COUNT && request->enabled <= 1 &&
 	       request->prefer_failure <= 1 && request->igd_version <= 2 &&
+	       request->has_description <= 1 && request->port_parity <= 1 &&
+	       request->port_count <= REQUEST_PORTS_MAX &&
 	       (request->protocol == IPPROTO_TCP || request->protocol == IPPROTO_UDP ||
 		request->op == REQUEST_INDEX || request->op == REQUEST_TRAFFIC);
 }
@@ -60,8 +86,8 @@ const char *admission_check(const struct network *network, uint8_t protocols,
 		return "an origin that is not its own";
 	if (!fields_are_sound(request))
 		return "a field out of range";
-	if (!filters_are_sound(request))
-		return "a filter out of range";
+	if (!filters_are_sound(request) || !remote_is_sound(request))
+		return "a remote peer out of range";
 	if (request->lan >= network->lan_count)
 		return "no such LAN";
 	lan = &network->lans[request->lan];

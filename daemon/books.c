@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/books.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,24 @@ static bool books_reserve(struct books *books, size_t count)
 	return true;
 }
 
+static void books_fill_filters(const struct lease *lease, struct rule *rule)
+{
+	static_assert(RULE_FILTERS_MAX >= REQUEST_FILTERS_MAX,
+		      "a rule must say what a lease does");
+
+	if (!addr_is_none(&lease->remote)) {
+		rule->filter_count = 1;
+		rule->filters[0] = (struct rule_filter){.prefix = {lease->remote, 128},
+							.port = lease->remote_port};
+		return;
+	}
+	rule->filter_count = lease->filter_count;
+	for (uint8_t i = 0; i < lease->filter_count; i++)
+		rule->filters[i] =
+			(struct rule_filter){.prefix = lease->filters[i].prefix,
+					     .port = lease->filters[i].port};
+}
+
 struct rule books_get_rule(const struct books *books, const struct lease *lease,
 			   int64_t now_ms)
 {
@@ -56,11 +75,7 @@ struct rule books_get_rule(const struct books *books, const struct lease *lease,
 		.internal = lease->internal,
 	};
 
-	if (!addr_is_none(&lease->remote)) {
-		rule.filter_count = 1;
-		rule.filters[0].prefix.addr = lease->remote;
-		rule.filters[0].prefix.length = 128;
-	}
+	books_fill_filters(lease, &rule);
 	if (lease->expires_ms != TIME_NEVER) {
 		int64_t left_ms = lease->expires_ms - now_ms;
 

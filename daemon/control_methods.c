@@ -291,14 +291,10 @@ static const char *add_read(struct varlink_members *members, struct request *req
 	if (!addr_parse(internal, &request->internal) ||
 	    !addr_is_host(&request->internal))
 		return "internal_address";
-	if (remote[0] != '\0') {
-		request->filter_count = 1;
-		request->filters[0].prefix.length = 128;
-		if (!addr_parse(remote, &request->filters[0].prefix.addr) ||
-		    addr_is_ipv4(&request->filters[0].prefix.addr) !=
-			    addr_is_ipv4(&request->internal))
-			return "remote";
-	}
+	if (remote[0] != '\0' &&
+	    (!addr_parse(remote, &request->remote) ||
+	     addr_is_ipv4(&request->remote) != addr_is_ipv4(&request->internal)))
+		return "remote";
 	/* a pinhole is at the port it is for; else the planner finds one */
 	if (request->external_port == 0 && !addr_is_ipv4(&request->internal))
 		request->external_port = request->internal_port;
@@ -356,7 +352,7 @@ static void method_add(const struct control_source *source,
 	like.protocol = request.protocol;
 	like.internal = request.internal;
 	like.external_port = reply.external_port;
-	like.remote = request.filters[0].prefix.addr;
+	like.remote = request.remote;
 	lease = table_get_by_external(ledger_get_table(source->ledger), &like);
 	if (lease)
 		control_answer_lease(source, client, lease);

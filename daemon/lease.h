@@ -19,10 +19,17 @@ struct lease {
 	uint64_t id; /* never used twice, not even over restarts */
 	struct ip_addr internal;
 	struct ip_addr client; /* who asked: internal, but for third parties */
-	struct ip_addr
-		remote; /* IGD's RemoteHost, part of the external key; none = any */
+	/** The one peer: IGD's RemoteHost, or PEER's; part of the external key. */
+	struct ip_addr remote;
+	struct ip_addr server; /* ours that a PCP client asked, for updates */
 	uint16_t internal_port;
 	uint16_t external_port;
+	uint16_t remote_port; /* PEER's; 0 = any: not a PEER lease */
+	uint16_t client_port; /* where a PCP client hears of changes; 0 = nowhere */
+	/** Internal ports of the set that the lease is a part of, renewed and ended as
+	 * one (RFC 7753); set_count 0 = it stands alone. */
+	uint16_t set_first;
+	uint16_t set_count;
 	uint16_t lan; /* index of the LAN it came from */
 	uint16_t wan; /* index of the WAN it is on: 0 today */
 	uint8_t protocol;
@@ -30,10 +37,18 @@ struct lease {
 	bool enabled;	/* false: an entry only, no rule in the kernel (IGD-26) */
 	bool has_nonce;
 	bool outbound; /* this lease gives the internal endpoint its outbound port */
+	bool exact; /* asked with PREFER_FAILURE for this external address (PCP-41) */
+	uint8_t filter_count; /* 0 = any peer; never where remote is set */
 	uint8_t nonce[NONCE_SIZE];
 	int64_t created_ms;
 	int64_t expires_ms; /* TIME_NEVER = static */
+	struct remote_filter filters[REQUEST_FILTERS_MAX];
 	char description[DESCRIPTION_MAX + 1];
 };
+
+/** True when only some peers may use the lease. */
+bool lease_is_filtered(const struct lease *lease);
+/** True for a lease that PEER made: one flow, kept (RFC 6887 §12). */
+bool lease_is_peer(const struct lease *lease);
 
 #endif

@@ -59,6 +59,7 @@ static bool request_is_change(const struct request *request)
 	case REQUEST_MAP:
 	case REQUEST_UNMAP:
 	case REQUEST_UNMAP_ALL:
+	case REQUEST_PEER:
 	case REQUEST_ADD:
 	case REQUEST_DELETE:
 		return true;
@@ -84,6 +85,9 @@ static void ledger_plan(struct ledger *ledger, const struct request *request,
 		.leases_total = conf->limits.leases_total,
 		.lifetime_max_s = ledger_get_lifetime_max(ledger, request),
 		.lifetime_min_s = conf->limits.lifetime_min_s,
+		.filters_max = conf->limits.filters_per_lease,
+		.ports_max = conf->limits.ports_per_request,
+		.nonce_relaxed = conf->global.pcp_nonce_relaxed,
 		.next_id = ledger->next_id,
 		.random = ledger_get_random(ledger),
 		.now_ms = now_ms,
@@ -156,6 +160,14 @@ static uint32_t lease_get_lifetime_s(const struct lease *lease,
 					   : UINT32_MAX;
 }
 
+/* IGD knows one host or everybody (PCP-85). */
+static struct ip_addr lease_get_remote(const struct lease *lease)
+{
+	if (lease->filter_count == 1 && lease->filters[0].prefix.length == 128)
+		return lease->filters[0].prefix.addr;
+	return lease->remote;
+}
+
 static void ledger_answer(struct ledger *ledger, const struct request *request,
 			  int64_t now_ms, struct reply *reply)
 {
@@ -171,6 +183,8 @@ static void ledger_answer(struct ledger *ledger, const struct request *request,
 		.epoch_s =
 			(uint32_t)((now_ms - ledger->figures.epoch_origin_ms) / 1000),
 	};
+	if (plan->result != RESULT_OK)
+		reply->lifetime_s = plan->retry_s;
 	if (plan->result != RESULT_OK || !plan->has_lease ||
 	    request->op == REQUEST_DELETE)
 		return;
@@ -182,11 +196,8 @@ static void ledger_answer(struct ledger *ledger, const struct request *request,
 	reply->external = ledger_get_external(ledger, lease);
 	reply->external_port = lease->external_port;
 	reply->lifetime_s = lease_get_lifetime_s(lease, request, now_ms);
-	if (!addr_is_none(&lease->remote)) {
-		reply->filter_count = 1;
-		reply->filters[0].prefix.addr = lease->remote;
-		reply->filters[0].prefix.length = 128;
-	}
+	reply->port_count = plan->port_count;
+	reply->remote = lease_get_remote(lease);
 	memcpy(reply->description, lease->description, sizeof(reply->description));
 }
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/result.h"
+#include "daemon/conntrack.h"
 #include "daemon/lease.h"
 #include "daemon/policy.h"
 #include "protocols/request.h"
@@ -35,6 +36,9 @@ struct plan_context {
 	uint32_t leases_total;
 	uint32_t lifetime_max_s; /* 0 = no limit */
 	uint32_t lifetime_min_s; /* for PCP */
+	uint32_t filters_max;	 /* of one lease (PCP-80) */
+	uint32_t ports_max;	 /* of one set (PCP-116) */
+	bool nonce_relaxed;	 /* a renewal may bring another nonce (PCP-50) */
 	uint64_t next_id;	 /* of the first lease that the plan adds */
 	uint32_t random;	 /* where the search for a free port starts */
 	int64_t now_ms;
@@ -43,14 +47,20 @@ struct plan_context {
 	bool cautious;
 	/** True when the gateway itself uses the port on the WAN side (NP-37). */
 	bool (*is_port_used)(void *user, uint8_t protocol, uint16_t port);
+	/** Fill in what the kernel knows of the flow; false = there is none (PCP-89).
+	 * NULL: no flow is ever known. */
+	bool (*find_flow)(void *user, struct flow *flow);
 	void *user;
 };
 
 /** What shall happen, and what the client shall be told if it does. */
 struct plan {
 	enum result result;
-	bool has_lease;	    /* `lease` is what the answer is about */
-	struct lease lease; /* granted, renewed or looked up */
+	bool has_lease;	     /* `lease` is what the answer is about */
+	struct lease lease;  /* granted, renewed or looked up; of a set the first */
+	uint16_t port_count; /* of a set: how many ports it has; else 0 */
+	/** Refused: when asking again may help, 0 = not known (PCP-49, PCP-76). */
+	uint32_t retry_s;
 	size_t count;
 	size_t size;
 	struct lease_change *changes; /* in order; owned by the plan, kept for reuse */

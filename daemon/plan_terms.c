@@ -57,8 +57,12 @@ struct lease lease_from_request(const struct plan_context *context,
 		.id = context->next_id,
 		.internal = request->internal,
 		.client = request->client,
+		.remote = request->remote,
+		.server = request->server,
 		.internal_port = request->internal_port,
 		.external_port = external_port,
+		.remote_port = request->remote_port,
+		.client_port = request->client_port,
 		.lan = request->lan,
 		.protocol = request->protocol,
 		.origin = request->origin,
@@ -66,8 +70,6 @@ struct lease lease_from_request(const struct plan_context *context,
 		.created_ms = context->now_ms,
 	};
 
-	if (request->filter_count > 0)
-		lease.remote = request->filters[0].prefix.addr;
 	memcpy(lease.nonce, request->nonce, sizeof(lease.nonce));
 	lease.has_nonce = request->origin == ORIGIN_PCP;
 	memcpy(lease.description, request->description, sizeof(lease.description));

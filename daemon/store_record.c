@@ -7,7 +7,7 @@
 #include "base/buf.h"
 
 /* Raise it when the bytes change; a reader takes no version but its own. */
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 enum record_kind {
 	RECORD_LEASE = 1,
@@ -18,7 +18,8 @@ enum record_kind {
 #define FLAG_ENABLED 0x1u
 #define FLAG_NONCE 0x2u
 #define FLAG_OUTBOUND 0x4u
-#define FLAGS_ALL (FLAG_ENABLED | FLAG_NONCE | FLAG_OUTBOUND)
+#define FLAG_EXACT 0x8u
+#define FLAGS_ALL (FLAG_ENABLED | FLAG_NONCE | FLAG_OUTBOUND | FLAG_EXACT)
 
 #define CRC_SIZE 4
 /* 35,000 years: no sum or difference of three such times overflows. */
@@ -120,18 +121,34 @@ static void record_write_lease(struct writer *writer, const struct lease *lease)
 	writer_addr(writer, &lease->internal);
 	writer_addr(writer, &lease->client);
 	writer_addr(writer, &lease->remote);
+	writer_addr(writer, &lease->server);
 	writer_u16(writer, lease->internal_port);
 	writer_u16(writer, lease->external_port);
+	writer_u16(writer, lease->remote_port);
+	writer_u16(writer, lease->client_port);
+	writer_u16(writer, lease->set_first);
+	writer_u16(writer, lease->set_count);
 	writer_u16(writer, lease->lan);
 	writer_u16(writer, lease->wan);
 	writer_u8(writer, lease->protocol);
 	writer_u8(writer, lease->origin);
 	writer_u8(writer, (uint8_t)((lease->enabled ? FLAG_ENABLED : 0) |
 				    (lease->has_nonce ? FLAG_NONCE : 0) |
-				    (lease->outbound ? FLAG_OUTBOUND : 0)));
+				    (lease->outbound ? FLAG_OUTBOUND : 0) |
+				    (lease->exact ? FLAG_EXACT : 0)));
 	writer_copy(writer, lease->nonce, sizeof(lease->nonce));
 	writer_u64(writer, (uint64_t)lease->created_ms);
 	writer_u64(writer, (uint64_t)lease->expires_ms);
+}
+
+static void record_write_filters(struct writer *writer, const struct lease *lease)
+{
+	writer_u8(writer, lease->filter_count);
+	for (uint8_t i = 0; i < lease->filter_count; i++) {
+		writer_addr(writer, &lease->filters[i].prefix.addr);
+		writer_u8(writer, lease->filters[i].prefix.length);
+		writer_u16(writer, lease->filters[i].port);
+	}
 }
 
 size_t store_record_encode(const struct store_record *record,
@@ -148,6 +165,7 @@ size_t store_record_encode(const struct store_record *record,
 	text_copy_clean(description, sizeof(description), lease->description,
 			strnlen(lease->description, sizeof(lease->description)));
 	record_write_lease(&writer, lease);
+	record_write_filters(&writer, lease);
 	record_write_text(&writer, name);
 	record_write_text(&writer, description);
 	return record_end(&writer);
@@ -161,8 +179,13 @@ static void record_read_lease(struct reader *reader, struct lease *lease)
 	lease->internal = reader_addr(reader);
 	lease->client = reader_addr(reader);
 	lease->remote = reader_addr(reader);
+	lease->server = reader_addr(reader);
 	lease->internal_port = reader_u16(reader);
 	lease->external_port = reader_u16(reader);
+	lease->remote_port = reader_u16(reader);
+	lease->client_port = reader_u16(reader);
+	lease->set_first = reader_u16(reader);
+	lease->set_count = reader_u16(reader);
 	lease->lan = reader_u16(reader);
 	lease->wan = reader_u16(reader);
 	lease->protocol = reader_u8(reader);
@@ -171,11 +194,51 @@ static void record_read_lease(struct reader *reader, struct lease *lease)
 	lease->enabled = flags & FLAG_ENABLED;
 	lease->has_nonce = flags & FLAG_NONCE;
 	lease->outbound = flags & FLAG_OUTBOUND;
+	lease->exact = flags & FLAG_EXACT;
 	reader_copy(reader, lease->nonce, sizeof(lease->nonce));
 	lease->created_ms = (int64_t)reader_u64(reader);
 	lease->expires_ms = (int64_t)reader_u64(reader);
 	if ((flags & ~FLAGS_ALL) != 0)
 		reader->failed = true;
+}
+
+static void record_read_filters(struct reader *reader, struct lease *lease)
+{
+	lease->filter_count = reader_u8(reader);
+	if (lease->filter_count > REQUEST_FILTERS_MAX) {
+		reader->failed = true;
+		lease->filter_count = 0;
+	}
+	for (uint8_t i = 0; i < lease->filter_count; i++) {
+		lease->filters[i].prefix.addr = reader_addr(reader);
+		lease->filters[i].prefix.length = reader_u8(reader);
+		lease->filters[i].port = reader_u16(reader);
+	}
+}
+
+static bool filters_are_sane(const struct lease *lease)
+{
+	bool ipv4 = addr_is_ipv4(&lease->internal);
+
+	for (uint8_t i = 0; i < lease->filter_count; i++) {
+		const struct prefix *prefix = &lease->filters[i].prefix;
+
+		if (prefix->length > 128 || (ipv4 && prefix->length < 96) ||
+		    addr_is_ipv4(&prefix->addr) != ipv4)
+			return false;
+	}
+	return lease->filter_count == 0 || addr_is_none(&lease->remote);
+}
+
+/* A part of a set lies in it, and the set in the ports there are. */
+static bool set_is_sane(const struct lease *lease)
+{
+	if (lease->set_count == 0)
+		return true;
+	return lease->set_count <= REQUEST_PORTS_MAX && lease->set_first != 0 &&
+	       lease->set_first + lease->set_count - 1 <= UINT16_MAX &&
+	       lease->internal_port >= lease->set_first &&
+	       lease->internal_port - lease->set_first < lease->set_count;
 }
 
 /* Could the lease table have made this? Its own bounds are finer, and its own. */
@@ -187,6 +250,8 @@ static bool lease_is_sane(const struct lease *lease)
 	       lease->external_port != 0 && addr_is_host(&lease->internal) &&
 	       (addr_is_none(&lease->client) || addr_is_host(&lease->client)) &&
 	       (addr_is_none(&lease->remote) || addr_is_host(&lease->remote)) &&
+	       (lease->remote_port == 0 || !addr_is_none(&lease->remote)) &&
+	       filters_are_sane(lease) && set_is_sane(lease) &&
 	       time_is_sane(lease->created_ms) &&
 	       (lease->expires_ms == TIME_NEVER || time_is_sane(lease->expires_ms));
 }
@@ -198,6 +263,7 @@ bool store_record_decode(const void *bytes, size_t length, struct store_record *
 
 	memset(out, 0, sizeof(*out));
 	record_read_lease(&reader, &out->lease);
+	record_read_filters(&reader, &out->lease);
 	record_read_text(&reader, out->lan_name, sizeof(out->lan_name));
 	record_read_text(&reader, out->lease.description,
 			 sizeof(out->lease.description));
@@ -213,6 +279,7 @@ size_t store_meta_encode(const struct store_meta *meta, const struct store_stamp
 	writer_u32(&writer, meta->boot_id);
 	writer_copy(&writer, meta->uuid, sizeof(meta->uuid));
 	writer_u64(&writer, (uint64_t)meta->epoch_origin_ms);
+	writer_addr(&writer, &meta->external);
 	return record_end(&writer);
 }
 
@@ -226,6 +293,7 @@ bool store_meta_decode(const void *bytes, size_t length, struct store_meta *out,
 	out->boot_id = reader_u32(&reader);
 	reader_copy(&reader, out->uuid, sizeof(out->uuid));
 	out->epoch_origin_ms = (int64_t)reader_u64(&reader);
+	out->external = reader_addr(&reader);
 	return !reader.failed && reader.left == 0 && time_is_sane(out->epoch_origin_ms);
 }
 

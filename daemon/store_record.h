@@ -16,7 +16,7 @@
  */
 
 /** Longest record, octets. */
-#define STORE_RECORD_SIZE_MAX 512
+#define STORE_RECORD_SIZE_MAX 1024
 #define STORE_BOOT_SIZE 16
 
 /** When, and in which boot of the kernel. */

@@ -25,7 +25,8 @@ struct external_key {
 	struct ip_addr remote;
 	uint16_t wan;
 	uint16_t port;
-	uint32_t protocol;
+	uint16_t remote_port;
+	uint16_t protocol;
 };
 
 struct entry {
@@ -306,6 +307,7 @@ static struct external_key external_key_of(const struct lease *lease)
 	struct external_key key = {.remote = lease->remote,
 				   .wan = lease->wan,
 				   .port = lease->external_port,
+				   .remote_port = lease->remote_port,
 				   .protocol = lease->protocol};
 
 	if (!addr_is_ipv4(&lease->internal))

@@ -49,8 +49,9 @@ const struct lease *table_get_by_internal(const struct table *table,
 const struct lease *table_get_next_of_internal(const struct table *table,
 					       const struct lease *lease);
 /**
- * By IGD's key: WAN, protocol, external port and remote peer of `like` (remote none =
- * the lease that is open to all), for IPv6 its internal address too.
+ * By its external key: WAN, protocol, external port and remote peer of `like` (remote
+ * none and port 0 = the lease that is not one peer's), for IPv6 its internal address
+ * too.
  */
 const struct lease *table_get_by_external(const struct table *table,
 					  const struct lease *like);

@@ -127,7 +127,6 @@ enum add_arg {
  */
 static uint16_t parse_remote_host(const char *text, struct request *request)
 {
-	struct remote_filter *filter = &request->filters[0];
 	struct ip_addr addr;
 
 	if (*text == '\0' || strcmp(text, "*") == 0)
@@ -138,10 +137,7 @@ static uint16_t parse_remote_host(const char *text, struct request *request)
 		return 0;
 	if (!addr_is_host(&addr))
 		return 402;
-	request->filter_count = 1;
-	filter->prefix.addr = addr;
-	filter->prefix.length = 128;
-	filter->port = 0;
+	request->remote = addr;
 	return 0;
 }
 
@@ -246,11 +242,10 @@ static void add_remote_host(const struct reply *reply, struct igd_output *output
 {
 	char text[ADDR_TEXT_SIZE];
 
-	if (reply->filter_count == 0 || reply->filters[0].prefix.length != 128)
+	if (addr_is_none(&reply->remote))
 		igd_output_add(output, "");
 	else
-		igd_output_add(output,
-			       addr_format(&reply->filters[0].prefix.addr, text));
+		igd_output_add(output, addr_format(&reply->remote, text));
 }
 
 /* What GetSpecificPortMappingEntry gives, and GetGeneric after the key (IGD-31). */

@@ -10,8 +10,10 @@
 
 /** Longest description kept, octets without NUL (SOAP-8). */
 #define DESCRIPTION_MAX 255
-/** Remote peer filters in one request. */
-#define REQUEST_FILTERS_MAX 8
+/** Remote peer filters of one lease, and in one request (PCP-80). */
+#define REQUEST_FILTERS_MAX 16
+/** Ports that one request may ask for together (PCP-116). */
+#define REQUEST_PORTS_MAX 64
 #define NONCE_SIZE 12
 
 /** Who made a lease, and by whose rules it is changed. */
@@ -30,6 +32,7 @@ enum request_op {
 	REQUEST_MAP,	   /* grant or renew; another external port will do */
 	REQUEST_UNMAP,	   /* delete; no such lease is a success */
 	REQUEST_UNMAP_ALL, /* delete all of the client's leases of the protocol */
+	REQUEST_PEER, /* PCP: keep the flow to one remote endpoint, or reserve it */
 	/* By (remote peer, protocol, external port), as IGD does: */
 	REQUEST_ADD,	/* grant or overwrite this very external port, or CONFLICT */
 	REQUEST_DELETE, /* NO_ENTRY when there is none */
@@ -41,7 +44,7 @@ enum request_op {
 
 #define REQUEST_OP_COUNT (REQUEST_TRAFFIC + 1)
 
-/** A remote peer that may use a lease. Length 0 and port 0 mean any. */
+/** Remote peers that may use a lease. Length 0 and port 0 mean any. */
 struct remote_filter {
 	struct prefix prefix;
 	uint16_t port; /* 0 = any */
@@ -57,20 +60,31 @@ struct request {
 	uint8_t origin;		/* enum origin */
 	uint8_t protocol;	/* IPPROTO_TCP or IPPROTO_UDP */
 	uint8_t enabled;	/* 0 = keep the entry, forward nothing (IGD-26) */
-	uint8_t prefer_failure; /* the suggested external port or nothing */
+	uint8_t prefer_failure; /* the suggested external endpoint or nothing */
 	uint8_t igd_version;	/* 1 or 2: whose rules apply (IGD-5); 0 elsewhere */
 	uint8_t nonce[NONCE_SIZE];
+	uint8_t has_description; /* 0: a renewal keeps the lease's own (PCP-112) */
+	uint8_t filter_clear;	 /* forget the lease's filters first (PCP-83) */
 	uint8_t filter_count;
-	uint16_t lan;		 /* index from struct lan_info */
-	uint32_t ifindex;	 /* the interface it came in by */
-	struct ip_addr client;	 /* source address of the packet */
+	uint8_t port_parity; /* a set begins with a port as even or odd as the inside */
+	uint16_t port_count; /* ports from internal_port on; 0 and 1 mean one (PCP-115)
+			      */
+	uint16_t lan;	     /* index from struct lan_info */
+	uint32_t ifindex;    /* the interface it came in by */
+	struct ip_addr client; /* source address of the packet */
+	uint16_t client_port;  /* and its source port; 0 where nobody will write back */
+	struct ip_addr server; /* our address that it was sent to */
 	struct ip_addr internal; /* who shall get the traffic; the client but for third
 				    parties */
 	uint16_t internal_port;
 	uint16_t external_port;	 /* suggested, or the key; 0 = any */
 	struct ip_addr external; /* suggested; all zero = any */
-	uint32_t lifetime_s;	 /* asked; 0 only where the protocol means "longest" */
-	uint32_t index;		 /* REQUEST_INDEX */
+	/** The one peer of the lease, part of its key: IGD's RemoteHost, without a
+	 * port, and PEER's remote endpoint. All zero = any. */
+	struct ip_addr remote;
+	uint16_t remote_port;
+	uint32_t lifetime_s; /* asked; 0 only where the protocol means "longest" */
+	uint32_t index;	     /* REQUEST_INDEX */
 	struct remote_filter filters[REQUEST_FILTERS_MAX];
 	char description[DESCRIPTION_MAX + 1]; /* UTF-8, clean, NUL-terminated */
 };
@@ -82,15 +96,17 @@ struct reply {
 	uint8_t result; /* enum result */
 	uint8_t protocol;
 	uint8_t enabled;
-	uint8_t filter_count;
-	uint8_t origin; /* of the lease shown by GET and INDEX */
+	uint8_t origin;	     /* of the lease shown by GET and INDEX */
+	uint16_t port_count; /* ports granted from internal_port on, of a set; else 0 */
 	uint16_t internal_port;
 	uint16_t external_port; /* 0 on error */
-	uint32_t lifetime_s;	/* granted or remaining; 0 on error or delete */
+	/** Granted or remaining; 0 on delete. On an error: when asking again may help,
+	 * 0 where that is not known (PCP-49, PCP-76). */
+	uint32_t lifetime_s;
 	uint32_t epoch_s;
 	struct ip_addr external;
 	struct ip_addr internal;
-	struct remote_filter filters[REQUEST_FILTERS_MAX];
+	struct ip_addr remote; /* the only host let in, where it is one (PCP-85) */
 	uint64_t octets_in, octets_out, packets_in, packets_out; /* REQUEST_TRAFFIC */
 	char description[DESCRIPTION_MAX + 1];
 };

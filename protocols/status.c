@@ -11,11 +11,13 @@ const struct status *status_get(enum result result)
 	static const struct status table[RESULT_COUNT] = {
 		[RESULT_OK] = {0, 0, 0, 0},
 		[RESULT_DENIED] = {2, 2, 718, 606},
+		[RESULT_THIRD_PARTY] = {2, 5, 718, 606},
 		[RESULT_FOREIGN] = {2, 2, 718, 606},
 		[RESULT_CONFLICT] = {4, 11, 718, 718},
 		[RESULT_NO_PORT] = {4, 8, 501, 728},
 		[RESULT_QUOTA] = {4, 10, 501, 728},
 		[RESULT_TABLE_FULL] = {4, 8, 501, 728},
+		[RESULT_PEERS] = {4, 13, 501, 501},
 		[RESULT_RATE] = {4, 8, 501, 501},
 		[RESULT_NO_ADDRESS] = {3, 7, 501, 501},
 		[RESULT_NO_ENTRY] = {0, 0, 714, 714},

@@ -15,12 +15,16 @@ struct event_base;
 /** LAN interfaces one daemon serves. */
 #define LANS_MAX 32
 /** Addresses of one LAN interface that we know of. */
-#define LAN_ADDRESSES_MAX 8
+#define LAN_ADDRESSES_MAX 16
 
 /** Protocols of a LAN, bits. */
 #define LAN_PROTOCOL_UPNP 0x1u
 #define LAN_PROTOCOL_NATPMP 0x2u
 #define LAN_PROTOCOL_PCP 0x4u
+
+/** Opcodes of PCP that are served, bits; ANNOUNCE always is (PCP-43). */
+#define PCP_SERVES_MAP 0x1u
+#define PCP_SERVES_PEER 0x2u
 
 /**
  * Messages between core and a worker. Core speaks first: SETUP, then WAN, then a LAN
@@ -34,6 +38,7 @@ enum msg_type {
 	MSG_REPLY,     /* core -> worker, struct reply */
 	MSG_REQUEST,   /* worker -> core, struct request */
 	MSG_READY,     /* worker -> core, struct worker_ready: sockets are open */
+	MSG_UPDATE,    /* core -> worker pcp, struct mapping_update */
 };
 
 /** What does not change while a worker lives. */
@@ -41,8 +46,11 @@ struct worker_setup {
 	uint8_t uuid[16];   /* of this gateway, stable; UDNs derive from it (SSDP-11) */
 	uint32_t boot_id;   /* BOOTID.UPNP.ORG, grows at every start (SSDP-15) */
 	uint16_t http_port; /* TCP port of description and control */
-	uint8_t ssdp_strict; /* random delay 0..MX as written (SSDP-6) */
-	uint8_t reserved;
+	uint8_t ssdp_strict;	      /* random delay 0..MX as written (SSDP-6) */
+	uint8_t pcp_opcodes;	      /* PCP_SERVES_... */
+	uint16_t ports_per_request;   /* of PCP's PORT_SET; 1 = not served */
+	uint32_t requests_per_second; /* of one client; 0 = no limit */
+	struct prefix nat64;	      /* length 0 = none: never sent (PCP-114) */
 	char friendly_name[64];
 };
 
@@ -60,10 +68,12 @@ struct wan_info {
 
 /** One LAN interface. Only what stands here is served; everything else is silence. */
 struct lan_info {
-	uint16_t lan;	   /* index, the same while core lives */
-	uint8_t protocols; /* LAN_PROTOCOL_... */
-	uint8_t igd;	   /* 1, 2, or 3 = both */
-	uint32_t ifindex;  /* 0 = the interface is gone: close its sockets */
+	uint16_t lan;	     /* index, the same while core lives */
+	uint8_t protocols;   /* LAN_PROTOCOL_... */
+	uint8_t igd;	     /* 1, 2, or 3 = both */
+	uint8_t third_party; /* 1: some rule lets hosts here ask for others (PCP-73) */
+	uint8_t anycast;     /* 1: PCP's anycast addresses are ours here (PCP-119) */
+	uint32_t ifindex;    /* 0 = the interface is gone: close its sockets */
 	uint32_t address_count;
 	char name[IF_NAMESIZE];
 	struct prefix addresses[LAN_ADDRESSES_MAX]; /* our own, with the host bits */
@@ -75,8 +85,33 @@ struct lan_info {
 
 /** Clients shall learn of a new epoch or address now (NP-55). */
 struct announce {
-	uint8_t reason; /* reserved for PCP; 0 */
+	uint8_t reason; /* reserved; 0 */
 	uint8_t reserved[7];
+};
+
+/**
+ * A PCP lease is no longer what its client was told: tell it, three times, unless it
+ * asks first (PCP-40..42). What the client was last answered, with the new values.
+ */
+struct mapping_update {
+	uint16_t lan;
+	uint8_t op;	/* REQUEST_MAP or REQUEST_PEER */
+	uint8_t result; /* enum result: OK, or CONFLICT when the lease has ended for it
+			 */
+	uint8_t protocol;
+	uint8_t filter_count;
+	uint8_t nonce[NONCE_SIZE];
+	uint16_t client_port;
+	uint16_t internal_port;
+	uint16_t external_port;
+	uint16_t remote_port;	 /* PEER */
+	uint32_t lifetime_s;	 /* 0: the lease has ended */
+	struct ip_addr client;	 /* to it, and its client_port */
+	struct ip_addr server;	 /* from our address that it asked */
+	struct ip_addr internal; /* not the client: THIRD_PARTY is sent too */
+	struct ip_addr external;
+	struct ip_addr remote; /* PEER */
+	struct remote_filter filters[REQUEST_FILTERS_MAX];
 };
 
 /** The worker serves. */

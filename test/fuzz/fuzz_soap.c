@@ -26,7 +26,7 @@ static void check(bool ok)
 static void check_request(const struct request *request)
 {
 	check(request->op < REQUEST_OP_COUNT && request->origin == ORIGIN_IGD);
-	check(request->filter_count <= 1 && request->enabled <= 1);
+	check(request->filter_count == 0 && request->enabled <= 1);
 	check(memchr(request->description, '\0', sizeof(request->description)) != NULL);
 	if (request->op == REQUEST_ADD)
 		check(request->external_port != 0 && request->internal_port != 0 &&

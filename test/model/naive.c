@@ -235,7 +235,7 @@ static struct naive_lease naive_from(const struct model *model,
 		.origin = request->origin,
 		.enabled = request->enabled,
 		.internal = request->internal,
-		.remote = request->filters[0].prefix.addr,
+		.remote = request->remote,
 		.internal_port = request->internal_port,
 		.external_port = port,
 		.expires_ms = naive_end(model, request),
@@ -397,6 +397,7 @@ static const char *naive_do(struct model *model, const struct request *request,
 		return naive_add(model, request, reply);
 	case REQUEST_DELETE:
 		return naive_delete(model, request, reply);
+	case REQUEST_PEER:
 	case REQUEST_GET:
 	case REQUEST_INDEX:
 	case REQUEST_TRAFFIC:
@@ -548,11 +549,8 @@ static void fill_request(const uint8_t **bytes, size_t *length, struct request *
 		request->enabled = more & 0x20 ? 0 : 1;
 		if (request->external_port == 0)
 			request->external_port = 1;
-		if (more & 0x80) {
-			request->filter_count = 1;
-			request->filters[0].prefix.addr = address("203.0.113.9");
-			request->filters[0].prefix.length = 128;
-		}
+		if (more & 0x80)
+			request->remote = address("203.0.113.9");
 	} else {
 		request->origin = ORIGIN_NATPMP;
 		request->lifetime_s += request->op == REQUEST_MAP ? 1 : 0;

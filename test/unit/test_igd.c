@@ -128,7 +128,7 @@ static void test_add(void **state)
 	assert_int_equal(request.external_port, 3074);
 	assert_int_equal(request.internal_port, 3075);
 	assert_int_equal(request.lifetime_s, 3600);
-	assert_int_equal(request.filter_count, 0);
+	assert_true(addr_is_none(&request.remote));
 	assert_int_equal(request.enabled, 1);
 	assert_true(addr_equal(&request.client, &client));
 	assert_true(addr_equal(&request.internal, &client));
@@ -243,13 +243,10 @@ static void test_add_remote_host(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(any) / sizeof(any[0]); i++) {
 		assert_int_equal(add_with("NewRemoteHost", any[i], &request), 0);
-		assert_int_equal(request.filter_count, 0);
+		assert_true(addr_is_none(&request.remote));
 	}
 	assert_int_equal(add_with("NewRemoteHost", "198.51.100.7", &request), 0);
-	assert_int_equal(request.filter_count, 1);
-	assert_int_equal(request.filters[0].prefix.length, 128);
-	assert_int_equal(request.filters[0].port, 0);
-	assert_true(addr_equal(&request.filters[0].prefix.addr, &remote));
+	assert_true(addr_equal(&request.remote, &remote));
 }
 
 /* IGD-18, IGD-19, IGD-21, IGD-26, SOAP-4: the lenient forms */
@@ -385,13 +382,12 @@ static void test_finish_entry(void **state)
 		.external_port = 8080,
 		.lifetime_s = 59,
 		.origin = ORIGIN_PCP,
-		.filter_count = 1,
 		.description = "what",
 	};
 
 	(void)state;
 	reply.internal = addr("192.168.1.30");
-	reply.filters[0].prefix = (struct prefix){addr("198.51.100.7"), 128};
+	reply.remote = addr("198.51.100.7");
 	assert_int_equal(finish("GetGenericPortMappingEntry", &reply, &answer), 0);
 	assert_int_equal(answer.output.count, 8);
 	for (size_t i = 0; i < 8; i++)

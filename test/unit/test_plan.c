@@ -423,8 +423,8 @@ static void test_igd10_to_13_keys(void **state)
 	assert_int_equal(fixture->plan.lease.internal_port, 6000);
 	assert_int_equal(table_get_count(fixture->table), 1);
 	assert_int_equal(add(fixture, C2, 5000, 5000), RESULT_CONFLICT); /* IGD-12 */
-	ask(fixture, REQUEST_ADD, C1, 7000, 5000)->filter_count = 1;	 /* IGD-13 */
-	fixture->request.filters[0].prefix.addr = address("203.0.113.9");
+	ask(fixture, REQUEST_ADD, C1, 7000, 5000)->remote =
+		address("203.0.113.9"); /* IGD-13 */
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(table_get_count(fixture->table), 2);
 }

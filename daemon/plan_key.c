@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What IGD and the owner ask: by the external key. */
+#include "daemon/plan_private.h"
+#include "daemon/table.h"
+
+static bool lease_is_of(const struct lease *lease, const struct request *request)
+{
+	return request->origin == ORIGIN_STATIC ||
+	       addr_equal(&lease->internal, &request->client) ||
+	       addr_equal(&lease->client, &request->client);
+}
+
+/*
+ * IGD-11: same key, same internal host: everything else is overwritten. Another
+ * internal port makes it another endpoint, so the old lease ends and one of the same id
+ * begins.
+ */
+static void add_overwrite(const struct table *table, const struct plan_context *context,
+			  const struct lease *lease, struct plan *plan)
+{
+	struct lease after = lease_from_request(context, lease->external_port);
+	const struct lease *outbound;
+	uint32_t lifetime_max_s;
+
+	if (!addr_equal(&lease->internal, &after.internal)) {
+		plan->result = RESULT_CONFLICT;
+		return;
+	}
+	if (!plan_may_change(lease, context->request)) {
+		plan->result = RESULT_FOREIGN;
+		return;
+	}
+	(void)context_allows(context, lease->external_port, &lifetime_max_s);
+	after.id = lease->id;
+	after.client = lease->client;
+	after.lan = plan_get_lan(lease, context->request);
+	after.created_ms = lease->created_ms;
+	after.expires_ms = context_expires(context, lifetime_max_s);
+	outbound = plan_find_outbound(table, &after);
+	after.outbound = after.enabled && (!outbound || outbound->id == lease->id);
+	if (lease->internal_port == after.internal_port) {
+		plan_update(plan, lease, &after);
+		if (lease->outbound && !after.outbound)
+			plan_pass_outbound(table, lease, plan);
+	} else {
+		plan_remove_one(table, lease, plan);
+		plan_add(plan, &after);
+	}
+	plan_answer(plan, &after);
+}
+
+static void add_grant(const struct table *table, const struct plan_context *context,
+		      uint16_t port, struct plan *plan)
+{
+	struct lease after = lease_from_request(context, port);
+	uint32_t lifetime_max_s;
+
+	plan->result = plan_check_quota(table, context);
+	if (plan->result != RESULT_OK)
+		return;
+	if (!port_is_available(table, context, port)) {
+		plan->result = RESULT_CONFLICT;
+		return;
+	}
+	(void)context_allows(context, port, &lifetime_max_s);
+	after.expires_ms = context_expires(context, lifetime_max_s);
+	after.outbound = after.enabled && !plan_find_outbound(table, &after);
+	plan_add(plan, &after);
+	plan_answer(plan, &after);
+}
+
+static void plan_add_at(const struct table *table, const struct plan_context *context,
+			uint16_t port, struct plan *plan)
+{
+	const struct request *request = context->request;
+	struct lease like = lease_from_request(context, port);
+	const struct lease *lease = table_get_by_external(table, &like);
+	uint32_t ignored;
+
+	if (request->internal_port == 0 || port == 0)
+		plan->result = RESULT_BAD_PORT;
+	else if (addr_is_none(&context->external) && request->origin != ORIGIN_STATIC)
+		plan->result = RESULT_NO_ADDRESS;
+	else if (!context_allows(context, port, &ignored))
+		plan->result = RESULT_DENIED;
+	else if (lease)
+		add_overwrite(table, context, lease, plan);
+	else
+		add_grant(table, context, port, plan);
+}
+
+/* The owner may leave the port to us: that of the internal side, else any. */
+void plan_add_exact(const struct table *table, const struct plan_context *context,
+		    struct plan *plan)
+{
+	const struct request *request = context->request;
+	uint16_t port = request->external_port;
+
+	if (port == 0 && request->origin == ORIGIN_STATIC)
+		plan->result =
+			port_choose(table, context, request->internal_port, &port);
+	if (plan->result == RESULT_OK)
+		plan_add_at(table, context, port, plan);
+}
+
+void plan_delete(const struct table *table, const struct plan_context *context,
+		 struct plan *plan)
+{
+	struct lease like =
+		lease_from_request(context, context->request->external_port);
+	const struct lease *lease = table_get_by_external(table, &like);
+
+	if (!lease) {
+		plan->result = RESULT_NO_ENTRY;
+	} else if (!lease_is_of(lease, context->request) ||
+		   !plan_may_change(lease, context->request)) {
+		plan->result = RESULT_FOREIGN;
+	} else {
+		plan->result = RESULT_OK;
+		plan_answer(plan, lease);
+		plan_remove_one(table, lease, plan);
+	}
+}
+
+/* IGD-31: exact remote peer; hosts of other LANs are not shown. */
+void plan_get(const struct table *table, const struct plan_context *context,
+	      struct plan *plan)
+{
+	struct lease like =
+		lease_from_request(context, context->request->external_port);
+	const struct lease *lease = table_get_by_external(table, &like);
+
+	if (!lease || lease->lan != context->request->lan) {
+		plan->result = RESULT_NO_ENTRY;
+		return;
+	}
+	plan->result = RESULT_OK;
+	plan_answer(plan, lease);
+}
+
+void plan_index(const struct table *table, const struct request *request,
+		struct plan *plan)
+{
+	const struct lease *lease =
+		table_get_by_index(table, request->lan, request->index);
+
+	plan->result = lease ? RESULT_OK : RESULT_NO_INDEX;
+	if (lease)
+		plan_answer(plan, lease);
+}
