@@ -83,6 +83,16 @@ bool addr_equal(const struct ip_addr *a, const struct ip_addr *b)
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
+uint32_t addr_get_hash(const struct ip_addr *addr, uint64_t seed)
+{
+	uint64_t half[2];
+
+	memcpy(half, addr->bytes, sizeof(half));
+	half[0] = (half[0] ^ seed) * UINT64_C(0x9e3779b97f4a7c15);
+	half[1] = (half[1] ^ half[0] ^ half[0] >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+	return (uint32_t)(half[1] >> 32);
+}
+
 bool addr_is_none(const struct ip_addr *addr)
 {
 	static const struct ip_addr zero;

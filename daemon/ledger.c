@@ -7,8 +7,8 @@
 #include <sys/random.h>
 
 #include "backends/backend.h"
+#include "base/rate.h"
 #include "daemon/ports.h"
-#include "daemon/rate.h"
 #include "daemon/sockets.h"
 #include "daemon/table.h"
 

@@ -11,10 +11,10 @@
 #include <sys/random.h>
 
 #include "backends/backend.h"
+#include "base/rate.h"
 #include "daemon/ledger_private.h"
 #include "daemon/policy.h"
 #include "daemon/ports.h"
-#include "daemon/rate.h"
 #include "daemon/sockets.h"
 #include "daemon/table.h"
 

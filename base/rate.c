@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/rate.h"
+#include "base/rate.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 
 #define RATE_SETS 256 /* a power of two */
@@ -39,20 +38,10 @@ void rate_free(struct rate *rate)
 	free(rate);
 }
 
-static size_t rate_get_set(const struct rate *rate, const struct ip_addr *client)
-{
-	uint64_t half[2];
-
-	memcpy(half, client->bytes, sizeof(half));
-	half[0] = (half[0] ^ rate->seed) * UINT64_C(0x9e3779b97f4a7c15);
-	half[1] = (half[1] ^ half[0] ^ (half[0] >> 29)) * UINT64_C(0xbf58476d1ce4e5b9);
-	return (half[1] >> 32) % RATE_SETS;
-}
-
 static struct bucket *rate_find(struct rate *rate, const struct ip_addr *client,
 				int64_t now_ms)
 {
-	struct bucket *set = rate->sets[rate_get_set(rate, client)];
+	struct bucket *set = rate->sets[addr_get_hash(client, rate->seed) % RATE_SETS];
 	struct bucket *oldest = &set[0];
 
 	for (size_t way = 0; way < RATE_WAYS; way++) {
