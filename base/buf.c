@@ -182,6 +182,21 @@ static bool utf8_is_printable(const uint8_t *at, size_t length)
 	return !(length == 3 && at[0] == 0xef && at[1] == 0xbf && at[2] >= 0xbe);
 }
 
+bool text_is_utf8(const char *text, size_t length)
+{
+	const uint8_t *at = (const uint8_t *)text;
+
+	while (length > 0) {
+		size_t step = utf8_length(at, length);
+
+		if (step == 0)
+			return false;
+		at += step;
+		length -= step;
+	}
+	return true;
+}
+
 void text_copy_clean(char *out, size_t size, const char *text, size_t length)
 {
 	const uint8_t *at = (const uint8_t *)text;

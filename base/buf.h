@@ -52,6 +52,9 @@ void writer_copy(struct writer *writer, const void *bytes, size_t length);
 bool parse_number(const char *text, uint64_t max, uint64_t *out)
 	__attribute__((warn_unused_result));
 
+/** True when the octets are well-formed UTF-8, as none at all are. */
+bool text_is_utf8(const char *text, size_t length);
+
 /**
  * Copy text cut to size - 1 octets, at a UTF-8 boundary, dropping control characters
  * and octets that are not UTF-8. Used for every string a client gives us to keep.
