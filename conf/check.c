@@ -78,7 +78,9 @@ static bool check_ports(struct conf_parser *parser)
 	static const struct {
 		uint16_t port;
 		const char *use;
-	} rows[] = {{1900, "SSDP"}, {5350, "NAT-PMP announcements"}, {5351, "NAT-PMP"}};
+	} rows[] = {{1900, "SSDP"},
+		    {5350, "NAT-PMP and PCP announcements"},
+		    {5351, "NAT-PMP and PCP"}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (parser->conf->global.http_port == rows[i].port)

@@ -17,6 +17,10 @@
 #define CONF_NETWORKS_MAX 8
 #define CONF_PATTERN_MAX 64
 #define CONF_ERROR_MAX 512
+/* The most that limits.filters_per_lease and ports_per_request may say; the same as
+ * REQUEST_FILTERS_MAX and REQUEST_PORTS_MAX of the workers. */
+#define CONF_FILTERS_MAX 16
+#define CONF_PORTS_MAX 64
 
 #define CONF_DEFAULT_FILE "/etc/portreeve/portreeve.conf"
 
@@ -24,6 +28,9 @@
 #define CONF_PROTOCOL_UPNP 0x1u
 #define CONF_PROTOCOL_NATPMP 0x2u
 #define CONF_PROTOCOL_PCP 0x4u
+/** What a LAN speaks where nothing else is written. */
+#define CONF_PROTOCOLS_DEFAULT                                                         \
+	(CONF_PROTOCOL_UPNP | CONF_PROTOCOL_NATPMP | CONF_PROTOCOL_PCP)
 
 /* Bits of struct conf.global.pcp_opcodes, the same as PCP_SERVES_... of the workers. */
 #define CONF_PCP_MAP 0x1u

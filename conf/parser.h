@@ -13,7 +13,7 @@
 /** Longest line of a file with its comment, and room for its NUL. */
 #define CONF_LINE_SIZE 1024
 /** Rows of all sections together. */
-#define CONF_FIELDS_MAX 32
+#define CONF_FIELDS_MAX 40
 
 /** How a value is written, and what an error says about it. */
 enum conf_type {
@@ -32,7 +32,8 @@ enum conf_type {
 	CONF_TYPE_TEXT,
 	CONF_TYPE_RANGE,
 	CONF_TYPE_PREFIX,
-	CONF_TYPE_NETWORKS, /* into a struct conf_lan */
+	CONF_TYPE_NETWORKS,	 /* into a struct conf_lan */
+	CONF_TYPE_NAT64_OR_NONE, /* IPv6 prefix that IPv4 addresses stand behind */
 	CONF_TYPE_PATTERN,
 	CONF_TYPE_RULE, /* not a value: conf_rule_parse() reads it */
 };

@@ -119,7 +119,7 @@ static bool enter_lan(struct conf_parser *parser, const char *name)
 	if (lan == NULL) {
 		lan = &conf->lans[conf->lan_count++];
 		(void)snprintf(lan->name, sizeof(lan->name), "%s", name);
-		lan->protocols = CONF_PROTOCOL_UPNP | CONF_PROTOCOL_NATPMP;
+		lan->protocols = CONF_PROTOCOLS_DEFAULT;
 		lan->igd = 3;
 	}
 	where = &parser->lan_where[lan - conf->lans];

@@ -22,6 +22,12 @@ static const struct conf_word protocol_words[] = {
 	{NULL, 0},
 };
 
+static const struct conf_word opcode_words[] = {
+	{"map", CONF_PCP_MAP}, {"peer", CONF_PCP_PEER}, {NULL, 0}};
+
+static const struct conf_word nonce_words[] = {
+	{"strict", 0}, {"relaxed", 1}, {NULL, 0}};
+
 static const struct conf_word igd_words[] = {
 	{"1", 1}, {"both", 3}, {"2", 2}, {NULL, 0}};
 
@@ -47,6 +53,7 @@ static const struct conf_field wan_fields[] = {
 	{"nat", CONF_TYPE_WORD, MEMBER(struct conf, wan.nat), .words = yes_words},
 	{"bit-rate-up", CONF_TYPE_RATE, MEMBER(struct conf, wan.bit_rate_up)},
 	{"bit-rate-down", CONF_TYPE_RATE, MEMBER(struct conf, wan.bit_rate_down)},
+	{"nat64-prefix", CONF_TYPE_NAT64_OR_NONE, MEMBER(struct conf, wan.nat64)},
 };
 
 /* Offsets in struct conf_lan. */
@@ -55,6 +62,8 @@ static const struct conf_field lan_fields[] = {
 	 .words = protocol_words},
 	{"igd", CONF_TYPE_WORD, MEMBER(struct conf_lan, igd), .words = igd_words},
 	{"networks", CONF_TYPE_NETWORKS, .offset = 0},
+	{"pcp-anycast", CONF_TYPE_WORD, MEMBER(struct conf_lan, pcp_anycast),
+	 .words = yes_words},
 };
 
 static const struct conf_field policy_fields[] = {
@@ -82,6 +91,12 @@ static const struct conf_field limits_fields[] = {
 	{"lifetime-max", CONF_TYPE_SECONDS, MEMBER(struct conf, limits.lifetime_max_s)},
 	{"igd-lifetime-max", CONF_TYPE_SECONDS,
 	 MEMBER(struct conf, limits.igd_lifetime_max_s)},
+	{"filters-per-lease", CONF_TYPE_NUMBER,
+	 MEMBER(struct conf, limits.filters_per_lease), .min = 1,
+	 .max = CONF_FILTERS_MAX},
+	{"ports-per-request", CONF_TYPE_NUMBER,
+	 MEMBER(struct conf, limits.ports_per_request), .min = 1,
+	 .max = CONF_PORTS_MAX},
 };
 
 static const struct conf_field global_fields[] = {
@@ -91,6 +106,10 @@ static const struct conf_field global_fields[] = {
 	 .min = HTTP_PORT_MIN, .max = UINT16_MAX},
 	{"ssdp-delay", CONF_TYPE_WORD, MEMBER(struct conf, global.ssdp_strict),
 	 .words = delay_words},
+	{"pcp-opcodes", CONF_TYPE_FLAGS, MEMBER(struct conf, global.pcp_opcodes),
+	 .words = opcode_words},
+	{"pcp-nonce-check", CONF_TYPE_WORD,
+	 MEMBER(struct conf, global.pcp_nonce_relaxed), .words = nonce_words},
 	{"log-level", CONF_TYPE_WORD, MEMBER(struct conf, global.log_level),
 	 .words = level_words},
 	{"user", CONF_TYPE_USER, MEMBER(struct conf, global.user)},

@@ -276,6 +276,23 @@ static bool parse_networks(const struct conf_field *field, void *at, char *bad)
 	return true;
 }
 
+/* RFC 6052 §2.2: six lengths, and octet 8 is zero where the prefix reaches so far. */
+static bool parse_nat64(const struct conf_field *field, void *at, char *bad)
+{
+	static const uint8_t lengths[] = {32, 40, 48, 56, 64, 96};
+	struct prefix prefix = {0};
+	bool known = bad[0] == '\0';
+
+	if (!known && (!prefix_parse(bad, &prefix) || addr_is_ipv4(&prefix.addr) ||
+		       addr_is_none(&prefix.addr) || prefix.addr.bytes[8] != 0))
+		return false;
+	for (size_t i = 0; i < sizeof(lengths) && !known; i++)
+		known = prefix.length == lengths[i];
+	if (known)
+		memcpy(at, &prefix, field->size);
+	return known;
+}
+
 static bool parse_pattern(const struct conf_field *field, void *at, char *bad)
 {
 	return bad[0] != '\0' && store_text(at, field->size, bad);
@@ -340,6 +357,11 @@ static const struct {
 		 "up to 8 prefixes with no bits behind their length, such "
 		 "as 192.168.2.0/24 2001:db8::/32",
 		 parse_networks},
+	[CONF_TYPE_NAT64_OR_NONE] =
+		{"prefix",
+		 "a NAT64 prefix is of IPv6 and of 32, 40, 48, 56, 64 or 96 bits, such "
+		 "as 64:ff9b::/96; nothing at all = none",
+		 parse_nat64},
 	[CONF_TYPE_PATTERN] = {"pattern", "a pattern has 1 to 63 octets",
 			       parse_pattern},
 	[CONF_TYPE_RULE] = {"rule", NULL, NULL},

@@ -68,6 +68,11 @@ static void test_defaults(void **state)
 	assert_int_equal(conf.limits.lifetime_min_s, 120);
 	assert_int_equal(conf.limits.lifetime_max_s, 86400);
 	assert_int_equal(conf.limits.igd_lifetime_max_s, 604800);
+	assert_int_equal(conf.limits.filters_per_lease, 8);
+	assert_int_equal(conf.limits.ports_per_request, 16);
+	assert_int_equal(conf.wan.nat64.length, 0);
+	assert_int_equal(conf.global.pcp_opcodes, CONF_PCP_MAP | CONF_PCP_PEER);
+	assert_false(conf.global.pcp_nonce_relaxed);
 	assert_string_equal(conf.global.state_dir, "/var/lib/portreeve");
 	assert_string_equal(conf.global.control_socket, "/run/portreeve/control.sock");
 	assert_int_equal(conf.global.http_port, 49152);
@@ -89,7 +94,8 @@ static void test_lan_defaults(void **state)
 	assert_int_equal(conf.lan_count, 1);
 	assert_string_equal(conf.lans[0].name, "lan0");
 	assert_int_equal(conf.lans[0].protocols,
-			 CONF_PROTOCOL_UPNP | CONF_PROTOCOL_NATPMP);
+			 CONF_PROTOCOL_UPNP | CONF_PROTOCOL_NATPMP | CONF_PROTOCOL_PCP);
+	assert_false(conf.lans[0].pcp_anycast);
 	assert_int_equal(conf.lans[0].igd, 3);
 	assert_int_equal(conf.lans[0].network_count, 0);
 }
@@ -158,6 +164,46 @@ static void test_other_keys(void **state)
 	assert_string_equal(conf.global.user, "u");
 	assert_string_equal(conf.global.net_user, "n");
 	assert_string_equal(conf.global.friendly_name, "Gate ; of # the house");
+}
+
+/* PCP-43, PCP-50, PCP-80, PCP-114, PCP-115, PCP-119 */
+static void test_pcp_keys(void **state)
+{
+	static const char *const nat64[] = {
+		"2001:db8::/32",	 "2001:db8:100::/40",	  "2001:db8:122::/48",
+		"2001:db8:122:300::/56", "2001:db8:122:344::/64", "64:ff9b::/96",
+	};
+	struct conf conf;
+	char text[64];
+
+	(void)state;
+	parse("[lan a]\npcp-anycast = yes\n[lan b]\npcp-anycast = off\n"
+	      "[limits]\nfilters-per-lease = 16\nports-per-request = 64\n"
+	      "[global]\npcp-opcodes = map\npcp-nonce-check = relaxed\n",
+	      &conf);
+	assert_true(conf.lans[0].pcp_anycast);
+	assert_false(conf.lans[1].pcp_anycast);
+	assert_int_equal(conf.limits.filters_per_lease, CONF_FILTERS_MAX);
+	assert_int_equal(conf.limits.ports_per_request, CONF_PORTS_MAX);
+	assert_int_equal(conf.global.pcp_opcodes, CONF_PCP_MAP);
+	assert_true(conf.global.pcp_nonce_relaxed);
+	parse("[limits]\nfilters-per-lease = 1\nports-per-request = 1\n"
+	      "[global]\npcp-opcodes = peer map\npcp-nonce-check = strict\n"
+	      "[wan]\nnat64-prefix =\n",
+	      &conf);
+	assert_int_equal(conf.limits.filters_per_lease, 1);
+	assert_int_equal(conf.limits.ports_per_request, 1);
+	assert_int_equal(conf.global.pcp_opcodes, CONF_PCP_MAP | CONF_PCP_PEER);
+	assert_false(conf.global.pcp_nonce_relaxed);
+	assert_int_equal(conf.wan.nat64.length, 0);
+	for (size_t i = 0; i < COUNT(nat64); i++) {
+		const char *slash = strchr(nat64[i], '/');
+
+		(void)snprintf(text, sizeof(text), "[wan]\nnat64-prefix = %s",
+			       nat64[i]);
+		parse(text, &conf);
+		assert_int_equal(conf.wan.nat64.length, atoi(slash + 1));
+	}
 }
 
 static void test_words(void **state)
@@ -504,7 +550,7 @@ static void test_defaults_file_is_complete(void **state)
 			if (strstr(text, line) == NULL)
 				fail_msg("no line %s", line + 1);
 		}
-	assert_int_equal(keys, 27);
+	assert_int_equal(keys, 33);
 	free(text);
 }
 
@@ -515,6 +561,7 @@ int main(void)
 		cmocka_unit_test(test_lan_defaults),
 		cmocka_unit_test(test_wan_and_lan_keys),
 		cmocka_unit_test(test_other_keys),
+		cmocka_unit_test(test_pcp_keys),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_rule),
 		cmocka_unit_test(test_lines),

@@ -111,6 +111,55 @@ static void test_structure_errors(void **state)
 		"f:2: the line has a NUL octet; the file must be plain UTF-8 text");
 }
 
+#define NAT64_WANT                                                                     \
+	"; a NAT64 prefix is of IPv6 and of 32, 40, 48, 56, 64 or 96 bits, such as "   \
+	"64:ff9b::/96; nothing at all = none"
+
+static void test_pcp_errors(void **state)
+{
+	static const struct bad_row rows[] = {
+		{"[wan]\nnat64-prefix = 64:ff9b::\n",
+		 "f:2: bad prefix \"64:ff9b::\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = 64:ff9b::/95\n",
+		 "f:2: bad prefix \"64:ff9b::/95\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = 64:ff9b::/128\n",
+		 "f:2: bad prefix \"64:ff9b::/128\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = 64:ff9b::1/96\n",
+		 "f:2: bad prefix \"64:ff9b::1/96\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = 192.0.2.0/24\n",
+		 "f:2: bad prefix \"192.0.2.0/24\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = 0.0.0.0/0\n",
+		 "f:2: bad prefix \"0.0.0.0/0\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = ::/96\n",
+		 "f:2: bad prefix \"::/96\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = 2001:db8:0:0:ff00::/96\n",
+		 "f:2: bad prefix \"2001:db8:0:0:ff00::/96\"" NAT64_WANT},
+		{"[wan]\nnat64-prefix = maybe\n",
+		 "f:2: bad prefix \"maybe\"" NAT64_WANT},
+		{"[limits]\nfilters-per-lease = 0\n",
+		 "f:2: bad number \"0\" for filters-per-lease; a number within 1-16"},
+		{"[limits]\nfilters-per-lease = 17\n",
+		 "f:2: bad number \"17\" for filters-per-lease; a number within 1-16"},
+		{"[limits]\nfilters-per-lease = x\n",
+		 "f:2: bad number \"x\" for filters-per-lease; a number within 1-16"},
+		{"[limits]\nports-per-request = 0\n",
+		 "f:2: bad number \"0\" for ports-per-request; a number within 1-64"},
+		{"[limits]\nports-per-request = 65\n",
+		 "f:2: bad number \"65\" for ports-per-request; a number within 1-64"},
+		{"[global]\npcp-opcodes = map pear\n",
+		 "f:2: bad value \"pear\" for pcp-opcodes; did you mean \"peer\"?"},
+		{"[global]\npcp-opcodes =\n",
+		 "f:2: bad value \"\" for pcp-opcodes; write map or peer, one or more"},
+		{"[global]\npcp-nonce-check = off\n",
+		 "f:2: bad value \"off\" for pcp-nonce-check; write strict or relaxed"},
+		{"[lan a]\npcp-anycast = 1\n",
+		 "f:2: bad value \"1\" for pcp-anycast; write yes, no, on or off"},
+	};
+
+	(void)state;
+	check_rows(rows, COUNT(rows));
+}
+
 static void test_value_errors(void **state)
 {
 	static const struct bad_row rows[] = {
@@ -296,11 +345,13 @@ static void test_cross_checks(void **state)
 		{"[global]\nhttp-port = 1900\n", "f:2: http-port 1900 is the port of "
 						 "SSDP; choose another, such as 49152"},
 		{"[global]\nhttp-port = 5350\n",
-		 "f:2: http-port 5350 is the port of NAT-PMP announcements; choose "
+		 "f:2: http-port 5350 is the port of NAT-PMP and PCP announcements; "
+		 "choose "
 		 "another, "
 		 "such as 49152"},
 		{"[global]\nhttp-port = 5351\n",
-		 "f:2: http-port 5351 is the port of NAT-PMP; choose another, such as "
+		 "f:2: http-port 5351 is the port of NAT-PMP and PCP; choose another, "
+		 "such as "
 		 "49152"},
 	};
 	struct conf conf;
@@ -377,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_structure_errors),
 		cmocka_unit_test(test_value_errors),
+		cmocka_unit_test(test_pcp_errors),
 		cmocka_unit_test(test_more_value_errors),
 		cmocka_unit_test(test_rule_errors),
 		cmocka_unit_test(test_cross_checks),
