@@ -13,6 +13,10 @@
 #include "daemon/report.h"
 #include "daemon/wan.h"
 
+/* RFC 7723 §4. */
+#define ANYCAST_IPV4 "192.0.0.9"
+#define ANYCAST_IPV6 "2001:1::1"
+
 /* --- what the ledger tells --- */
 
 static void core_on_lease(void *user, enum lease_event event, const struct lease *lease)
@@ -185,16 +189,51 @@ static const struct backend_ops *core_choose_backend(const struct conf *conf)
 	return backend_get_nftables();
 }
 
+static bool links_have_address(const struct links *links, const struct ip_addr *addr)
+{
+	for (size_t i = 0; i < links->count; i++)
+		for (size_t a = 0; a < links->list[i].address_count; a++)
+			if (addr_equal(&links->list[i].addresses[a].addr, addr))
+				return true;
+	return false;
+}
+
+static bool lan_speaks_ipv6(const struct lan_info *lan)
+{
+	for (uint32_t i = 0; i < lan->address_count; i++)
+		if (!addr_is_ipv4(&lan->addresses[i].addr) &&
+		    !addr_is_link_local(&lan->addresses[i].addr))
+			return true;
+	return false;
+}
+
+/* Packets to an anycast address are the gateway's only when it has the address
+ * (PCP-119). */
+static void core_check_anycast(const struct core *core, const char *text, bool ipv6)
+{
+	bool wanted = false;
+	struct ip_addr addr;
+
+	for (size_t i = 0; i < core->network.lan_count; i++) {
+		const struct lan_info *lan = &core->network.lans[i];
+
+		if (lan->anycast && (!ipv6 || lan_speaks_ipv6(lan)))
+			wanted = true;
+	}
+	if (wanted && addr_parse(text, &addr) &&
+	    !links_have_address(core->links, &addr))
+		log_warning("pcp-anycast is on, but no interface has %s, so that no "
+			    "request comes in there; do: ip address add %s/%d dev lo",
+			    text, text, ipv6 ? 128 : 32);
+}
+
 static void core_tell_limits(struct core *core)
 {
 	if (core->conf.backend.type == CONF_BACKEND_MEMORY)
 		log_warning("[backend] type = memory: no packet is forwarded, this is "
 			    "for tests");
-	for (size_t i = 0; i < core->network.lan_count; i++)
-		if (core->network.lans[i].protocols & LAN_PROTOCOL_PCP)
-			log_warning(
-				"[lan %s] pcp is not in this version and not served",
-				core->network.lans[i].name);
+	core_check_anycast(core, ANYCAST_IPV4, false);
+	core_check_anycast(core, ANYCAST_IPV6, true);
 }
 
 static struct event *core_watch(struct core *core, int fd, event_callback_fn callback)

@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/network.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 /* What an interface gets that no [lan] section names. */
-#define AUTO_PROTOCOLS (CONF_PROTOCOL_UPNP | CONF_PROTOCOL_NATPMP)
+#define AUTO_PROTOCOLS CONF_PROTOCOLS_DEFAULT
 #define AUTO_IGD 3
 /* A shorter prefix than this leaves room for hosts: /32 and /31 are tunnels. */
 #define LAN_PREFIX_MAX (96 + 30)
+
+static_assert(CONF_FILTERS_MAX == REQUEST_FILTERS_MAX &&
+		      CONF_PORTS_MAX == REQUEST_PORTS_MAX,
+	      "the configuration allows what a request can hold");
+static_assert(CONF_PCP_MAP == PCP_SERVES_MAP && CONF_PCP_PEER == PCP_SERVES_PEER,
+	      "the same bits here and there");
 
 static struct ip_addr link_get_ipv4(const struct link *link)
 {
@@ -54,6 +61,19 @@ static void lan_add_network(struct lan_info *lan, const struct prefix *network,
 		lan->networks[lan->network_count++] = *network;
 }
 
+/* Without any such rule nobody there gets THIRD_PARTY at all (PCP-73). */
+static bool lan_has_third_party(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->rule_count; i++) {
+		const struct conf_rule *rule = &conf->rules[i];
+
+		if (rule->allow && rule->has_third_party &&
+		    (rule->lan[0] == '\0' || strcmp(rule->lan, name) == 0))
+			return true;
+	}
+	return false;
+}
+
 static void lan_fill(struct lan_info *lan, const struct conf_lan *conf,
 		     const struct link *link)
 {
@@ -62,6 +82,7 @@ static void lan_fill(struct lan_info *lan, const struct conf_lan *conf,
 
 	lan->protocols = conf->protocols;
 	lan->igd = conf->igd;
+	lan->anycast = conf->pcp_anycast;
 	memcpy(lan->name, conf->name, sizeof(lan->name));
 	if (!link)
 		return;
@@ -170,9 +191,13 @@ int network_choose(const struct conf *conf, const struct links *links,
 		code = conf->lan_count > 0
 			       ? choose_named_lans(conf, links, &network, error)
 			       : choose_auto_lans(links, &network, error);
-	if (code == 0)
-		*out = network;
-	return code;
+	if (code != 0)
+		return code;
+	for (size_t i = 0; i < network.lan_count; i++)
+		network.lans[i].third_party =
+			lan_has_third_party(conf, network.lans[i].name);
+	*out = network;
+	return 0;
 }
 
 void network_pin(const struct network *network, struct conf *conf)

@@ -155,7 +155,9 @@ static struct json_object *lan_protocols_new(const struct lan_info *lan, bool na
 	static const struct {
 		uint8_t bit;
 		const char *name;
-	} rows[] = {{LAN_PROTOCOL_UPNP, "upnp"}, {LAN_PROTOCOL_NATPMP, "nat-pmp"}};
+	} rows[] = {{LAN_PROTOCOL_UPNP, "upnp"},
+		    {LAN_PROTOCOL_NATPMP, "nat-pmp"},
+		    {LAN_PROTOCOL_PCP, "pcp"}};
 	struct json_object *array = json_object_new_array();
 	uint8_t served = lan->protocols;
 	bool ok = array != NULL;

@@ -96,7 +96,9 @@ static void test_auto(void **state)
 	assert_string_equal(lan->name, "lan0");
 	assert_int_equal(lan->lan, 0);
 	assert_int_equal(lan->ifindex, 3);
-	assert_int_equal(lan->protocols, CONF_PROTOCOL_UPNP | CONF_PROTOCOL_NATPMP);
+	assert_int_equal(lan->protocols,
+			 LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP);
+	assert_false(lan->third_party || lan->anycast);
 	assert_int_equal(lan->igd, 3);
 	assert_int_equal(lan->address_count, 3);
 	assert_prefix(&lan->addresses[1], "192.168.1.2/24");
@@ -200,7 +202,7 @@ static void test_configured_networks_are_kept(void **state)
 	struct links links;
 	struct link *lan;
 	char error[CONF_ERROR_MAX];
-	char text[] = "10.1.0.1";
+	char text[] = "10.10.0.1";
 
 	(void)state;
 	make_gateway(&links);
@@ -214,7 +216,8 @@ static void test_configured_networks_are_kept(void **state)
 	/* more addresses than fit crowd nothing out that was configured */
 	lan = &links.list[2];
 	while (lan->address_count < LINK_ADDRESSES_MAX) {
-		text[3] = (char)('1' + lan->address_count % 9);
+		text[3] = (char)('1' + lan->address_count / 10);
+		text[4] = (char)('0' + lan->address_count % 10);
 		lan->addresses[lan->address_count++] = address(text, 24);
 	}
 	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
@@ -222,6 +225,36 @@ static void test_configured_networks_are_kept(void **state)
 	assert_int_equal(network.lans[0].network_count, LAN_ADDRESSES_MAX - 1);
 	assert_prefix(&network.lans[0].networks[LAN_ADDRESSES_MAX - 2],
 		      "172.16.0.0/12");
+}
+
+/* PCP-73, PCP-119: what the worker needs of rules and keys, LAN by LAN */
+static void test_third_party_and_anycast(void **state)
+{
+	static struct network network;
+	struct conf conf = {0};
+	struct links links;
+	char error[CONF_ERROR_MAX];
+
+	(void)state;
+	make_gateway(&links);
+	name_lan(&conf, "lan0");
+	name_lan(&conf, "guest0");
+	conf.lans[1].pcp_anycast = true;
+	conf.rule_count = 2;
+	conf.rules[0] = (struct conf_rule){.allow = true, .lan = "guest0"};
+	conf.rules[1] = (struct conf_rule){.has_third_party = true};
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_false(network.lans[0].anycast);
+	assert_true(network.lans[1].anycast);
+	/* one allows without, the other has it, but denies */
+	assert_false(network.lans[0].third_party || network.lans[1].third_party);
+	conf.rules[0].has_third_party = true;
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_false(network.lans[0].third_party);
+	assert_true(network.lans[1].third_party);
+	conf.rules[1].allow = true;
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_true(network.lans[0].third_party && network.lans[1].third_party);
 }
 
 static void test_lan_is_wan(void **state)
@@ -277,6 +310,7 @@ int main(void)
 		cmocka_unit_test(test_auto_private_wan_is_no_lan),
 		cmocka_unit_test(test_named_and_missing),
 		cmocka_unit_test(test_configured_networks_are_kept),
+		cmocka_unit_test(test_third_party_and_anycast),
 		cmocka_unit_test(test_lan_is_wan),
 		cmocka_unit_test(test_pin),
 	};
