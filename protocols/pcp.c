@@ -172,26 +172,26 @@ static enum pcp_code read_request(struct reader reader, size_t length,
 	return code;
 }
 
-enum pcp_kind pcp_decode_request(const void *bytes, size_t length,
+enum pcp_kind pcp_decode_request(const struct pcp_packet *packet,
 				 const struct ip_addr *source,
 				 const struct pcp_terms *terms, struct pcp_request *out,
 				 enum pcp_code *code)
 {
-	struct reader reader = reader_init(bytes, length);
+	struct reader reader = reader_init(packet->bytes, packet->length);
 	uint8_t version = reader_u8(&reader);
 	uint8_t opcode = reader_u8(&reader);
 
 	*out = (struct pcp_request){.opcode = opcode};
 	*code = PCP_CODE_SUCCESS;
-	if (length < PCP_SIZE_MIN || (opcode & PCP_RESPONSE_BIT) != 0)
+	if (packet->length < PCP_SIZE_MIN || (opcode & PCP_RESPONSE_BIT) != 0)
 		return PCP_SILENCE; /* PCP-3, PCP-4 */
 	if (version != PCP_VERSION) {
 		*code = PCP_CODE_UNSUPP_VERSION; /* PCP-5, PCP-21 */
 		return PCP_REFUSED;
 	}
-	if (length < PCP_HEADER_SIZE)
+	if (packet->length < PCP_HEADER_SIZE)
 		return PCP_SILENCE; /* PCP-6 */
-	*code = read_request(reader, length, source, terms, out);
+	*code = read_request(reader, packet->length, source, terms, out);
 	if (*code != PCP_CODE_SUCCESS)
 		return PCP_REFUSED;
 	if (opcode == PCP_OP_ANNOUNCE)

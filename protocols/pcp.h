@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "protocols/request.h"
 #include "protocols/worker.h"
 
@@ -105,12 +106,18 @@ struct pcp_request {
 	bool has_prefix64;
 };
 
+/** A datagram as it came; length may be more than PCP_SIZE_MAX. Owns: borrowed. */
+struct pcp_packet {
+	const void *bytes;
+	size_t length;
+};
+
 /**
- * Sort a datagram in the order of RFC 6887 §8.2 and read it. `length` may be more than
- * PCP_SIZE_MAX. source: address that the packet came from.
+ * Sort a datagram in the order of RFC 6887 §8.2 and read it. source: address that the
+ * packet came from.
  * Errors: kind PCP_REFUSED, *code says why; *out holds what was read until then.
  */
-enum pcp_kind pcp_decode_request(const void *bytes, size_t length,
+enum pcp_kind pcp_decode_request(const struct pcp_packet *packet,
 				 const struct ip_addr *source,
 				 const struct pcp_terms *terms, struct pcp_request *out,
 				 enum pcp_code *code);
@@ -123,29 +130,29 @@ void pcp_to_request(const struct pcp_request *asked, struct request *out);
 
 /**
  * The error reply: the request itself with the header of a response, all options
- * returned (PCP-19, PCP-22..24). lifetime_s 0 = as the code has it (PCP-29).
- * Units: length of the datagram as it came; the reply is at most PCP_SIZE_MAX.
+ * returned (PCP-19, PCP-22..24). lifetime_s 0 = as the code has it (PCP-29). Like the
+ * next two it is written at the start of `out`, which has nothing in it yet, and is at
+ * most PCP_SIZE_MAX long; they return the length. packet: not within `out`.
  * Errors: 0 where it does not fit.
  */
-size_t pcp_encode_refusal(const void *bytes, size_t length, enum pcp_code code,
-			  uint32_t lifetime_s, uint32_t epoch_s, void *out,
-			  size_t size);
+size_t pcp_encode_refusal(const struct pcp_packet *packet, enum pcp_code code,
+			  uint32_t lifetime_s, uint32_t epoch_s, struct writer *out);
 
 /**
- * The reply to the datagram `bytes`, which was PCP_ASK or PCP_ANSWERED, when core (or
- * the worker) says `reply`: a success with the options that were processed, in the
- * order they came, or the error that the result stands for (PCP-23, PCP-25, PCP-28).
- * asked: what the same bytes were read as. Errors: 0 where it does not fit.
+ * The reply to a packet that was PCP_ASK or PCP_ANSWERED, when core (or the worker)
+ * says `reply`: a success with the options that were processed, in the order they
+ * came, or the error that the result stands for (PCP-23, PCP-25, PCP-28).
+ * asked: what the packet was read as. Errors: 0 where it does not fit.
  */
-size_t pcp_encode_reply(const void *bytes, size_t length,
+size_t pcp_encode_reply(const struct pcp_packet *packet,
 			const struct pcp_request *asked, const struct pcp_terms *terms,
-			const struct reply *reply, void *out, size_t size);
+			const struct reply *reply, struct writer *out);
 
 /** The reply for PCP_ANSWERED: nothing was to be done. Errors: 0, it does not fit. */
-size_t pcp_encode_success(const void *bytes, size_t length,
+size_t pcp_encode_success(const struct pcp_packet *packet,
 			  const struct pcp_request *asked,
-			  const struct pcp_terms *terms, uint32_t epoch_s, void *out,
-			  size_t size);
+			  const struct pcp_terms *terms, uint32_t epoch_s,
+			  struct writer *out);
 
 /** The unsolicited ANNOUNCE (PCP-37). */
 size_t pcp_encode_announce(uint32_t epoch_s, void *out, size_t size);

@@ -63,32 +63,45 @@ static bool code_is_unparsed(enum pcp_code code)
 	       code == PCP_CODE_MALFORMED_OPTION;
 }
 
-size_t pcp_encode_refusal(const void *bytes, size_t length, enum pcp_code code,
-			  uint32_t lifetime_s, uint32_t epoch_s, void *out, size_t size)
+/* At the start of `out` and no longer than a datagram may be. */
+static struct writer writer_begin(const struct writer *out)
 {
-	size_t kept = length < PCP_SIZE_MAX ? length : PCP_SIZE_MAX;
-	struct reader reader = reader_init(bytes, kept);
-	struct writer writer = writer_init(out, size);
+	return writer_init(out->bytes,
+			   out->size < PCP_SIZE_MAX ? out->size : PCP_SIZE_MAX);
+}
+
+static size_t writer_end(const struct writer *writer, struct writer *out)
+{
+	out->used = writer->failed ? 0 : writer->used;
+	out->failed = writer->failed;
+	return out->used;
+}
+
+size_t pcp_encode_refusal(const struct pcp_packet *packet, enum pcp_code code,
+			  uint32_t lifetime_s, uint32_t epoch_s, struct writer *out)
+{
+	size_t kept = packet->length < PCP_SIZE_MAX ? packet->length : PCP_SIZE_MAX;
+	struct reader reader = reader_init(packet->bytes, kept);
+	struct writer writer = writer_begin(out);
+	size_t from = code_is_unparsed(code) ? RESERVED_OFFSET : PCP_HEADER_SIZE;
 	uint8_t opcode;
 
-	if (size < PCP_HEADER_SIZE)
-		return 0;
 	reader_skip(&reader, 1);
 	opcode = reader_u8(&reader);
 	if (lifetime_s == 0)
 		lifetime_s = get_error_lifetime(code); /* PCP-29 */
 	write_head(&writer, opcode, (uint8_t)code, lifetime_s, epoch_s);
-	if (!code_is_unparsed(code))
-		write_zeros(&writer, RESERVED_SIZE);
-	if (kept > writer.used) {
-		reader_skip(&reader, writer.used - 2);
+	write_zeros(&writer, from - RESERVED_OFFSET);
+	if (kept > from) {
+		reader_skip(&reader, from - 2);
 		writer_copy(&writer, reader.at, reader.left);
 	}
 	/* A request of another version may be shorter than any reply (PCP-19). */
-	if (writer.used < PCP_HEADER_SIZE)
-		write_zeros(&writer, PCP_HEADER_SIZE - writer.used);
-	write_zeros(&writer, (4 - writer.used % 4) % 4);
-	return pcp_written(&writer);
+	if (kept < PCP_HEADER_SIZE)
+		write_zeros(&writer, PCP_HEADER_SIZE - (kept > from ? kept : from));
+	else
+		write_zeros(&writer, (4 - kept % 4) % 4);
+	return writer_end(&writer, out);
 }
 
 /* One option of the request again, where it was processed (PCP-25). */
@@ -158,21 +171,20 @@ static void write_body(struct writer *writer, struct reader reader,
 	}
 }
 
-size_t pcp_encode_reply(const void *bytes, size_t length,
+size_t pcp_encode_reply(const struct pcp_packet *packet,
 			const struct pcp_request *asked, const struct pcp_terms *terms,
-			const struct reply *reply, void *out, size_t size)
+			const struct reply *reply, struct writer *out)
 {
 	uint8_t code = status_get((enum result)reply->result)->pcp;
-	struct reader reader = reader_init(bytes, length);
-	struct writer writer =
-		writer_init(out, size < PCP_SIZE_MAX ? size : PCP_SIZE_MAX);
+	struct reader reader = reader_init(packet->bytes, packet->length);
+	struct writer writer = writer_begin(out);
 	bool lives = asked->opcode == PCP_OP_PEER ||
 		     (asked->opcode == PCP_OP_MAP && asked->lifetime_s != 0);
 	struct pcp_tlv tlv;
 
 	if (code != PCP_CODE_SUCCESS)
-		return pcp_encode_refusal(bytes, length, (enum pcp_code)code,
-					  reply->lifetime_s, reply->epoch_s, out, size);
+		return pcp_encode_refusal(packet, (enum pcp_code)code,
+					  reply->lifetime_s, reply->epoch_s, out);
 	write_head(&writer, asked->opcode, code, lives ? reply->lifetime_s : 0,
 		   reply->epoch_s);
 	write_zeros(&writer, RESERVED_SIZE);
@@ -181,20 +193,20 @@ size_t pcp_encode_reply(const void *bytes, size_t length,
 	reader_skip(&reader, pcp_get_size(asked->opcode));
 	while (pcp_tlv_read(&reader, &tlv))
 		echo_option(&writer, &tlv, asked, terms, reply);
-	if (writer.failed && size >= PCP_SIZE_MAX) /* PCP-28 */
-		return pcp_encode_refusal(bytes, length, PCP_CODE_MALFORMED_REQUEST, 0,
-					  reply->epoch_s, out, size);
-	return pcp_written(&writer);
+	if (writer.failed && out->size >= PCP_SIZE_MAX) /* PCP-28 */
+		return pcp_encode_refusal(packet, PCP_CODE_MALFORMED_REQUEST, 0,
+					  reply->epoch_s, out);
+	return writer_end(&writer, out);
 }
 
-size_t pcp_encode_success(const void *bytes, size_t length,
+size_t pcp_encode_success(const struct pcp_packet *packet,
 			  const struct pcp_request *asked,
-			  const struct pcp_terms *terms, uint32_t epoch_s, void *out,
-			  size_t size)
+			  const struct pcp_terms *terms, uint32_t epoch_s,
+			  struct writer *out)
 {
 	const struct reply reply = {.result = RESULT_OK, .epoch_s = epoch_s};
 
-	return pcp_encode_reply(bytes, length, asked, terms, &reply, out, size);
+	return pcp_encode_reply(packet, asked, terms, &reply, out);
 }
 
 size_t pcp_encode_announce(uint32_t epoch_s, void *out, size_t size)
