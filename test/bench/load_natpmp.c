@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Load of NAT-PMP requests from many clients against one gateway, and how fast it
- * answers. Runs in the namespace of LAN hosts that own the addresses of --client,
+ * Load of NAT-PMP or PCP requests from many clients against one gateway, and how fast
+ * it answers. Runs in the namespace of LAN hosts that own the addresses of --client,
  * --client + 1, ... The rate limit of the gateway ([limits] requests-per-second) must
  * be off. Bounded in requests and in time. Exits 0 when every request was granted.
  */
@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "protocols/natpmp.h"
+#include "protocols/pcp.h"
 
 #define CLIENTS_MAX 1024
 #define WINDOW_MAX 1024
@@ -36,8 +37,18 @@ struct options {
 	struct ip_addr client;
 	uint64_t clients, requests, window, first_port, ports, lifetime_s, max_seconds;
 	enum mode mode;
-	uint8_t op;
+	uint8_t protocol; /* IPPROTO_UDP or IPPROTO_TCP */
+	bool pcp;
 	bool json;
+};
+
+/** What is asked, and answered, in either protocol. */
+struct ask {
+	struct ip_addr client;
+	uint8_t protocol;
+	uint16_t port; /* internal */
+	uint32_t lifetime_s;
+	bool granted; /* in an answer */
 };
 
 struct flight {
@@ -69,12 +80,74 @@ static int64_t now_us(void)
 	return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
 }
 
-static struct natpmp_request get_request(const struct options *options, uint64_t number)
+static struct ip_addr get_client(const struct options *options, size_t client)
+{
+	struct in_addr base = addr_to_ipv4(&options->client);
+	struct in_addr own = {htonl(ntohl(base.s_addr) + (uint32_t)client)};
+
+	return addr_from_ipv4(own);
+}
+
+static size_t encode_natpmp(const struct ask *ask, void *bytes, size_t size)
+{
+	struct natpmp_request request = {
+		.op = ask->protocol == IPPROTO_TCP ? NATPMP_OP_MAP_TCP
+						   : NATPMP_OP_MAP_UDP,
+		.internal_port = ask->port,
+		.lifetime_s = ask->lifetime_s,
+	};
+
+	return natpmp_encode_request(&request, bytes, size);
+}
+
+/* The same nonce each time, as a client that remembers what it has asked (PCP-49). */
+static size_t encode_pcp(const struct ask *ask, void *bytes, size_t size)
+{
+	struct pcp_request request = {
+		.opcode = PCP_OP_MAP,
+		.protocol = ask->protocol,
+		.internal_port = ask->port,
+		.lifetime_s = ask->lifetime_s,
+		.client = ask->client,
+		.external = addr_from_ipv4((struct in_addr){0}),
+		.nonce = "portreeve",
+	};
+
+	return pcp_encode_request(&request, bytes, size);
+}
+
+static bool decode_natpmp(const void *bytes, size_t length, struct ask *out)
+{
+	struct natpmp_reply reply;
+
+	if (!natpmp_decode_reply(bytes, length, &reply))
+		return false;
+	out->protocol = reply.op == NATPMP_OP_MAP_TCP ? IPPROTO_TCP : IPPROTO_UDP;
+	out->port = reply.internal_port;
+	out->granted = reply.code == NATPMP_CODE_OK;
+	return true;
+}
+
+static bool decode_pcp(const void *bytes, size_t length, struct ask *out)
+{
+	struct pcp_response response;
+
+	if (!pcp_decode_response(bytes, length, &response) ||
+	    response.opcode != PCP_OP_MAP)
+		return false;
+	out->protocol = response.body.protocol;
+	out->port = response.body.internal_port;
+	out->granted = response.code == PCP_CODE_SUCCESS;
+	return true;
+}
+
+static struct ask get_request(const struct options *options, uint64_t number)
 {
 	uint64_t round = number / options->clients;
 	uint64_t step = round % MIXED_STEPS;
-	struct natpmp_request request = {
-		.op = options->op,
+	struct ask request = {
+		.client = get_client(options, (size_t)(number % options->clients)),
+		.protocol = options->protocol,
 		.lifetime_s = (uint32_t)options->lifetime_s,
 	};
 
@@ -83,8 +156,7 @@ static struct natpmp_request get_request(const struct options *options, uint64_t
 	if (options->mode == MODE_DELETE ||
 	    (options->mode == MODE_MIXED && step == MIXED_STEPS - 1))
 		request.lifetime_s = 0;
-	request.internal_port =
-		(uint16_t)(options->first_port + round % options->ports);
+	request.port = (uint16_t)(options->first_port + round % options->ports);
 	return request;
 }
 
@@ -92,11 +164,12 @@ static struct natpmp_request get_request(const struct options *options, uint64_t
 static bool send_next(struct load *load)
 {
 	const struct options *options = &load->options;
-	struct natpmp_request request = get_request(options, load->next);
+	struct ask request = get_request(options, load->next);
 	size_t client = (size_t)(load->next % options->clients);
 	struct flight *flight = load->flights;
-	uint8_t bytes[NATPMP_MAP_REQUEST_SIZE];
-	size_t length = natpmp_encode_request(&request, bytes, sizeof(bytes));
+	uint8_t bytes[PCP_MAP_SIZE];
+	size_t length = options->pcp ? encode_pcp(&request, bytes, sizeof(bytes))
+				     : encode_natpmp(&request, bytes, sizeof(bytes));
 
 	while (flight->used)
 		flight++;
@@ -106,7 +179,7 @@ static bool send_next(struct load *load)
 		.used = true,
 		.number = load->next,
 		.client = client,
-		.port = request.internal_port,
+		.port = request.port,
 		.sent_us = now_us(),
 	};
 	load->next++;
@@ -146,17 +219,19 @@ static void end_flight(struct load *load, struct flight *flight)
 static void take_reply(struct load *load, size_t client, const void *bytes,
 		       size_t length)
 {
-	struct natpmp_reply reply;
 	struct flight *flight = NULL;
+	struct ask reply = {0};
+	bool ours = load->options.pcp ? decode_pcp(bytes, length, &reply)
+				      : decode_natpmp(bytes, length, &reply);
 
-	if (natpmp_decode_reply(bytes, length, &reply) && reply.op == load->options.op)
-		flight = find_flight(load, client, reply.internal_port);
+	if (ours && reply.protocol == load->options.protocol)
+		flight = find_flight(load, client, reply.port);
 	if (!flight) {
 		load->stray++;
 		return;
 	}
 	load->latencies_us[load->answered++] = (uint32_t)(now_us() - flight->sent_us);
-	if (reply.code == NATPMP_CODE_OK)
+	if (reply.granted)
 		load->granted++;
 	else
 		load->refused++;
@@ -165,7 +240,7 @@ static void take_reply(struct load *load, size_t client, const void *bytes,
 
 static void receive(struct load *load, size_t client)
 {
-	uint8_t bytes[64];
+	uint8_t bytes[PCP_SIZE_MAX];
 
 	for (;;) {
 		ssize_t length =
@@ -221,9 +296,7 @@ static bool run(struct load *load)
 
 static int open_client(struct load *load, size_t i)
 {
-	struct in_addr base = addr_to_ipv4(&load->options.client);
-	struct in_addr own = {htonl(ntohl(base.s_addr) + (uint32_t)i)};
-	struct ip_addr addr = addr_from_ipv4(own);
+	struct ip_addr addr = get_client(&load->options, i);
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
 	struct sockaddr_storage local;
 	struct sockaddr_storage peer;
@@ -314,7 +387,10 @@ static bool parse_option(int key, const char *text, struct options *out)
 	case 's':
 		return parse_number(text, 3600, &out->max_seconds);
 	case 't':
-		out->op = NATPMP_OP_MAP_TCP;
+		out->protocol = IPPROTO_TCP;
+		return true;
+	case 'x':
+		out->pcp = true;
 		return true;
 	case 'j':
 		out->json = true;
@@ -357,6 +433,7 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		{"lifetime", required_argument, NULL, 'l'},
 		{"max-seconds", required_argument, NULL, 's'},
 		{"tcp", no_argument, NULL, 't'},
+		{"pcp", no_argument, NULL, 'x'},
 		{"json", no_argument, NULL, 'j'},
 		{NULL, 0, NULL, 0},
 	};
@@ -370,7 +447,7 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		.first_port = 10000,
 		.lifetime_s = 3600,
 		.max_seconds = 60,
-		.op = NATPMP_OP_MAP_UDP,
+		.protocol = IPPROTO_UDP,
 	};
 	while ((key = getopt_long(argc, argv, "", rows, NULL)) != -1)
 		if (!parse_option(key, optarg, out))
@@ -387,7 +464,8 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "usage: load_natpmp --gateway ADDRESS "
 				      "[--client FIRST-ADDRESS] [--clients N]\n"
 				      "  [--requests N] [--window N] "
-				      "[--mode add|renew|delete|mixed] [--tcp]\n"
+				      "[--mode add|renew|delete|mixed] [--tcp] "
+				      "[--pcp]\n"
 				      "  [--first-port N] [--ports N] [--lifetime S] "
 				      "[--max-seconds S] [--json]\n");
 		return 2;

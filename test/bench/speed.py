@@ -8,6 +8,9 @@ machines differ, ratios less so. Exits 0 all the same, but with --strict 1 when 
 was missed.
 
     sudo python3 test/bench/speed.py [--build DIR] [--leases N] [--strict]
+
+The second part is PCP: how many MAP a second at a window of 64, from an empty table to
+50,000 leases, a daemon of its own.
 """
 
 import argparse
@@ -35,6 +38,10 @@ CLIENTS = 20
 # The targets are those of 10,000 leases.
 RATIO_MAX = 1.2
 ADDS_PER_SECOND_MIN = 20000
+# PCP's are those of each step on the way to 50,000 leases; flat is the last against the first.
+PCP_STEP = 10000
+PCP_STEPS = 5
+PCP_FLAT_MIN = 0.8
 RESTORE_MAX_S = 0.5
 RUNS = 3  # of which the median counts
 
@@ -45,10 +52,10 @@ def clients_of(lab):
         lab.lan1.ip("addr", "add", f"192.168.77.{FIRST_CLIENT + number}/24", "dev", "eth0")
 
 
-def load(lab, build, **options):
+def load(lab, build, *flags, **options):
     arguments = [os.path.join(build, "test/bench/load_natpmp"), "--json",
                  "--gateway", "192.168.77.1", "--client", f"192.168.77.{FIRST_CLIENT}",
-                 "--clients", str(CLIENTS), "--lifetime", "86400"]
+                 "--clients", str(CLIENTS), "--lifetime", "86400", *flags]
     for name, value in options.items():
         arguments += ["--" + name.replace("_", "-"), str(value)]
     return json.loads(lab.lan1.run(arguments).stdout)
@@ -94,6 +101,28 @@ def measure(lab, build, leases):
     ]
 
 
+def measure_pcp(lab, build):
+    """The same for PCP, MAP after MAP up to PCP_STEP * PCP_STEPS leases."""
+    daemon = Daemon(lab, build, LIMITS).start()
+    rates = []
+    for step in range(PCP_STEPS):
+        some = {"requests": PCP_STEP, "first_port": 2000 + step * PCP_STEP // CLIENTS}
+        run = load(lab, build, "--pcp", window=64, **some)
+        rates.append(run["per_second"])
+        print(f"PCP MAP, window 64, to {(step + 1) * PCP_STEP:5} leases {run['per_second']:7.0f} "
+              f"/s   p99 {run['p99_us']:7.0f} us  refused {run['refused']} lost {run['lost']}")
+    count = len(daemon.leases())
+    assert count == PCP_STEP * PCP_STEPS, f"{count} leases"
+    daemon.close()
+    flat = rates[-1] / rates[0]
+    return [
+        (f"PCP MAP at window 64 >= {ADDS_PER_SECOND_MIN} /s",
+         min(rates) >= ADDS_PER_SECOND_MIN, f"{min(rates):.0f} /s"),
+        (f"PCP MAP at {count} leases / at {PCP_STEP} >= {PCP_FLAT_MIN}",
+         flat >= PCP_FLAT_MIN, f"{flat:.2f}"),
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=os.path.join(HERE, "../../build/release"))
@@ -104,6 +133,7 @@ def main():
     with Lab() as lab:
         clients_of(lab)
         targets = measure(lab, os.path.abspath(options.build), options.leases)
+        targets += measure_pcp(lab, os.path.abspath(options.build))
     for name, reached, figure in targets:
         print(f"{'reached' if reached else 'MISSED '}  {name}: {figure}")
     return 1 if options.strict and not all(reached for _, reached, _ in targets) else 0
