@@ -211,9 +211,7 @@ def test_malformed(lan1, daemon):
 
 
 def test_unsupported(lan1):
-    """NP-14, NP-16, NP-18, NP-19, NP-20"""
-    answer = lan1.ask(b"\x03\x01" + bytes(58))
-    assert len(answer) == 8 and answer[:4] == b"\x00\x80\x00\x01"
+    """NP-16, NP-18, NP-19, NP-20"""
     request = b"\0\x09" + bytes(range(18))
     answer = lan1.ask(request)
     assert answer[:4] == b"\0\x89\0\5" and answer[8:] == request[8:]
@@ -222,6 +220,14 @@ def test_unsupported(lan1):
     answer = natpmp.parse_mapping(
         lan1.ask(natpmp.pack_map("udp", 4000, 4000, 60, reserved=0xffff) + bytes(4)), "udp")
     assert answer.result == natpmp.OK
+
+
+def test_other_version(lab, daemon_factory):
+    """NP-14, NP-20: where PCP is not served, which would answer (PCP-5)"""
+    daemon_factory("[lan lan0]\nprotocols = nat-pmp\n").start()
+    with natpmp.Client(lab.lan1) as client:
+        answer = client.ask(b"\x03\x01" + bytes(58))
+        assert len(answer) == 8 and answer[:4] == b"\x00\x80\x00\x01"
 
 
 def read_boottime():
@@ -328,6 +334,8 @@ def collect(sock, deadline_s, count=100):
             break
         data, source = sock.recvfrom(64)
         assert source[1] == natpmp.PORT, source
+        if data[:1] == b"\2":  # PCP's, to the same group
+            continue
         heard.append((time.monotonic(), source[0], natpmp.parse_address(data)))
     return heard
 
