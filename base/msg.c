@@ -435,6 +435,11 @@ static void msg_set_buffers(int fd)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 }
 
+size_t msg_channel_get_queued(const struct msg_channel *channel)
+{
+	return channel->queue.count;
+}
+
 int msg_pair(int pair[2])
 {
 	int ends[2];

@@ -52,6 +52,9 @@ int msg_channel_send(struct msg_channel *channel, uint32_t type, const void *bod
 int msg_channel_send_fd(struct msg_channel *channel, uint32_t type, const void *body,
 			size_t length, int fd) __attribute__((warn_unused_result));
 
+/** Messages that wait until the peer reads: who may hold back looks here. */
+size_t msg_channel_get_queued(const struct msg_channel *channel);
+
 /** A connected pair, close-on-exec, non-blocking. Errors: -errno. */
 int msg_pair(int pair[2]) __attribute__((warn_unused_result));
 

@@ -178,6 +178,19 @@ void books_write(struct books *books, const struct lease_change *changes, size_t
 		books_plan_sync(books, at->now_ms);
 }
 
+void books_write_meta(struct books *books, const struct store_time *at)
+{
+	int error;
+
+	if (!books->store || books->store_failed)
+		return;
+	error = books->store_ops->write(books->store, at, NULL, 0, &books->meta);
+	if (error != 0)
+		books_fail_store(books, error);
+	else
+		books_plan_sync(books, at->now_ms);
+}
+
 void books_sync_store(struct books *books, int64_t now_ms)
 {
 	int error;

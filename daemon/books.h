@@ -55,6 +55,9 @@ int books_apply(struct books *books, const struct lease_change *changes, size_t 
 void books_write(struct books *books, const struct lease_change *changes, size_t count,
 		 const struct store_time *at);
 
+/** Write what is kept beside the leases; a failure is handled as books_write() does. */
+void books_write_meta(struct books *books, const struct store_time *at);
+
 /** What was written shall survive a power failure too, if that is due. */
 void books_sync_store(struct books *books, int64_t now_ms);
 

@@ -25,6 +25,8 @@ static void core_on_lease(void *user, enum lease_event event, const struct lease
 
 	if (core->control)
 		control_publish(core->control, event, lease);
+	if (core->updates && event == LEASE_EVENT_DELETED)
+		updates_tell_end(core->updates, lease, ledger_get_end(core->ledger));
 	core_follow_up(core);
 }
 
@@ -120,6 +122,20 @@ static void core_log_changes(const struct network *before, const struct network 
 			core_log_lan(&now->lans[i]);
 }
 
+/* Kernel and clients follow; the epoch is new before anybody is told (PCP-32). */
+static void core_follow_network(struct core *core, const struct network *before)
+{
+	struct store_time at = moment_now();
+	bool moved =
+		ledger_follow_external(core->ledger, &core->network.wan.external, &at);
+
+	if (ledger_set_network(core->ledger, &core->network, at.now_ms) != 0)
+		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+	core_tell_network(core, before);
+	if (moved)
+		updates_begin(core->updates);
+}
+
 static void core_network_changed(evutil_socket_t fd, short what, void *user)
 {
 	struct core *core = user;
@@ -137,10 +153,7 @@ static void core_network_changed(evutil_socket_t fd, short what, void *user)
 	if (core_read_network(core, &core->network)) {
 		core_note_wan(core, before);
 		core_log_changes(before, &core->network);
-		if (ledger_set_network(core->ledger, &core->network, clock_now_ms()) !=
-		    0)
-			core_plan_heal(core, CORE_HEAL_RETRY_MS);
-		core_tell_network(core, before);
+		core_follow_network(core, before);
 	}
 	free(before);
 }
@@ -270,6 +283,24 @@ static int core_open_events(struct core *core)
 	return core_timers_open(core);
 }
 
+/* Leases of an earlier run are in force again, maybe under another address. */
+static int core_restore(struct core *core)
+{
+	struct store_time at = moment_now();
+	bool moved;
+	int error;
+
+	core->updates = updates_new(core->base, core->ledger, &core->network,
+				    core_worker_get_sink(), core);
+	if (!core->updates)
+		return -ENOMEM;
+	moved = ledger_follow_external(core->ledger, &core->network.wan.external, &at);
+	error = ledger_set_network(core->ledger, &core->network, at.now_ms);
+	if (error == 0 && moved)
+		updates_begin(core->updates);
+	return error;
+}
+
 /* In this order, so that nothing in the kernel changes before all checks have passed.
  */
 static int core_open_parts(struct core *core)
@@ -303,10 +334,7 @@ static int core_open_parts(struct core *core)
 		return error;
 	core->source.ledger = core->ledger;
 	error = core_open_events(core);
-	if (error == 0)
-		error = ledger_set_network(core->ledger, &core->network,
-					   clock_now_ms());
-	return error;
+	return error == 0 ? core_restore(core) : error;
 }
 
 static void core_close_event(struct event *event)
@@ -326,6 +354,7 @@ void core_free(struct core *core)
 	core_timers_close(core);
 	control_close(core->control);
 	core->control = NULL;
+	updates_free(core->updates);
 	ledger_close(core->ledger);
 	wan_close(core->wan);
 	if (core->instance_fd >= 0)

@@ -10,6 +10,7 @@
 #include "daemon/core.h"
 #include "daemon/ledger.h"
 #include "daemon/network.h"
+#include "daemon/updates.h"
 
 /** What the files of core share; nobody else includes this. */
 /** Kinds of workers. */
@@ -33,6 +34,7 @@ struct core {
 	struct network network;
 	int64_t wan_up_since_ms;
 	struct ledger *ledger;
+	struct updates *updates;
 	struct control_source source;
 	struct control *control;
 	struct core_worker workers[WORKERS_MAX];
@@ -79,6 +81,8 @@ void core_worker_send_lan(struct core_worker *worker, const struct lan_info *lan
 /** The place of a kind of worker; a new one if it has none yet. NULL = too many kinds.
  */
 struct core_worker *core_worker_find(struct core *core, const struct worker_ops *ops);
+/** Mapping Updates go to the worker that speaks PCP; user is the core. */
+const struct updates_sink *core_worker_get_sink(void);
 /** Take the channel. Owns: takes fd when it returns 0. */
 int core_worker_attach(struct core_worker *worker, int fd)
 	__attribute__((warn_unused_result));

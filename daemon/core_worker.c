@@ -11,6 +11,9 @@
 #include "daemon/moment.h"
 #include "daemon/wan.h"
 
+/* Mapping Updates wait while the worker has as many messages to read. */
+#define UPDATES_QUEUED_MAX (MSG_QUEUE_MAX / 4)
+
 /* --- workers --- */
 
 static void worker_end(struct core_worker *worker)
@@ -149,6 +152,8 @@ static int worker_message(void *user, uint32_t type, const void *body, size_t le
 		return worker_lied(worker, "wrong length");
 	memcpy(&worker->sockets, body, sizeof(worker->sockets));
 	worker->ready = true;
+	if (worker->ops->protocols & LAN_PROTOCOL_PCP)
+		updates_continue(worker->core->updates);
 	if (core_are_workers_ready(worker->core))
 		core_set_serving(worker->core);
 	return 0;
@@ -209,6 +214,49 @@ static const struct msg_handler worker_handler = {
 	.drained = worker_drained,
 	.ended = worker_channel_ended,
 };
+
+/* --- Mapping Updates --- */
+
+static struct core_worker *core_get_pcp(struct core *core)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (core->workers[i].ready &&
+		    (core->workers[i].ops->protocols & LAN_PROTOCOL_PCP) != 0)
+			return &core->workers[i];
+	return NULL;
+}
+
+static bool updates_is_up(void *user)
+{
+	return core_get_pcp(user) != NULL;
+}
+
+/* Replies must never find the channel full. */
+static bool updates_has_room(void *user)
+{
+	const struct core_worker *worker = core_get_pcp(user);
+
+	return worker && msg_channel_get_queued(worker->channel) < UPDATES_QUEUED_MAX;
+}
+
+static void updates_send(void *user, const struct mapping_update *update)
+{
+	struct core_worker *worker = core_get_pcp(user);
+
+	if (worker)
+		worker_send(worker, MSG_UPDATE, update, sizeof(*update));
+}
+
+const struct updates_sink *core_worker_get_sink(void)
+{
+	static const struct updates_sink sink = {
+		.is_up = updates_is_up,
+		.has_room = updates_has_room,
+		.send = updates_send,
+	};
+
+	return &sink;
+}
 
 struct core_worker *core_worker_find(struct core *core, const struct worker_ops *ops)
 {

@@ -34,6 +34,18 @@ const char *lease_event_get_name(enum lease_event event)
 	return names[event];
 }
 
+const char *lease_end_get_name(enum lease_end end)
+{
+	static const char *const names[LEASE_END_COUNT] = {
+		[LEASE_END_CLIENT] = "client",
+		[LEASE_END_TIME] = "time",
+		[LEASE_END_OWNER] = "owner",
+		[LEASE_END_ADDRESS] = "address",
+	};
+
+	return names[end];
+}
+
 /* --- opening --- */
 
 static void ledger_disturbed(void *user)
@@ -292,6 +304,27 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 	return error;
 }
 
+bool ledger_follow_external(struct ledger *ledger, const struct ip_addr *external,
+			    const struct store_time *at)
+{
+	struct store_meta *meta = &ledger->books.meta;
+	char before[ADDR_TEXT_SIZE], now[ADDR_TEXT_SIZE];
+	bool first = addr_is_none(&meta->external);
+
+	if (addr_is_none(external) || addr_equal(external, &meta->external))
+		return false;
+	if (!first) {
+		log_notice("the external address was %s and is %s: a new epoch begins",
+			   addr_format(&meta->external, before),
+			   addr_format(external, now));
+		meta->epoch_origin_ms = at->now_ms - EPOCH_START_MS;
+		ledger->figures.epoch_origin_ms = meta->epoch_origin_ms;
+	}
+	meta->external = *external;
+	books_write_meta(&ledger->books, at);
+	return !first;
+}
+
 bool ledger_heal(struct ledger *ledger, const struct store_time *at)
 {
 	size_t added = 0, removed = 0;
@@ -331,6 +364,11 @@ void ledger_backend_event(struct ledger *ledger)
 }
 
 /* --- looking --- */
+
+enum lease_end ledger_get_end(const struct ledger *ledger)
+{
+	return ledger->end;
+}
 
 const struct table *ledger_get_table(const struct ledger *ledger)
 {

@@ -26,10 +26,22 @@ enum lease_event {
 
 #define LEASE_EVENT_COUNT (LEASE_EVENT_EXPIRED + 1)
 
+/** Why a lease ended. */
+enum lease_end {
+	LEASE_END_CLIENT, /* a host asked for it */
+	LEASE_END_TIME,
+	LEASE_END_OWNER,   /* of the gateway, by the admin tool */
+	LEASE_END_ADDRESS, /* it was for an external address that is gone (PCP-41) */
+};
+
+#define LEASE_END_COUNT (LEASE_END_ADDRESS + 1)
+
 /** "nat-pmp", "pcp", "igd", "static". */
 const char *origin_get_name(uint8_t origin);
 /** "added", "renewed", ... */
 const char *lease_event_get_name(enum lease_event event);
+/** "client", "time", "owner", "address". */
+const char *lease_end_get_name(enum lease_end end);
 
 /** What `status` says of the ledger. */
 struct ledger_figures {
@@ -79,6 +91,15 @@ void ledger_close(struct ledger *ledger);
 int ledger_set_network(struct ledger *ledger, const struct network *network,
 		       int64_t now_ms) __attribute__((warn_unused_result));
 
+/**
+ * Clients are to be told this external address from now on. True when it is not the one
+ * that they were told before, in an earlier run maybe: a new epoch has begun (PCP-32).
+ * No address, the same one again, and the first of all change nothing. Call it before
+ * ledger_set_network().
+ */
+bool ledger_follow_external(struct ledger *ledger, const struct ip_addr *external,
+			    const struct store_time *at);
+
 /** Requests decided together. */
 #define LEDGER_GROUP_MAX 64
 
@@ -93,6 +114,12 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 /** End one lease, for the owner. Its last state goes to *out. */
 enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
 		       struct lease *out) __attribute__((warn_unused_result));
+/** End one lease that its client did not ask to end. */
+enum result ledger_revoke(struct ledger *ledger, uint64_t id, enum lease_end why,
+			  const struct store_time *at)
+	__attribute__((warn_unused_result));
+/** Within the event of a lease that has ended: why. */
+enum lease_end ledger_get_end(const struct ledger *ledger);
 
 /**
  * What is due: end what has expired, a bounded number, and have what was written put on

@@ -299,6 +299,7 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 
 	if (count > LEDGER_GROUP_MAX)
 		count = LEDGER_GROUP_MAX;
+	ledger->end = LEASE_END_CLIENT;
 	group->count = 0;
 	for (size_t i = 0; i < count; i++)
 		ledger_decide_one(ledger, &requests[i], at->now_ms, &replies[i]);
@@ -343,11 +344,27 @@ static int ledger_commit_ends(struct ledger *ledger, const struct store_time *at
 enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
 		       struct lease *out)
 {
+	const struct lease *lease = table_get_by_id(ledger->table, id);
+	struct lease last;
+	enum result result;
+
+	if (!lease)
+		return RESULT_NO_ENTRY;
+	last = *lease;
+	result = ledger_revoke(ledger, id, LEASE_END_OWNER, at);
+	if (result == RESULT_OK)
+		*out = last;
+	return result;
+}
+
+enum result ledger_revoke(struct ledger *ledger, uint64_t id, enum lease_end why,
+			  const struct store_time *at)
+{
+	ledger->end = why;
 	ledger->group.count = 0;
 	lease_plan_end(ledger->table, id, &ledger->plan);
 	if (ledger->plan.result != RESULT_OK)
 		return ledger->plan.result;
-	*out = ledger->plan.lease;
 	if (!ledger_stage(ledger, at->now_ms))
 		return RESULT_NO_MEMORY;
 	return ledger_commit_ends(ledger, at, false) == 0 ? RESULT_OK : RESULT_BACKEND;
@@ -372,6 +389,7 @@ int64_t ledger_expire(struct ledger *ledger, const struct store_time *at)
 	size_t ended = 0;
 
 	ports_reap(table_get_ports(ledger->table), at->now_ms);
+	ledger->end = LEASE_END_TIME;
 	ledger->group.count = 0;
 	while ((lease = table_get_first_to_expire(ledger->table)) &&
 	       lease->expires_ms <= at->now_ms && ended++ < EXPIRE_GROUP_MAX) {

@@ -20,6 +20,7 @@ struct ledger {
 	struct rate *rate;
 	struct sockets *sockets; /* NULL = cannot tell */
 	struct ledger_figures figures;
+	enum lease_end end; /* why leases end that end now */
 	struct log_limit log_limit;
 	struct log_limit refused_limit;
 	struct log_limit heal_limit;
