@@ -105,6 +105,16 @@ const char *admission_check(const struct network *network, uint8_t protocols,
 	return NULL;
 }
 
+/* IPv6 has no port to translate: only PCP has pinholes, and each family its own. */
+static bool family_is_served(const struct request *request)
+{
+	bool ipv4 = addr_is_ipv4(&request->internal);
+
+	return addr_is_ipv4(&request->client) == ipv4 &&
+	       (ipv4 || request->origin == ORIGIN_PCP);
+}
+
+/* A hole for a link-local address leads nowhere (PCP-95). */
 bool admission_is_host(const struct network *network, const struct request *request)
 {
 	const struct lan_info *lan = &network->lans[request->lan];
@@ -112,10 +122,11 @@ bool admission_is_host(const struct network *network, const struct request *requ
 	if (lan->ifindex != request->ifindex ||
 	    !lan_info_has_host(lan, &request->client))
 		return false;
-	if (request->op != REQUEST_MAP && request->op != REQUEST_ADD)
+	if (request->op != REQUEST_MAP && request->op != REQUEST_ADD &&
+	    request->op != REQUEST_PEER)
 		return true;
-	/* IPv6 has no port to translate: pinholes are another operation */
-	if (!addr_is_ipv4(&request->internal))
+	if (!family_is_served(request) || addr_is_link_local(&request->client) ||
+	    addr_is_link_local(&request->internal))
 		return false;
 	if (addr_equal(&request->internal, &request->client))
 		return true;

@@ -145,15 +145,17 @@ static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 	return true;
 }
 
-/* What an IGD or NAT-PMP client is told of a lease: whole seconds, never 0 for a live
- * one. */
+/* What a client is told of a lease: whole seconds, never 0 for a live one. What the
+ * owner made for ever is what it asks for to NAT-PMP, and for ever to PCP (PCP-51). */
 static uint32_t lease_get_lifetime_s(const struct lease *lease,
 				     const struct request *request, int64_t now_ms)
 {
 	int64_t left_ms = lease->expires_ms - now_ms;
 
 	if (lease->expires_ms == TIME_NEVER)
-		return request->op == REQUEST_MAP ? request->lifetime_s : 0;
+		return request->origin == ORIGIN_PCP ? UINT32_MAX
+		       : request->op == REQUEST_MAP  ? request->lifetime_s
+						     : 0;
 	if (left_ms <= 1000)
 		return 1;
 	return left_ms / 1000 < UINT32_MAX ? (uint32_t)((left_ms + 999) / 1000)
@@ -258,11 +260,23 @@ static void ledger_refuse(struct reply *reply, enum result result)
 	};
 }
 
+/* What the kernel's answer to one request alone means to the client: its filters clash
+ * with those of another lease of the port, or among themselves (PCP-80). */
+static enum result ledger_get_result(int error, const struct request *request)
+{
+	if (error == -EEXIST)
+		return RESULT_CONFLICT;
+	if (error == -EOPNOTSUPP && request->filter_count > 0)
+		return RESULT_PEERS;
+	return RESULT_BACKEND;
+}
+
 /* The group failed as a whole: each alone, so that one cannot refuse another's. */
 static void ledger_retry_alone(struct ledger *ledger, const struct request *request,
 			       const struct store_time *at, struct reply *reply)
 {
 	struct plan *group = &ledger->group;
+	int error;
 
 	group->count = 0;
 	ledger_plan(ledger, request, at->now_ms);
@@ -271,9 +285,10 @@ static void ledger_retry_alone(struct ledger *ledger, const struct request *requ
 	ledger_answer(ledger, request, at->now_ms, reply);
 	if (group->count == 0)
 		return;
-	if (ledger_apply(ledger, group->changes, group->count, at->now_ms) != 0) {
+	error = ledger_apply(ledger, group->changes, group->count, at->now_ms);
+	if (error != 0) {
 		lease_rollback(ledger->table, group->changes, group->count);
-		ledger_refuse(reply, RESULT_BACKEND);
+		ledger_refuse(reply, ledger_get_result(error, request));
 		return;
 	}
 	books_write(&ledger->books, group->changes, group->count, at);
@@ -386,13 +401,13 @@ int64_t ledger_get_due(const struct ledger *ledger)
 int64_t ledger_expire(struct ledger *ledger, const struct store_time *at)
 {
 	const struct lease *lease;
-	size_t ended = 0;
 
 	ports_reap(table_get_ports(ledger->table), at->now_ms);
 	ledger->end = LEASE_END_TIME;
 	ledger->group.count = 0;
 	while ((lease = table_get_first_to_expire(ledger->table)) &&
-	       lease->expires_ms <= at->now_ms && ended++ < EXPIRE_GROUP_MAX) {
+	       lease->expires_ms <= at->now_ms &&
+	       ledger->group.count < EXPIRE_GROUP_MAX) {
 		lease_plan_end(ledger->table, lease->id, &ledger->plan);
 		if (ledger->plan.result != RESULT_OK ||
 		    !ledger_stage(ledger, at->now_ms))

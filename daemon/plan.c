@@ -20,9 +20,15 @@ static void plan_refuse(struct plan *plan, enum result result)
 	plan->count = 0;
 }
 
-static bool request_is_third_party(const struct request *request)
+/* For another host only by a rule of the policy. PCP asks for that with every operation
+ * (PCP-73); what IGD deletes is looked up first, and is then its own or not. */
+static bool request_needs_grant(const struct request *request)
 {
-	return request->origin != ORIGIN_STATIC &&
+	enum request_op op = (enum request_op)request->op;
+	bool asks = op == REQUEST_MAP || op == REQUEST_ADD || op == REQUEST_PEER ||
+		    (op == REQUEST_UNMAP && request->origin == ORIGIN_PCP);
+
+	return asks && request->origin != ORIGIN_STATIC &&
 	       !addr_equal(&request->internal, &request->client);
 }
 
@@ -37,10 +43,10 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 	plan->port_count = 0;
 	plan->retry_s = 0;
 	plan->result = RESULT_OK;
-	if ((op == REQUEST_MAP || op == REQUEST_ADD) &&
-	    request_is_third_party(request) &&
+	if (request_needs_grant(request) &&
 	    (!context->verdict || !context->verdict->third_party)) {
-		plan->result = RESULT_DENIED;
+		plan->result = request->origin == ORIGIN_PCP ? RESULT_THIRD_PARTY
+							     : RESULT_DENIED;
 		return;
 	}
 	switch (op) {
@@ -71,8 +77,11 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 	case REQUEST_TRAFFIC:
 		break;
 	}
-	if (plan->result == RESULT_NO_MEMORY)
-		plan_refuse(plan, RESULT_NO_MEMORY);
+	/* Half a plan is none; PCP's refusals leave all as it is (PCP-16), NAT-PMP's
+	 * deletes go as far as they can (NP-48). */
+	if (plan->result == RESULT_NO_MEMORY ||
+	    (plan->result != RESULT_OK && request->origin == ORIGIN_PCP))
+		plan_refuse(plan, plan->result);
 }
 
 void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan)
@@ -81,6 +90,8 @@ void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan)
 
 	plan->count = 0;
 	plan->has_lease = false;
+	plan->port_count = 0;
+	plan->retry_s = 0;
 	plan->result = lease ? RESULT_OK : RESULT_NO_ENTRY;
 	if (!lease)
 		return;

@@ -40,6 +40,7 @@ static void add_overwrite(const struct table *table, const struct plan_context *
 	after.outbound = after.enabled && (!outbound || outbound->id == lease->id);
 	if (lease->internal_port == after.internal_port) {
 		plan_update(plan, lease, &after);
+		plan_remove_others(table, lease, plan);
 		if (lease->outbound && !after.outbound)
 			plan_pass_outbound(table, lease, plan);
 	} else {

@@ -21,13 +21,25 @@ void plan_promote(struct plan *plan, const struct lease *survivor);
  */
 void plan_pass_outbound(const struct table *table, const struct lease *lease,
 			struct plan *plan);
-/** Remove one lease, and pass on what it had. */
+/**
+ * The parts of the set that `lease` belongs to, by internal port; it alone where it is
+ * in none. *port: 0 to start, then left alone. NULL = no more.
+ */
+const struct lease *plan_get_next_of_set(const struct table *table,
+					 const struct lease *lease, uint32_t *port);
+/** Remove one lease, with all of its set, and pass on what they had. */
 void plan_remove_one(const struct table *table, const struct lease *lease,
 		     struct plan *plan);
+/** Remove the others of the lease's set: it leaves them. */
+void plan_remove_others(const struct table *table, const struct lease *lease,
+			struct plan *plan);
 
 /** May the client hold one lease more? Renewals are not asked (PCP-61). */
 enum result plan_check_quota(const struct table *table,
 			     const struct plan_context *context);
+/** How many leases more the client may hold; *why it may not hold another. */
+size_t plan_get_quota(const struct table *table, const struct plan_context *context,
+		      enum result *why);
 /** False for the owner's leases and those that a nonce guards (NP-49, IGD-42). */
 bool plan_may_change(const struct lease *lease, const struct request *request);
 /** The lease that gives like's internal endpoint its outbound port; NULL = none. */
@@ -35,6 +47,15 @@ const struct lease *plan_find_outbound(const struct table *table,
 				       const struct lease *like);
 /** LAN of a renewed lease: it may have another name since, or the host have moved. */
 uint16_t plan_get_lan(const struct lease *lease, const struct request *request);
+
+/**
+ * The lease that a MAP of this internal port is about: not one that is open to one peer
+ * only, IGD's or PEER's. Of several PCP's own. NULL = none.
+ */
+const struct lease *plan_find_map(const struct table *table,
+				  const struct request *request, uint16_t port);
+/** May the request renew or end the lease, for its nonce (PCP-49, PCP-50)? */
+bool plan_knows_nonce(const struct plan_context *context, const struct lease *lease);
 
 /* One for each operation; they fill plan->result. */
 
@@ -45,6 +66,13 @@ void plan_unmap(const struct table *table, const struct plan_context *context,
 		struct plan *plan);
 void plan_unmap_all(const struct table *table, const struct request *request,
 		    struct plan *plan);
+/* plan_set.c: PORT_SET */
+/** Ports that the request may have at most, by what it asks and what is configured. */
+uint16_t plan_set_get_size(const struct plan_context *context);
+/** Grant a set of at most `size` ports; false: one port is all there is, nothing done.
+ */
+bool plan_set_grant(const struct table *table, const struct plan_context *context,
+		    uint16_t size, struct plan *plan);
 /* plan_peer.c */
 void plan_peer(const struct table *table, const struct plan_context *context,
 	       struct plan *plan);

@@ -62,20 +62,39 @@ void plan_answer(struct plan *plan, const struct lease *lease)
 
 /* --- what a request may have --- */
 
+static size_t get_rest(uint32_t limit, size_t used)
+{
+	if (limit == 0)
+		return SIZE_MAX;
+	return used < limit ? limit - used : 0;
+}
+
 /* Source: RFC 6887 §17.2: renewals are not counted, only a lease more (PCP-61). */
+size_t plan_get_quota(const struct table *table, const struct plan_context *context,
+		      enum result *why)
+{
+	size_t total, own;
+
+	*why = RESULT_OK;
+	if (context->request->origin == ORIGIN_STATIC)
+		return SIZE_MAX;
+	total = get_rest(context->leases_total, table_get_count(table));
+	own = get_rest(context->leases_per_client,
+		       table_get_count_of_client(table, &context->request->client));
+	if (total == 0)
+		*why = RESULT_TABLE_FULL;
+	else if (own == 0)
+		*why = RESULT_QUOTA;
+	return total < own ? total : own;
+}
+
 enum result plan_check_quota(const struct table *table,
 			     const struct plan_context *context)
 {
-	if (context->request->origin == ORIGIN_STATIC)
-		return RESULT_OK;
-	if (context->leases_total > 0 &&
-	    table_get_count(table) >= context->leases_total)
-		return RESULT_TABLE_FULL;
-	if (context->leases_per_client > 0 &&
-	    table_get_count_of_client(table, &context->request->client) >=
-		    context->leases_per_client)
-		return RESULT_QUOTA;
-	return RESULT_OK;
+	enum result why;
+
+	(void)plan_get_quota(table, context, &why);
+	return why;
 }
 
 bool plan_may_change(const struct lease *lease, const struct request *request)
@@ -125,10 +144,53 @@ void plan_pass_outbound(const struct table *table, const struct lease *lease,
 		plan_promote(plan, survivor);
 }
 
+static const struct lease *find_of_set(const struct table *table,
+				       const struct lease *like, uint16_t port)
+{
+	const struct lease *lease =
+		table_get_by_internal(table, &like->internal, like->protocol, port);
+
+	while (lease && (lease->set_first != like->set_first ||
+			 lease->set_count != like->set_count))
+		lease = table_get_next_of_internal(table, lease);
+	return lease;
+}
+
+const struct lease *plan_get_next_of_set(const struct table *table,
+					 const struct lease *lease, uint32_t *port)
+{
+	const struct lease *found = NULL;
+	uint32_t end = (uint32_t)lease->set_first + lease->set_count;
+
+	if (lease->set_count == 0)
+		return (*port)++ == 0 ? lease : NULL;
+	if (*port < lease->set_first)
+		*port = lease->set_first;
+	while (*port < end && !found)
+		found = find_of_set(table, lease, (uint16_t)(*port)++);
+	return found;
+}
+
+void plan_remove_others(const struct table *table, const struct lease *lease,
+			struct plan *plan)
+{
+	const struct lease *part;
+	uint32_t port = 0;
+
+	while ((part = plan_get_next_of_set(table, lease, &port))) {
+		if (part == lease)
+			continue;
+		plan_remove(plan, part);
+		if (part->outbound)
+			plan_pass_outbound(table, part, plan);
+	}
+}
+
 void plan_remove_one(const struct table *table, const struct lease *lease,
 		     struct plan *plan)
 {
 	plan_remove(plan, lease);
 	if (lease->outbound)
 		plan_pass_outbound(table, lease, plan);
+	plan_remove_others(table, lease, plan);
 }

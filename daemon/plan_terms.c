@@ -9,9 +9,6 @@
 /* PCP and NAT-PMP themselves: never mapped (RFC 6887 §11.3, NP-37). */
 #define PORT_PCP_CLIENT 5350
 #define PORT_PCP_SERVER 5351
-/* Ports below are the gateway's and its owner's: never picked unasked (NP-32, NP-38).
- */
-#define PORT_UNPRIVILEGED 1024
 /* Free ports looked at before giving up, when the gateway itself uses those found. */
 #define PICK_TRIES_MAX 64
 
@@ -26,6 +23,12 @@ bool context_allows(const struct plan_context *context, uint16_t port,
 	*lifetime_max_s = UINT32_MAX;
 	return !context->verdict ||
 	       verdict_allows(context->verdict, port, lifetime_max_s);
+}
+
+bool context_allows_inside(const struct plan_context *context, uint16_t port)
+{
+	return !context->verdict || (context->verdict->internal.first <= port &&
+				     port <= context->verdict->internal.last);
 }
 
 /*
@@ -44,9 +47,32 @@ int64_t context_expires(const struct plan_context *context, uint32_t lifetime_ma
 		lifetime_max_s = min_u32(lifetime_max_s, context->lifetime_max_s);
 	if (lifetime_s == 0)
 		lifetime_s = lifetime_max_s;
+	lifetime_s = min_u32(lifetime_s, lifetime_max_s);
 	if (request->origin == ORIGIN_PCP && lifetime_s < context->lifetime_min_s)
 		lifetime_s = context->lifetime_min_s;
-	return context->now_ms + (int64_t)min_u32(lifetime_s, lifetime_max_s) * 1000;
+	return context->now_ms + (int64_t)lifetime_s * 1000;
+}
+
+bool context_has_external(const struct plan_context *context)
+{
+	const struct request *request = context->request;
+	const struct ip_addr *ours = addr_is_ipv4(&request->internal)
+					     ? &context->external
+					     : &request->internal;
+
+	return addr_is_none(&request->external) || addr_equal(&request->external, ours);
+}
+
+uint32_t context_get_left_s(const struct plan_context *context,
+			    const struct lease *lease)
+{
+	int64_t left_s = (lease->expires_ms - context->now_ms + 999) / 1000;
+
+	if (lease->expires_ms == TIME_NEVER)
+		return 0;
+	if (left_s < 1)
+		return 1;
+	return left_s < UINT32_MAX ? (uint32_t)left_s : UINT32_MAX;
 }
 
 struct lease lease_from_request(const struct plan_context *context,
@@ -72,9 +98,64 @@ struct lease lease_from_request(const struct plan_context *context,
 
 	memcpy(lease.nonce, request->nonce, sizeof(lease.nonce));
 	lease.has_nonce = request->origin == ORIGIN_PCP;
+	lease.exact = request->prefer_failure && !addr_is_none(&request->external);
 	memcpy(lease.description, request->description, sizeof(lease.description));
 	return lease;
 }
+
+/* --- filters --- */
+
+static bool filter_equal(const struct remote_filter *a, const struct remote_filter *b)
+{
+	return a->port == b->port && a->prefix.length == b->prefix.length &&
+	       addr_equal(&a->prefix.addr, &b->prefix.addr);
+}
+
+/* Two filters that differ in their host bits only are one. */
+static struct remote_filter filter_mask(const struct remote_filter *filter)
+{
+	struct remote_filter masked = *filter;
+	unsigned int length = filter->prefix.length;
+
+	for (unsigned int i = length / 8; i < sizeof(masked.prefix.addr.bytes); i++)
+		masked.prefix.addr.bytes[i] &=
+			i == length / 8 ? (uint8_t)(0xff00u >> length % 8) : 0;
+	return masked;
+}
+
+static bool lease_has_filter(const struct lease *lease,
+			     const struct remote_filter *filter)
+{
+	for (uint8_t i = 0; i < lease->filter_count; i++)
+		if (filter_equal(&lease->filters[i], filter))
+			return true;
+	return false;
+}
+
+enum result lease_take_filters(struct lease *lease, const struct plan_context *context)
+{
+	const struct request *request = context->request;
+	uint32_t max = min_u32(context->filters_max, REQUEST_FILTERS_MAX);
+	struct lease after = *lease;
+
+	if (request->filter_clear) {
+		after.filter_count = 0;
+		memset(after.filters, 0, sizeof(after.filters));
+	}
+	for (uint8_t i = 0; i < request->filter_count; i++) {
+		struct remote_filter filter = filter_mask(&request->filters[i]);
+
+		if (lease_has_filter(&after, &filter))
+			continue;
+		if (after.filter_count >= max)
+			return RESULT_PEERS;
+		after.filters[after.filter_count++] = filter;
+	}
+	*lease = after;
+	return RESULT_OK;
+}
+
+/* --- ports --- */
 
 bool port_is_available(const struct table *table, const struct plan_context *context,
 		       uint16_t port)
@@ -132,6 +213,45 @@ static uint16_t port_pick(const struct table *table, const struct plan_context *
 	return port;
 }
 
+uint32_t port_get_wait_s(const struct table *table, const struct plan_context *context,
+			 uint16_t port)
+{
+	struct lease like = lease_from_request(context, port);
+	const struct lease *lease = table_get_by_external(table, &like);
+	int64_t rest_ms;
+
+	if (!context_has_external(context) || !addr_is_ipv4(&like.internal))
+		return 0;
+	/* its companion of the other protocol keeps a port too (NP-34) */
+	like.protocol = like.protocol == IPPROTO_TCP ? IPPROTO_UDP : IPPROTO_TCP;
+	if (!lease)
+		lease = table_get_by_external(table, &like);
+	if (lease && lease->expires_ms == TIME_NEVER)
+		return 0;
+	if (lease)
+		return (uint32_t)min_u32(context_get_left_s(context, lease),
+					 UINT32_MAX - PORT_REST_S) +
+		       PORT_REST_S;
+	rest_ms = ports_get_rest_until(table_get_ports(table), like.wan, port) -
+		  context->now_ms;
+	return rest_ms > 0 ? (uint32_t)((rest_ms + 999) / 1000) : 0;
+}
+
+/* A pinhole has the port of the internal side (PCP-93), whatever is suggested. */
+static enum result port_choose_ipv6(const struct table *table,
+				    const struct plan_context *context,
+				    uint16_t suggested, uint16_t *out)
+{
+	uint32_t ignored;
+
+	*out = context->request->internal_port;
+	if (!context_allows(context, *out, &ignored))
+		return RESULT_DENIED;
+	if (context->request->prefer_failure && suggested != *out)
+		return RESULT_CONFLICT; /* PCP-94 */
+	return port_is_available(table, context, *out) ? RESULT_OK : RESULT_CONFLICT;
+}
+
 /*
  * The port a new MAP gets: the suggested one, else that of the internal side, else any
  * (NP-31, NP-32, NP-38).
@@ -144,6 +264,10 @@ enum result port_choose(const struct table *table, const struct plan_context *co
 
 	if (context->verdict && context->verdict->range_count == 0)
 		return RESULT_DENIED;
+	if (context->request->prefer_failure && !context_has_external(context))
+		return RESULT_CONFLICT;
+	if (!addr_is_ipv4(&context->request->internal))
+		return port_choose_ipv6(table, context, suggested, out);
 	*out = suggested;
 	if (suggested != 0 && context_allows(context, suggested, &ignored) &&
 	    port_is_available(table, context, suggested))

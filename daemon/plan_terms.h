@@ -3,6 +3,13 @@
 #define DAEMON_PLAN_TERMS_H
 
 #include "daemon/plan.h"
+#include "daemon/ports.h"
+
+/** Ports below are the gateway's and its owner's: never picked unasked (NP-32, NP-38).
+ */
+#define PORT_UNPRIVILEGED 1024
+/** How long a port rests, in seconds: what a client waits beyond a lease's end. */
+#define PORT_REST_S ((uint32_t)(PORT_REST_MS / 1000))
 
 /*
  * What a request may have, by policy and by what is free: the lower half of the
@@ -12,6 +19,9 @@
 /** True when policy lets the request have the external port. */
 bool context_allows(const struct plan_context *context, uint16_t port,
 		    uint32_t *lifetime_max_s);
+/** True when policy treats this internal port as the request's own: it says so of a
+ * stretch around that. */
+bool context_allows_inside(const struct plan_context *context, uint16_t port);
 /**
  * When a lease asked for now ends, by clock_now_ms(). NAT-PMP gets at most what it asks
  * (NP-27), PCP at least the minimum (PCP-64); a lifetime of 0 means the longest there
@@ -21,6 +31,22 @@ int64_t context_expires(const struct plan_context *context, uint32_t lifetime_ma
 /** The lease a request would become, its end and outbound aside. */
 struct lease lease_from_request(const struct plan_context *context,
 				uint16_t external_port);
+/** What the lease says of the request's address: it is one of ours, or no matter. */
+bool context_has_external(const struct plan_context *context);
+/** Seconds from now to the end of a lease, rounded up; 0 = it never ends. */
+uint32_t context_get_left_s(const struct plan_context *context,
+			    const struct lease *lease);
+/**
+ * Add the request's filters to those of the lease, each once (PCP-83). Errors: PEERS,
+ * the lease is as it was.
+ */
+enum result lease_take_filters(struct lease *lease, const struct plan_context *context);
+/**
+ * When a port that could not be had may be free, in seconds: whoever has it ends, and
+ * it has rested (PCP-76); 0 = not known.
+ */
+uint32_t port_get_wait_s(const struct table *table, const struct plan_context *context,
+			 uint16_t port);
 /** True when nothing and nobody else has the external port. */
 bool port_is_available(const struct table *table, const struct plan_context *context,
 		       uint16_t port);

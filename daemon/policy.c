@@ -128,6 +128,26 @@ static void verdict_allow(struct verdict *verdict, const struct conf_rule *rule,
 	}
 }
 
+/* A rule that begins or ends between two internal ports may tell them apart. */
+static void verdict_narrow(struct verdict *verdict, const struct port_range *internal,
+			   uint16_t port)
+{
+	struct port_range *same = &verdict->internal;
+
+	if (port < internal->first) {
+		if (internal->first <= same->last)
+			same->last = (uint16_t)(internal->first - 1);
+	} else if (port > internal->last) {
+		if (internal->last >= same->first)
+			same->first = (uint16_t)(internal->last + 1);
+	} else {
+		if (internal->first > same->first)
+			same->first = internal->first;
+		if (internal->last < same->last)
+			same->last = internal->last;
+	}
+}
+
 /* The rule to name is the one that denies the port asked for; else the first. */
 static void verdict_deny(struct verdict *verdict, const struct conf_rule *rule,
 			 const struct undecided *taken, uint16_t suggested)
@@ -147,7 +167,10 @@ void policy_decide(const struct conf *conf, const struct request *request,
 
 	out->third_party = false;
 	out->range_count = 0;
+	out->internal = (struct port_range){1, UINT16_MAX};
 	out->denied_line = 0;
+	for (size_t i = 0; i < conf->rule_count; i++)
+		verdict_narrow(out, &conf->rules[i].internal, request->internal_port);
 	for (size_t i = 0; i < conf->rule_count && undecided.count > 0; i++) {
 		const struct conf_rule *rule = &conf->rules[i];
 

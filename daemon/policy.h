@@ -26,6 +26,8 @@ struct verdict_range {
 /** Allowed external ports of a request, in order of the rules, and what decided. */
 struct verdict {
 	bool third_party; /* internal != client is granted */
+	/** Internal ports that no rule tells from the request's own. */
+	struct port_range internal;
 	size_t range_count;
 	struct verdict_range ranges[POLICY_RANGES_MAX];
 	/**

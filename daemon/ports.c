@@ -124,6 +124,13 @@ void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now
 	DL_APPEND(ports->resting, hold);
 }
 
+int64_t ports_get_rest_until(const struct ports *ports, uint16_t wan, uint16_t port)
+{
+	const struct hold *hold = ports_find(ports, wan, port);
+
+	return hold && hold->leases == 0 ? hold->rest_until_ms : 0;
+}
+
 void ports_unhold(struct ports *ports, uint16_t wan, uint16_t port)
 {
 	struct hold *hold = ports_find(ports, wan, port);
@@ -165,6 +172,58 @@ uint16_t ports_find_free(const struct ports *ports, uint16_t wan,
 		if (bits != 0)
 			return (uint16_t)(at * WORD_BITS +
 					  (uint32_t)__builtin_ctzll(bits));
+		at = at + 1 < first + count ? at + 1 : first;
+	}
+	return 0;
+}
+
+/*
+ * The places of one word that `count` free ports begin at. Two runs of the same length
+ * that touch or overlap make a longer one: so each step up to doubles the length.
+ */
+static uint64_t ports_run_starts(const struct ports *ports, uint16_t wan, uint32_t word,
+				 const struct ports_wish *wish)
+{
+	uint64_t low = ports_free_bits(ports, wan, word, wish->range);
+	uint64_t high = 0;
+	unsigned int length = 1;
+
+	if (word < wish->range.last / WORD_BITS)
+		high = ports_free_bits(ports, wan, word + 1, wish->range);
+	while (length < wish->count) {
+		unsigned int step = wish->count - length;
+
+		step = step < length ? step : length;
+		low &= low >> step | high << (WORD_BITS - step);
+		high &= high >> step;
+		length += step;
+	}
+	if (wish->parity == PORTS_EVEN)
+		low &= UINT64_C(0x5555555555555555);
+	else if (wish->parity == PORTS_ODD)
+		low &= UINT64_C(0xaaaaaaaaaaaaaaaa);
+	return low;
+}
+
+uint16_t ports_find_free_run(const struct ports *ports, uint16_t wan,
+			     const struct ports_wish *wish, uint16_t start)
+{
+	uint32_t first = wish->range.first / WORD_BITS;
+	uint32_t count = wish->range.last / WORD_BITS - first + 1;
+	uint32_t at;
+
+	if (start < wish->range.first || start > wish->range.last)
+		start = wish->range.first;
+	at = start / WORD_BITS;
+	/* One step more than words, so that the start's own word is seen whole. */
+	for (uint32_t step = 0; step <= count; step++) {
+		uint64_t starts = ports_run_starts(ports, wan, at, wish);
+
+		if (step == 0)
+			starts &= ~UINT64_C(0) << (start % WORD_BITS);
+		if (starts != 0)
+			return (uint16_t)(at * WORD_BITS +
+					  (uint32_t)__builtin_ctzll(starts));
 		at = at + 1 < first + count ? at + 1 : first;
 	}
 	return 0;

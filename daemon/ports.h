@@ -36,6 +36,9 @@ int ports_hold(struct ports *ports, uint16_t wan, uint16_t port,
 /** One lease less; the last one sends the port to rest until now_ms + PORT_REST_MS. */
 void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now_ms);
 
+/** Until when a port that nobody holds rests; a time in the past = it does not. */
+int64_t ports_get_rest_until(const struct ports *ports, uint16_t wan, uint16_t port);
+
 /** Undo a ports_hold(): the port is held or rests as it did before. */
 void ports_unhold(struct ports *ports, uint16_t wan, uint16_t port);
 
@@ -45,6 +48,29 @@ void ports_unhold(struct ports *ports, uint16_t wan, uint16_t port);
  */
 uint16_t ports_find_free(const struct ports *ports, uint16_t wan,
 			 struct port_range range, uint16_t start);
+
+/** Longest run of ports that ports_find_free_run() looks for. */
+#define PORTS_RUN_MAX 64u
+enum ports_parity {
+	PORTS_ANY,
+	PORTS_EVEN,
+	PORTS_ODD,
+};
+
+/** A run of ports to look for. */
+struct ports_wish {
+	struct port_range range;  /* where it must lie */
+	uint16_t count;		  /* 1..PORTS_RUN_MAX */
+	enum ports_parity parity; /* of its first port */
+};
+
+/**
+ * The first port of such a run that nobody holds and that does not rest, the first at
+ * or after `start`, going round; 0 = none. Costs at most a dozen operations for each 64
+ * ports of the range.
+ */
+uint16_t ports_find_free_run(const struct ports *ports, uint16_t wan,
+			     const struct ports_wish *wish, uint16_t start);
 
 /** Forget ports that have rested. */
 void ports_reap(struct ports *ports, int64_t now_ms);
