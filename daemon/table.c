@@ -29,13 +29,25 @@ struct external_key {
 	uint16_t protocol;
 };
 
+/* The flow that a PEER lease is about. */
+struct peer_key {
+	struct ip_addr internal;
+	struct ip_addr remote;
+	uint16_t wan;
+	uint16_t internal_port;
+	uint16_t remote_port;
+	uint16_t protocol;
+};
+
 struct entry {
 	struct lease lease; /* first, so that a lease leads back to its entry */
 	struct expiry_node expiry;
 	struct internal_key internal;
 	struct external_key external;
+	struct peer_key peer;
 	UT_hash_handle hh_id;
 	UT_hash_handle hh_external;
+	UT_hash_handle hh_peer;	    /* only of PEER leases */
 	UT_hash_handle hh_internal; /* only while first of its internal endpoint */
 	struct entry *next_of_internal;
 	struct holder *holder;
@@ -62,6 +74,7 @@ struct listing {
 struct table {
 	struct entry *by_id;
 	struct entry *by_external;
+	struct entry *by_peer;
 	struct entry *by_internal;
 	struct holder *holders;
 	struct expiry *expiry;
@@ -104,6 +117,7 @@ void table_free(struct table *table)
 		return;
 	HASH_CLEAR(hh_internal, table->by_internal);
 	HASH_CLEAR(hh_external, table->by_external);
+	HASH_CLEAR(hh_peer, table->by_peer);
 	HASH_ITER (hh_id, table->by_id, entry, next) {
 		HASH_DELETE(hh_id, table->by_id, entry);
 		free(entry);
@@ -268,6 +282,20 @@ static void external_unlink(struct table *table, struct entry *entry)
 	HASH_DELETE(hh_external, table->by_external, entry);
 }
 
+static bool peer_link(struct table *table, struct entry *entry)
+{
+	if (!lease_is_peer(&entry->lease))
+		return true;
+	HASH_ADD(hh_peer, table->by_peer, peer, sizeof(entry->peer), entry);
+	return entry->hh_peer.tbl != NULL;
+}
+
+static void peer_unlink(struct table *table, struct entry *entry)
+{
+	if (lease_is_peer(&entry->lease))
+		HASH_DELETE(hh_peer, table->by_peer, entry);
+}
+
 static bool expiry_link(struct table *table, struct entry *entry)
 {
 	return expiry_insert(table->expiry, &entry->expiry, entry->lease.expires_ms);
@@ -282,9 +310,13 @@ static const struct {
 	bool (*link)(struct table *table, struct entry *entry);
 	void (*unlink)(struct table *table, struct entry *entry);
 } table_indexes[] = {
-	{id_link, id_unlink},	      {external_link, external_unlink},
-	{holder_link, holder_unlink}, {listing_link, listing_unlink},
-	{expiry_link, expiry_unlink}, {internal_link, internal_unlink},
+	{id_link, id_unlink},
+	{external_link, external_unlink},
+	{holder_link, holder_unlink},
+	{listing_link, listing_unlink},
+	{expiry_link, expiry_unlink},
+	{peer_link, peer_unlink},
+	{internal_link, internal_unlink},
 };
 
 #define INDEX_COUNT (sizeof(table_indexes) / sizeof(table_indexes[0]))
@@ -313,6 +345,16 @@ static struct external_key external_key_of(const struct lease *lease)
 	if (!addr_is_ipv4(&lease->internal))
 		key.external = lease->internal;
 	return key;
+}
+
+static struct peer_key peer_key_of(const struct lease *lease)
+{
+	return (struct peer_key){.internal = lease->internal,
+				 .remote = lease->remote,
+				 .wan = lease->wan,
+				 .internal_port = lease->internal_port,
+				 .remote_port = lease->remote_port,
+				 .protocol = lease->protocol};
 }
 
 /* Only IPv4 hosts share the ports of one address. */
@@ -348,10 +390,12 @@ int table_insert(struct table *table, const struct lease *lease)
 		return -ENOMEM;
 	entry->lease = *lease;
 	entry->external = external_key_of(lease);
+	entry->peer = peer_key_of(lease);
 	entry->internal = (struct internal_key){.addr = lease->internal,
 						.port = lease->internal_port,
 						.protocol = lease->protocol};
-	if (table_get_by_id(table, lease->id) || table_get_by_external(table, lease))
+	if (table_get_by_id(table, lease->id) || table_get_by_external(table, lease) ||
+	    table_get_by_peer(table, lease))
 		error = -EEXIST;
 	else
 		error = table_hold_port(table, lease);
@@ -481,6 +525,16 @@ const struct lease *table_get_by_external(const struct table *table,
 	struct entry *entry;
 
 	HASH_FIND(hh_external, table->by_external, &key, sizeof(key), entry);
+	return lease_of(entry);
+}
+
+const struct lease *table_get_by_peer(const struct table *table,
+				      const struct lease *like)
+{
+	struct peer_key key = peer_key_of(like);
+	struct entry *entry;
+
+	HASH_FIND(hh_peer, table->by_peer, &key, sizeof(key), entry);
 	return lease_of(entry);
 }
 

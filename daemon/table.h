@@ -24,8 +24,9 @@ struct table *table_new(void);
 void table_free(struct table *table);
 
 /**
- * Take in a copy. Errors: -ENOMEM; -EEXIST when its id or external key is there;
- * -EADDRINUSE when another host holds the external port. Nothing changed then.
+ * Take in a copy. Errors: -ENOMEM; -EEXIST when its id or external key is there, or
+ * for a PEER lease its flow; -EADDRINUSE when another host holds the external port.
+ * Nothing changed then.
  */
 int table_insert(struct table *table, const struct lease *lease)
 	__attribute__((warn_unused_result));
@@ -55,6 +56,9 @@ const struct lease *table_get_next_of_internal(const struct table *table,
  */
 const struct lease *table_get_by_external(const struct table *table,
 					  const struct lease *like);
+/** The PEER lease of a flow: WAN, protocol, internal and remote endpoint of `like`. */
+const struct lease *table_get_by_peer(const struct table *table,
+				      const struct lease *like);
 /** The index-th IPv4 lease of a LAN; removing one moves the last into its place. */
 const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
 				       size_t index);
