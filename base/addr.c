@@ -83,14 +83,21 @@ bool addr_equal(const struct ip_addr *a, const struct ip_addr *b)
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
+/* Every bit of the result depends on every bit of value: neighbours on a LAN differ in
+ * few, and those in one octet. */
+static uint64_t mix(uint64_t value)
+{
+	value = (value ^ value >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+	value = (value ^ value >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+	return value ^ value >> 32;
+}
+
 uint32_t addr_get_hash(const struct ip_addr *addr, uint64_t seed)
 {
 	uint64_t half[2];
 
 	memcpy(half, addr->bytes, sizeof(half));
-	half[0] = (half[0] ^ seed) * UINT64_C(0x9e3779b97f4a7c15);
-	half[1] = (half[1] ^ half[0] ^ half[0] >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
-	return (uint32_t)(half[1] >> 32);
+	return (uint32_t)mix(mix(half[0] ^ seed) ^ half[1]);
 }
 
 bool addr_is_none(const struct ip_addr *addr)

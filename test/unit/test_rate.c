@@ -56,6 +56,20 @@ static void test_apart(void **state)
 	rate_free(rate);
 }
 
+/* Neighbours do not push each other out and begin anew with a full bucket. */
+static void test_neighbours(void **state)
+{
+	struct rate *rate = rate_new(PER_SECOND);
+	unsigned int passed = 0;
+
+	(void)state;
+	assert_non_null(rate);
+	for (uint32_t i = 0; i < 20 * 2 * PER_SECOND; i++)
+		passed += take(rate, i % 20, START_MS, 1);
+	assert_int_equal(passed, 20 * PER_SECOND);
+	rate_free(rate);
+}
+
 /* More clients than places: nobody is refused for it. */
 static void test_many(void **state)
 {
@@ -81,9 +95,8 @@ static void test_no_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bucket),
-		cmocka_unit_test(test_apart),
-		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_bucket),	   cmocka_unit_test(test_apart),
+		cmocka_unit_test(test_neighbours), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_no_limit),
 	};
 
