@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "base/rate.h"
+#include "daemon/conntrack.h"
 #include "daemon/ports.h"
 #include "daemon/sockets.h"
 #include "daemon/table.h"
@@ -194,6 +195,7 @@ static void ledger_free(struct ledger *ledger, bool keep_rules)
 	plan_fini(&ledger->group);
 	rate_free(ledger->rate);
 	sockets_free(ledger->sockets);
+	conntrack_close(ledger->conntrack);
 	table_free(ledger->table);
 	free(ledger);
 }
@@ -227,6 +229,7 @@ int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 		ledger_free(ledger, true);
 		return error;
 	}
+	ledger_open_flows(ledger);
 	*out = ledger;
 	return 0;
 }

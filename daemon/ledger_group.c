@@ -93,6 +93,7 @@ static void ledger_plan(struct ledger *ledger, const struct request *request,
 		.now_ms = now_ms,
 		.cautious = now_ms < ledger->cautious_until_ms,
 		.is_port_used = ledger_is_port_used,
+		.find_flow = ledger_find_flow,
 		.user = ledger,
 	};
 
@@ -331,6 +332,7 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 		for (size_t i = 0; i < group->count; i++)
 			ledger_report(ledger, &group->changes[i], false, at->now_ms);
 	}
+	ledger_extend_flows(ledger, requests, replies, count);
 	ledger_count(ledger, replies, count);
 }
 

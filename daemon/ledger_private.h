@@ -18,7 +18,8 @@ struct ledger {
 	struct books books;
 	struct table *table;
 	struct rate *rate;
-	struct sockets *sockets; /* NULL = cannot tell */
+	struct sockets *sockets;     /* NULL = cannot tell */
+	struct conntrack *conntrack; /* NULL = no flow is known */
 	struct ledger_figures figures;
 	enum lease_end end; /* why leases end that end now */
 	struct log_limit log_limit;
@@ -42,5 +43,14 @@ struct ledger {
 /** Log and tell what was done. */
 void ledger_report(struct ledger *ledger, const struct lease_change *change,
 		   bool expired, int64_t now_ms);
+
+/* ledger_flow.c: conntrack for PEER; without it PEER goes on without flows. */
+void ledger_open_flows(struct ledger *ledger);
+/** For plan_context: user is the ledger. */
+bool ledger_find_flow(void *user, struct flow *flow);
+/** The flows of PEERs that were granted shall last; after kernel and store have them.
+ */
+void ledger_extend_flows(struct ledger *ledger, const struct request *requests,
+			 const struct reply *replies, size_t count);
 
 #endif
