@@ -2,19 +2,20 @@
 #include "protocols/datagram.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* 224.0.0.1 is for the link; a TTL of 1 makes sure that no router takes it further. */
-#define MULTICAST_TTL 1
+#define MULTICAST_HOPS 1
 /* Requests that all hosts send at once, after an announcement, wait here: the default
  * holds 256. The kernel cuts this to net.core.rmem_max. */
 #define RECEIVE_BUFFER 1048576
 
 union control {
 	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))]; /* the larger one */
 };
 
 /* Everything one recvmmsg() or sendmmsg() points to. */
@@ -25,47 +26,109 @@ struct vectors {
 	union control controls[DATAGRAM_BATCH_MAX];
 };
 
-static int set_options(int fd, uint32_t ifindex)
+static int set_option(int fd, int level, int name, int value)
 {
-	struct ip_mreqn multicast = {.imr_ifindex = (int)ifindex};
-	const int device = (int)ifindex;
-	const int buffer = RECEIVE_BUFFER;
-	const int ttl = MULTICAST_TTL;
-	const int on = 1;
-
-	/* By index, not by name: an interface that was replaced meanwhile is not ours.
-	 */
-	if (setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &device, sizeof(device)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer)) < 0 ||
-	    setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) < 0 ||
-	    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof(ttl)) < 0)
-		return -errno;
-	if (setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &multicast, sizeof(multicast)) <
-	    0)
-		/* The kernel's word for an index that names no interface. */
-		return errno == EADDRNOTAVAIL ? -ENODEV : -errno;
-	return 0;
+	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-int datagram_open_ipv4(uint32_t ifindex, uint16_t port, int *out)
+/* EADDRNOTAVAIL is IPv4's word for an index that names no interface. */
+static int set_multicast(int fd, int family, uint32_t ifindex)
+{
+	const struct ip_mreqn way = {.imr_ifindex = (int)ifindex};
+	int error;
+
+	if (family == AF_INET6)
+		error = set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)ifindex);
+	else
+		error = setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &way, sizeof(way)) <
+					0
+				? -errno
+				: 0;
+	return error == -EADDRNOTAVAIL ? -ENODEV : error;
+}
+
+static int set_options(int fd, int family, uint32_t ifindex)
+{
+	const struct {
+		int family; /* 0 = both */
+		int level, name, value;
+	} rows[] = {
+		/* By index, not by name: an interface that was replaced meanwhile is
+		 * not ours. */
+		{0, SOL_SOCKET, SO_BINDTOIFINDEX, (int)ifindex},
+		{0, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER},
+		{AF_INET, IPPROTO_IP, IP_PKTINFO, 1},
+		{AF_INET, IPPROTO_IP, IP_MULTICAST_TTL, MULTICAST_HOPS},
+		{AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, 1},
+		{AF_INET6, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
+		{AF_INET6, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, MULTICAST_HOPS},
+	};
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].family == 0 || rows[i].family == family)
+			error = set_option(fd, rows[i].level, rows[i].name,
+					   rows[i].value);
+	return error == 0 ? set_multicast(fd, family, ifindex) : error;
+}
+
+static int bind_port(int fd, int family, uint16_t port)
 {
 	struct ip_addr any = addr_from_ipv4((struct in_addr){0});
 	struct sockaddr_storage address;
-	socklen_t length = addr_to_sockaddr(&any, port, &address);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	socklen_t length;
+
+	if (family == AF_INET6)
+		any = addr_from_ipv6(&in6addr_any);
+	length = addr_to_sockaddr(&any, port, &address);
+	return bind(fd, (const struct sockaddr *)&address, length) < 0 ? -errno : 0;
+}
+
+static int open_bound(int family, uint32_t ifindex, uint16_t port, bool shared,
+		      int *out)
+{
+	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int error;
 
 	if (fd < 0)
 		return -errno;
-	/* No SO_REUSEADDR: another server on this port must be noticed. */
-	error = set_options(fd, ifindex);
-	if (error == 0 && bind(fd, (const struct sockaddr *)&address, length) < 0)
-		error = -errno;
+	error = set_options(fd, family, ifindex);
+	if (error == 0 && shared)
+		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (error == 0)
+		error = bind_port(fd, family, port);
 	if (error != 0) {
 		close(fd);
 		return error;
 	}
 	*out = fd;
+	return 0;
+}
+
+int datagram_open(int family, uint32_t ifindex, uint16_t port, int *out)
+{
+	/* Neither SO_REUSEADDR nor SO_REUSEPORT: another server on this port must be
+	 * noticed. */
+	return open_bound(family, ifindex, port, false, out);
+}
+
+int datagram_open_second(int first, int family, uint32_t ifindex, uint16_t port,
+			 int *out)
+{
+	/* Only now that the port is known to be ours does the first one share it. */
+	int error = set_option(first, SOL_SOCKET, SO_REUSEPORT, 1);
+
+	return error == 0 ? open_bound(family, ifindex, port, true, out) : error;
+}
+
+int datagram_select(int first, const struct sock_fprog *choice,
+		    const struct sock_fprog *filter)
+{
+	if (setsockopt(first, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, choice,
+		       sizeof(*choice)) < 0 ||
+	    setsockopt(first, SOL_SOCKET, SO_ATTACH_FILTER, filter, sizeof(*filter)) <
+		    0)
+		return -errno;
 	return 0;
 }
 
@@ -87,23 +150,40 @@ static void prepare_receive(struct vectors *vectors, struct datagram_batch *batc
 	}
 }
 
-/* Where a datagram came in, by IP_PKTINFO (NP-3). Errors: false, the kernel does not
- * say. */
-static bool read_way(struct msghdr *header, struct datagram *out)
+static void read_way4(const struct cmsghdr *control, struct datagram *out)
 {
 	struct in_pktinfo info;
 
+	if (control->cmsg_len < CMSG_LEN(sizeof(info)))
+		return;
+	memcpy(&info, CMSG_DATA(control), sizeof(info));
+	out->ifindex = (uint32_t)info.ipi_ifindex;
+	out->local = addr_from_ipv4(info.ipi_addr);
+}
+
+static void read_way6(const struct cmsghdr *control, struct datagram *out)
+{
+	struct in6_pktinfo info;
+
+	if (control->cmsg_len < CMSG_LEN(sizeof(info)))
+		return;
+	memcpy(&info, CMSG_DATA(control), sizeof(info));
+	out->ifindex = (uint32_t)info.ipi6_ifindex;
+	out->local = addr_from_ipv6(&info.ipi6_addr);
+}
+
+/* Where a datagram came in, and to which of our addresses (NP-3, PCP-2). */
+static void read_way(struct msghdr *header, struct datagram *out)
+{
+	out->ifindex = 0; /* no interface: nobody's */
 	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at;
 	     at = CMSG_NXTHDR(header, at)) {
-		if (at->cmsg_level != IPPROTO_IP || at->cmsg_type != IP_PKTINFO ||
-		    at->cmsg_len < CMSG_LEN(sizeof(info)))
-			continue;
-		memcpy(&info, CMSG_DATA(at), sizeof(info));
-		out->ifindex = (uint32_t)info.ipi_ifindex;
-		out->local = addr_from_ipv4(info.ipi_addr);
-		return true;
+		if (at->cmsg_level == IPPROTO_IP && at->cmsg_type == IP_PKTINFO)
+			read_way4(at, out);
+		else if (at->cmsg_level == IPPROTO_IPV6 &&
+			 at->cmsg_type == IPV6_PKTINFO)
+			read_way6(at, out);
 	}
-	return false;
 }
 
 int datagram_receive(int fd, struct datagram_batch *batch)
@@ -124,47 +204,89 @@ int datagram_receive(int fd, struct datagram_batch *batch)
 		out->peer = addr_from_sockaddr(&vectors.peers[i]);
 		out->peer_port = addr_get_sockaddr_port(&vectors.peers[i]);
 		out->truncated = (header->msg_flags & MSG_TRUNC) != 0;
-		if (!read_way(header, out))
-			out->ifindex = 0; /* no interface: nobody's */
+		read_way(header, out);
 	}
 	batch->count = (size_t)count;
 	return 0;
 }
 
-static void prepare_send(struct vectors *vectors, size_t i, struct datagram *from)
+static socklen_t write_way4(struct cmsghdr *control, const struct datagram *from)
 {
 	struct in_pktinfo info = {
 		.ipi_ifindex = (int)from->ifindex,
 		.ipi_spec_dst = addr_to_ipv4(&from->local),
 	};
-	struct cmsghdr *control = &vectors->controls[i].header;
 
-	memset(&vectors->controls[i], 0, sizeof(vectors->controls[i]));
 	control->cmsg_level = IPPROTO_IP;
 	control->cmsg_type = IP_PKTINFO;
 	control->cmsg_len = CMSG_LEN(sizeof(info));
 	memcpy(CMSG_DATA(control), &info, sizeof(info));
+	return CMSG_SPACE(sizeof(info));
+}
+
+static socklen_t write_way6(struct cmsghdr *control, const struct datagram *from)
+{
+	struct in6_pktinfo info = {.ipi6_ifindex = from->ifindex};
+
+	memcpy(&info.ipi6_addr, from->local.bytes, sizeof(info.ipi6_addr));
+	control->cmsg_level = IPPROTO_IPV6;
+	control->cmsg_type = IPV6_PKTINFO;
+	control->cmsg_len = CMSG_LEN(sizeof(info));
+	memcpy(CMSG_DATA(control), &info, sizeof(info));
+	return CMSG_SPACE(sizeof(info));
+}
+
+/* An address of the link alone says nothing without the link. */
+static socklen_t write_peer(struct sockaddr_storage *peer, const struct datagram *to)
+{
+	socklen_t length = addr_to_sockaddr(&to->peer, to->peer_port, peer);
+	struct sockaddr_in6 in6;
+
+	if (peer->ss_family != AF_INET6)
+		return length;
+	memcpy(&in6, peer, sizeof(in6));
+	if (IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr) ||
+	    IN6_IS_ADDR_MC_LINKLOCAL(&in6.sin6_addr))
+		in6.sin6_scope_id = to->ifindex;
+	memcpy(peer, &in6, sizeof(in6));
+	return length;
+}
+
+static void prepare_send(struct vectors *vectors, size_t i, struct datagram *from)
+{
+	struct cmsghdr *control = &vectors->controls[i].header;
+	socklen_t peer_length = write_peer(&vectors->peers[i], from);
+	socklen_t length;
+
+	memset(&vectors->controls[i], 0, sizeof(vectors->controls[i]));
+	length = addr_is_ipv4(&from->peer) ? write_way4(control, from)
+					   : write_way6(control, from);
 	vectors->iovecs[i] =
 		(struct iovec){.iov_base = from->bytes, .iov_len = from->length};
 	vectors->headers[i].msg_hdr = (struct msghdr){
 		.msg_name = &vectors->peers[i],
-		.msg_namelen = addr_to_sockaddr(&from->peer, from->peer_port,
-						&vectors->peers[i]),
+		.msg_namelen = peer_length,
 		.msg_iov = &vectors->iovecs[i],
 		.msg_iovlen = 1,
 		.msg_control = control,
-		.msg_controllen = sizeof(vectors->controls[i]),
+		.msg_controllen = length,
 	};
 }
 
-void datagram_send(int fd, uint32_t ifindex, struct datagram_batch *batch)
+static bool goes_by(const struct datagram *datagram, int family, uint32_t ifindex)
+{
+	return datagram->ifindex == ifindex &&
+	       addr_is_ipv4(&datagram->peer) == (family == AF_INET);
+}
+
+void datagram_send(int fd, int family, uint32_t ifindex, struct datagram_batch *batch)
 {
 	struct vectors vectors;
 	unsigned int count = 0;
 	unsigned int done = 0;
 
 	for (size_t i = 0; i < batch->count; i++)
-		if (batch->list[i].ifindex == ifindex)
+		if (goes_by(&batch->list[i], family, ifindex))
 			prepare_send(&vectors, count++, &batch->list[i]);
 	while (done < count) {
 		int sent = sendmmsg(fd, vectors.headers + done, count - done,

@@ -13,6 +13,8 @@
 /** Room for one: more than PCP's 1100 octets, so that too long is seen (PCP-1). */
 #define DATAGRAM_SIZE_MAX 1536
 
+struct sock_fprog;
+
 /** One datagram and the way it came, or goes. */
 struct datagram {
 	uint32_t ifindex;
@@ -31,12 +33,32 @@ struct datagram_batch {
 };
 
 /**
- * UDP over IPv4 on every address of one interface and on no other interface: bound to
- * it, non-blocking, close-on-exec. Multicast leaves by it too, with a TTL of 1 (NP-59).
- * Needs no privilege. Owns: *out, closed by the caller.
- * Errors: -EADDRINUSE, -ENODEV, ...; *out untouched.
+ * UDP of one family (AF_INET, AF_INET6) on every address of one interface and on no
+ * other interface: bound to it, non-blocking, close-on-exec. Multicast leaves by it
+ * too and goes no further than the link (NP-59, PCP-38). Needs no privilege.
+ * Owns: *out, closed by the caller.
+ * Errors: -EADDRINUSE, also when the other server would share the port; -ENODEV, ...;
+ * *out untouched.
  */
-int datagram_open_ipv4(uint32_t ifindex, uint16_t port, int *out)
+int datagram_open(int family, uint32_t ifindex, uint16_t port, int *out)
+	__attribute__((warn_unused_result));
+
+/**
+ * A second socket for the same port: until datagram_select() says otherwise, each
+ * datagram goes to one of them by chance. first: of datagram_open() with the same
+ * family, ifindex and port. Owns: *out, closed by the caller. Errors: -errno.
+ */
+int datagram_open_second(int first, int family, uint32_t ifindex, uint16_t port,
+			 int *out) __attribute__((warn_unused_result));
+
+/**
+ * Which of the two gets a datagram: what `choice` returns, 0 = first, 1 = second. Sees
+ * the datagram from behind the UDP header on, the IP header at SKF_NET_OFF. Of copies
+ * that go to both, multicast and broadcast, the first gets those that `filter` returns
+ * nonzero for. Errors: -errno, as before or half done.
+ */
+int datagram_select(int first, const struct sock_fprog *choice,
+		    const struct sock_fprog *filter)
 	__attribute__((warn_unused_result));
 
 /**
@@ -48,9 +70,10 @@ int datagram_receive(int fd, struct datagram_batch *batch)
 	__attribute__((warn_unused_result));
 
 /**
- * Send those of the batch that go out by ifindex, each from its local address. What the
- * kernel does not take is dropped: whoever waits for it asks again.
+ * Send those of the batch that go out by ifindex to peers of this family, each from its
+ * local address. What the kernel does not take is dropped: whoever waits for it asks
+ * again.
  */
-void datagram_send(int fd, uint32_t ifindex, struct datagram_batch *batch);
+void datagram_send(int fd, int family, uint32_t ifindex, struct datagram_batch *batch);
 
 #endif

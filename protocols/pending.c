@@ -7,30 +7,42 @@
  * free ones in another. Place 0 is the head of the first: it is never handed out. */
 #define PENDING_HEAD 0
 #define PENDING_PLACES (PENDING_MAX + 1)
+/* How many requests each client has in flight: sets of a few clients. One that finds no
+ * place in its set is not counted, which can only favour it. */
+#define CLIENT_SETS 256
+#define CLIENT_WAYS 4
+
+struct client {
+	struct ip_addr addr;
+	uint32_t ifindex; /* two links may have the same link-local address */
+	uint32_t count;	  /* 0 = nobody */
+};
 
 struct place {
 	uint32_t generation; /* odd while in use */
 	uint32_t next;
 	uint32_t previous;
 	int64_t expires_ms;
+	struct client *client; /* NULL: not counted */
 	struct pending_entry entry;
 };
 
+/*
+ * The place freed last is used first, and one that was never used only when none is
+ * free: so memory that a burst took is used again, and what no burst needed is never
+ * touched.
+ */
 struct pending {
 	uint32_t free; /* PENDING_HEAD = none */
+	uint32_t used; /* places ever handed out */
+	uint32_t slow_count;
+	struct client clients[CLIENT_SETS][CLIENT_WAYS];
 	struct place places[PENDING_PLACES];
 };
 
 struct pending *pending_new(void)
 {
-	struct pending *pending = calloc(1, sizeof(*pending));
-
-	if (!pending)
-		return NULL;
-	for (uint32_t i = 1; i < PENDING_PLACES; i++)
-		pending->places[i].next = i + 1 < PENDING_PLACES ? i + 1 : PENDING_HEAD;
-	pending->free = 1;
-	return pending;
+	return calloc(1, sizeof(struct pending));
 }
 
 void pending_free(struct pending *pending)
@@ -42,6 +54,10 @@ static void release(struct pending *pending, uint32_t index)
 {
 	struct place *place = &pending->places[index];
 
+	if (place->client)
+		place->client->count--;
+	if (place->entry.slow)
+		pending->slow_count--;
 	pending->places[place->previous].next = place->next;
 	pending->places[place->next].previous = place->previous;
 	place->generation++;
@@ -49,40 +65,90 @@ static void release(struct pending *pending, uint32_t index)
 	pending->free = index;
 }
 
-uint64_t pending_add(struct pending *pending, const struct pending_entry *entry,
-		     int64_t now_ms)
+static void release_expired(struct pending *pending, int64_t now_ms)
 {
-	struct place *head = &pending->places[PENDING_HEAD];
-	uint32_t index;
-	struct place *place;
+	const struct place *head = &pending->places[PENDING_HEAD];
 
 	while (head->next != PENDING_HEAD &&
 	       pending->places[head->next].expires_ms <= now_ms)
 		release(pending, head->next);
-	index = pending->free;
+}
+
+static struct client *find_client(struct pending *pending,
+				  const struct pending_path *path)
+{
+	struct client *set =
+		pending->clients[addr_get_hash(&path->peer, path->ifindex) %
+				 CLIENT_SETS];
+	struct client *unused = NULL;
+
+	for (size_t way = 0; way < CLIENT_WAYS; way++) {
+		if (set[way].count == 0)
+			unused = &set[way];
+		else if (set[way].ifindex == path->ifindex &&
+			 addr_equal(&set[way].addr, &path->peer))
+			return &set[way];
+	}
+	if (unused)
+		*unused = (struct client){.addr = path->peer, .ifindex = path->ifindex};
+	return unused;
+}
+
+/* A place that is in no list. Errors: PENDING_HEAD, all are in use. */
+static uint32_t take_free(struct pending *pending)
+{
+	uint32_t index = pending->free;
+
+	if (index != PENDING_HEAD)
+		pending->free = pending->places[index].next;
+	else if (pending->used < PENDING_MAX)
+		index = ++pending->used;
+	return index;
+}
+
+struct pending_entry *pending_add(struct pending *pending,
+				  const struct pending_path *path, bool slow,
+				  int64_t now_ms, uint64_t *cookie)
+{
+	struct place *head = &pending->places[PENDING_HEAD];
+	struct client *client;
+	struct place *place;
+	uint32_t index;
+
+	release_expired(pending, now_ms);
+	client = find_client(pending, path);
+	if ((client && client->count >= PENDING_CLIENT_MAX) ||
+	    (slow && pending->slow_count >= PENDING_SLOW_MAX))
+		return NULL;
+	index = take_free(pending);
 	if (index == PENDING_HEAD)
-		return 0;
+		return NULL;
+	if (client)
+		client->count++;
+	if (slow)
+		pending->slow_count++;
 	place = &pending->places[index];
-	pending->free = place->next;
 	place->generation++;
 	place->expires_ms = now_ms + PENDING_TIMEOUT_MS;
-	place->entry = *entry;
+	place->client = client;
+	place->entry.path = *path;
+	place->entry.slow = slow;
 	place->next = PENDING_HEAD;
 	place->previous = head->previous;
 	pending->places[head->previous].next = index;
 	head->previous = index;
-	return (uint64_t)place->generation << 32 | index;
+	*cookie = (uint64_t)place->generation << 32 | index;
+	return &place->entry;
 }
 
-bool pending_take(struct pending *pending, uint64_t cookie, struct pending_entry *out)
+const struct pending_entry *pending_take(struct pending *pending, uint64_t cookie)
 {
 	uint32_t index = (uint32_t)cookie;
 	uint32_t generation = (uint32_t)(cookie >> 32);
 
 	if (index == PENDING_HEAD || index >= PENDING_PLACES || generation % 2 == 0 ||
 	    pending->places[index].generation != generation)
-		return false;
-	*out = pending->places[index].entry;
+		return NULL;
 	release(pending, index);
-	return true;
+	return &pending->places[index].entry;
 }

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The worker for NAT-PMP and PCP: its sockets, its timers and its channel to core. What
+ * they bring is the responder's to decide.
+ */
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
@@ -8,48 +12,52 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msg.h"
-#include "protocols/announce.h"
 #include "protocols/datagram.h"
+#include "protocols/lanes.h"
 #include "protocols/natpmp.h"
-#include "protocols/pending.h"
-#include "protocols/throttle.h"
+#include "protocols/responder.h"
 #include "protocols/worker.h"
 
 /* How often a LAN whose socket could not be opened is tried again. */
 #define OPEN_RETRY_MS 2000
-/* Longest reply: an unknown opcode comes back whole (NP-16), but not more than the
- * longest datagram that any client of this port may send (PCP-1). */
-#define REPLY_MAX 1100
+/* A slow lane that brings nothing but what is dropped rests: the kernel drops cheaper.
+ */
+#define SLOW_REST_MS 10
 
-/* 224.0.0.1: every host of the link. */
-static const struct ip_addr all_hosts = {
-	{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 224, 0, 0, 1}};
+/* Lanes of a port. The second is read only after the first (PCP-7). */
+enum { LANE_FIRST, LANE_SLOW, LANES };
+
+/* The port on one LAN in one family: two sockets, between which the kernel chooses. */
+struct port {
+	struct lan *lan;
+	enum responder_family family;
+	int fds[LANES]; /* -1 = not open */
+	struct event *readable[LANES];
+	struct event *rest_timer;
+	bool failing; /* it should be open but cannot be opened; logged */
+};
 
 /* One LAN, its place is lan_info.lan. */
 struct lan {
 	struct worker *worker;
-	struct lan_info info; /* ifindex 0 = no such LAN now */
-	int fd;		      /* -1 = not served */
-	struct event *readable;
-	struct announce_series series;
-	bool failing; /* it should be served but could not be opened; logged */
+	uint32_t ifindex; /* of the open ports */
+	struct lanes lanes;
+	struct port ports[RESPONDER_FAMILIES];
 };
 
 struct worker {
 	struct event_base *base;
 	struct msg_channel *channel;
-	struct event *announce_timer;
+	struct event *due_timer;
 	struct event *retry_timer;
-	struct pending *pending;
-	struct throttle throttle;
-	struct log_limit full_limit;
-	struct wan_info wan; /* nat is 0 until core has spoken */
-	bool changed; /* core spoke of WAN or LANs: look at the sockets, tell it */
+	struct responder *responder;
+	int64_t due_ms; /* what due_timer is armed for */
 	struct worker_ready told;
 	struct lan lans[LANS_MAX];
 	struct datagram_batch in;
-	struct datagram_batch out;
 };
+
+static const int families[RESPONDER_FAMILIES] = {AF_INET, AF_INET6};
 
 static void arm_timer(struct event *timer, int64_t delay_ms)
 {
@@ -60,444 +68,337 @@ static void arm_timer(struct event *timer, int64_t delay_ms)
 	delay.tv_sec = delay_ms / 1000;
 	delay.tv_usec = delay_ms % 1000 * 1000;
 	if (event_add(timer, &delay) < 0)
-		log_error("nat-pmp: cannot arm a timer");
+		log_error("pcp: cannot arm a timer");
 }
 
-/* SSSoE, the same formula as core's so that it never goes back between them (NP-20). */
-static uint32_t get_epoch_s(const struct worker *worker, int64_t now_ms)
+static size_t get_index(const struct lan *lan)
 {
-	int64_t epoch_s = (now_ms - worker->wan.epoch_origin_ms) / 1000;
-
-	if (epoch_s < 0)
-		return 0;
-	return epoch_s < UINT32_MAX ? (uint32_t)epoch_s : UINT32_MAX;
+	return (size_t)(lan - lan->worker->lans);
 }
 
-/* Sending. Replies wait in worker->out until the end of the wake-up. */
+/* What the responder needs done. */
 
-static void flush(struct worker *worker)
+static void send_batch(void *user, struct datagram_batch *batch)
 {
-	if (worker->out.count == 0)
-		return;
+	struct worker *worker = user;
+
 	for (size_t i = 0; i < LANS_MAX; i++)
-		if (worker->lans[i].fd >= 0)
-			datagram_send(worker->lans[i].fd, worker->lans[i].info.ifindex,
-				      &worker->out);
-	worker->out.count = 0;
+		for (int family = 0; family < RESPONDER_FAMILIES; family++) {
+			const struct port *port = &worker->lans[i].ports[family];
+
+			if (port->fds[LANE_FIRST] >= 0)
+				datagram_send(port->fds[LANE_FIRST], families[family],
+					      worker->lans[i].ifindex, batch);
+		}
 }
 
-/* A place in the burst, with the way filled in; the caller adds bytes and length. */
-static struct datagram *add_datagram(struct worker *worker,
-				     const struct pending_path *path)
+static bool ask_core(void *user, const struct request *request)
 {
-	struct datagram *out;
+	struct worker *worker = user;
 
-	if (worker->out.count == DATAGRAM_BATCH_MAX)
-		flush(worker);
-	out = &worker->out.list[worker->out.count++];
-	out->ifindex = path->ifindex;
-	out->local = path->local;
-	out->peer = path->peer;
-	out->peer_port = path->peer_port;
-	out->length = 0;
-	return out;
+	return msg_channel_send(worker->channel, MSG_REQUEST, request,
+				sizeof(*request)) == 0;
 }
 
-static void send_reply(struct worker *worker, const struct pending_path *path,
-		       const struct natpmp_reply *reply)
+static void run_responder(struct worker *worker, int64_t now_ms)
 {
-	struct datagram *out = add_datagram(worker, path);
+	int64_t due_ms = responder_run(worker->responder, now_ms);
 
-	out->length = (uint16_t)natpmp_encode_reply(reply, out->bytes, REPLY_MAX);
-}
-
-/* Requests. */
-
-static void log_full(struct worker *worker, int64_t now_ms)
-{
-	unsigned int suppressed;
-
-	if (log_limit_pass(&worker->full_limit, now_ms, &suppressed))
-		log_warning("nat-pmp: request dropped, %d are in flight already "
-			    "suppressed=%u",
-			    PENDING_MAX, suppressed);
-}
-
-static void ask_core(struct worker *worker, const struct lan *lan,
-		     const struct pending_entry *entry, int64_t now_ms)
-{
-	struct pending_entry dropped;
-	struct request request;
-	struct natpmp_reply reply;
-
-	if (natpmp_to_request(&entry->asked, &request) != RESULT_OK) {
-		if (!throttle_pass(&worker->throttle, &entry->path.peer, now_ms))
-			return;
-		reply = natpmp_refuse(&entry->asked, RESULT_BAD_PORT,
-				      get_epoch_s(worker, now_ms));
-		send_reply(worker, &entry->path, &reply);
+	if (due_ms == worker->due_ms)
 		return;
-	}
-	request.lan = lan->info.lan;
-	request.ifindex = lan->info.ifindex;
-	request.client = entry->path.peer; /* there is no third party here (NP-4) */
-	request.internal = entry->path.peer;
-	request.cookie = pending_add(worker->pending, entry, now_ms);
-	if (request.cookie == 0) {
-		log_full(worker, now_ms);
-		return;
-	}
-	/* Core cannot take it: the client asks again. */
-	if (msg_channel_send(worker->channel, MSG_REQUEST, &request, sizeof(request)) <
-		    0 &&
-	    pending_take(worker->pending, request.cookie, &dropped))
-		log_full(worker, now_ms);
-}
-
-/* By interface, destination and source, each packet (NP-2, NP-3). Broadcast, multicast
- * and the external address are none of our addresses on the LAN. */
-static bool is_acceptable(const struct lan *lan, const struct datagram *in)
-{
-	return in->ifindex == lan->info.ifindex && !in->truncated &&
-	       in->length <= REPLY_MAX && in->peer_port != 0 &&
-	       lan_info_has_address(&lan->info, &in->local) &&
-	       lan_info_has_host(&lan->info, &in->peer);
-}
-
-static void handle_datagram(struct worker *worker, const struct lan *lan,
-			    const struct datagram *in, int64_t now_ms)
-{
-	struct pending_entry entry = {.path = {.ifindex = in->ifindex,
-					       .local = in->local,
-					       .peer = in->peer,
-					       .peer_port = in->peer_port}};
-	enum natpmp_kind kind =
-		natpmp_decode_request(in->bytes, in->length, &entry.asked);
-	uint32_t epoch_s = get_epoch_s(worker, now_ms);
-	struct natpmp_reply reply;
-	struct datagram *out;
-
-	if (kind == NATPMP_MAP) {
-		ask_core(worker, lan, &entry, now_ms);
-		return;
-	}
-	if (kind == NATPMP_SILENCE ||
-	    !throttle_pass(&worker->throttle, &entry.path.peer, now_ms))
-		return;
-	switch (kind) {
-	case NATPMP_SILENCE:
-	case NATPMP_MAP:
-		return;
-	case NATPMP_BAD_VERSION:
-		/* Where PCP is served this datagram is PCP's (NP-15); until then the
-		 * client is sent back to version 0 (NP-14). */
-		out = add_datagram(worker, &entry.path);
-		out->length = (uint16_t)natpmp_encode_bad_version(epoch_s, out->bytes,
-								  REPLY_MAX);
-		return;
-	case NATPMP_BAD_OPCODE:
-		out = add_datagram(worker, &entry.path);
-		out->length = (uint16_t)natpmp_encode_bad_opcode(
-			in->bytes, in->length, epoch_s, out->bytes, REPLY_MAX);
-		return;
-	case NATPMP_ADDRESS:
-		reply = natpmp_tell_address(&worker->wan.external, epoch_s);
-		send_reply(worker, &entry.path, &reply);
-		return;
-	}
-}
-
-static void on_readable(evutil_socket_t fd, short what, void *user)
-{
-	const struct lan *lan = user;
-	struct worker *worker = lan->worker;
-	int64_t now_ms = clock_now_ms();
-
-	(void)what;
-	if (datagram_receive(fd, &worker->in) < 0)
-		return;
-	for (size_t i = 0; i < worker->in.count; i++)
-		if (is_acceptable(lan, &worker->in.list[i]))
-			handle_datagram(worker, lan, &worker->in.list[i], now_ms);
-	flush(worker);
-}
-
-/* Announcements. */
-
-/* One copy from each of our addresses on the LAN: clients believe only the address that
- * is their gateway (NP-55). The epoch and the address are those of now (NP-57, NP-63).
- */
-static void announce(struct worker *worker, const struct lan *lan, int64_t now_ms)
-{
-	struct pending_path path = {
-		.ifindex = lan->info.ifindex,
-		.peer = all_hosts,
-		.peer_port = NATPMP_ANNOUNCE_PORT,
-	};
-	struct natpmp_reply reply =
-		natpmp_tell_address(&worker->wan.external, get_epoch_s(worker, now_ms));
-
-	for (uint32_t i = 0; i < lan->info.address_count; i++) {
-		path.local = lan->info.addresses[i].addr;
-		if (addr_is_ipv4(&path.local))
-			send_reply(worker, &path, &reply);
-	}
-}
-
-static void run_announcements(struct worker *worker, int64_t now_ms)
-{
-	int64_t next_ms = TIME_NEVER;
-
-	for (size_t i = 0; i < LANS_MAX; i++) {
-		struct lan *lan = &worker->lans[i];
-
-		if (lan->fd < 0)
-			continue;
-		if (announce_take_due(&lan->series, now_ms))
-			announce(worker, lan, now_ms);
-		if (announce_get_next_ms(&lan->series) < next_ms)
-			next_ms = announce_get_next_ms(&lan->series);
-	}
-	flush(worker);
-	if (next_ms == TIME_NEVER)
-		event_del(worker->announce_timer);
+	worker->due_ms = due_ms;
+	if (due_ms == TIME_NEVER)
+		event_del(worker->due_timer);
 	else
-		arm_timer(worker->announce_timer, next_ms - now_ms);
+		arm_timer(worker->due_timer, due_ms - now_ms);
 }
 
-static void restart_announcements(struct worker *worker, int64_t now_ms)
+static void on_due_timer(evutil_socket_t fd, short what, void *user)
 {
-	for (size_t i = 0; i < LANS_MAX; i++)
-		announce_start(&worker->lans[i].series, now_ms);
-}
+	struct worker *worker = user;
 
-static void on_announce_timer(evutil_socket_t fd, short what, void *user)
-{
 	(void)fd;
 	(void)what;
-	run_announcements(user, clock_now_ms());
+	worker->due_ms = TIME_NEVER;
+	run_responder(worker, clock_now_ms());
 }
 
-/* Sockets. */
+/* Lanes. */
 
-static void close_lan(struct lan *lan)
+/* Have the kernel know who is to be in the slow lane. Errors: -errno. */
+static int steer(const struct lan *lan, const struct port *port)
 {
-	if (lan->readable)
-		event_free(lan->readable);
-	lan->readable = NULL;
-	if (lan->fd >= 0)
-		close(lan->fd);
-	lan->fd = -1;
+	struct sock_filter choice_code[LANES_PROGRAM_MAX];
+	struct sock_filter filter_code[LANES_PROGRAM_MAX];
+	const int family = families[port->family];
+	/* Of copies for both lanes the first one gets none that a slow source sent. */
+	const struct lanes_verdict choose = {.slow = LANE_SLOW, .other = LANE_FIRST};
+	const struct lanes_verdict pass = {.slow = 0, .other = UINT32_MAX};
+	const struct sock_fprog choice = {
+		.len = (unsigned short)lanes_write_program(&lan->lanes, family, choose,
+							   choice_code),
+		.filter = choice_code,
+	};
+	const struct sock_fprog filter = {
+		.len = (unsigned short)lanes_write_program(&lan->lanes, family, pass,
+							   filter_code),
+		.filter = filter_code,
+	};
+
+	return datagram_select(port->fds[LANE_FIRST], &choice, &filter);
 }
 
-/* Without address translation there is no socket at all: the kernel's port unreachable
- * tells clients at once (NP-5, NP-6). */
-static bool is_wanted(const struct worker *worker, const struct lan *lan)
+static void steer_all(struct lan *lan)
 {
-	return worker->wan.nat != 0 && lan->info.ifindex != 0 &&
-	       (lan->info.protocols & LAN_PROTOCOL_NATPMP) != 0;
+	for (int family = 0; family < RESPONDER_FAMILIES; family++) {
+		const struct port *port = &lan->ports[family];
+
+		if (port->fds[LANE_FIRST] < 0)
+			continue;
+		if (steer(lan, port) != 0)
+			log_warning("pcp: cannot keep loud hosts on %s apart",
+				    responder_get_lan(lan->worker->responder,
+						      get_index(lan))
+					    ->name);
+	}
 }
 
-static int try_open_lan(struct worker *worker, struct lan *lan)
+/* One batch of a lane. Returns how many of it were of use to anybody; -1 when nothing
+ * was there. */
+static int read_lane(struct port *port, int lane, int64_t now_ms)
 {
-	int error = datagram_open_ipv4(lan->info.ifindex, NATPMP_PORT, &lan->fd);
+	struct lan *lan = port->lan;
+	struct worker *worker = lan->worker;
+	struct datagram_batch *in = &worker->in;
+	bool news = false;
+	int useful = 0;
 
-	if (error != 0)
-		return error;
-	lan->readable = event_new(worker->base, lan->fd, EV_READ | EV_PERSIST,
-				  on_readable, lan);
-	if (lan->readable && event_add(lan->readable, NULL) == 0)
-		return 0;
-	close_lan(lan);
-	return -ENOMEM;
+	if (datagram_receive(port->fds[lane], in) < 0)
+		return -1;
+	for (size_t i = 0; i < in->count; i++) {
+		news |= lanes_count(&lan->lanes, &in->list[i].peer, now_ms);
+		useful += responder_take_datagram(worker->responder, get_index(lan),
+						  &in->list[i], lane == LANE_SLOW,
+						  now_ms);
+	}
+	news |= lanes_expire(&lan->lanes, now_ms);
+	if (news)
+		steer_all(lan);
+	return useful;
 }
 
-static void open_lan(struct worker *worker, struct lan *lan, int64_t now_ms)
+static void on_first_readable(evutil_socket_t fd, short what, void *user)
 {
-	int error = try_open_lan(worker, lan);
+	struct port *port = user;
+
+	(void)fd;
+	(void)what;
+	(void)read_lane(port, LANE_FIRST, clock_now_ms());
+	responder_flush(port->lan->worker->responder);
+}
+
+static void on_slow_readable(evutil_socket_t fd, short what, void *user)
+{
+	struct port *port = user;
+	int64_t now_ms = clock_now_ms();
+
+	(void)fd;
+	(void)what;
+	(void)read_lane(port, LANE_FIRST, now_ms);
+	if (read_lane(port, LANE_SLOW, now_ms) == 0) {
+		event_del(port->readable[LANE_SLOW]);
+		arm_timer(port->rest_timer, SLOW_REST_MS);
+	}
+	responder_flush(port->lan->worker->responder);
+}
+
+static void on_rest_timer(evutil_socket_t fd, short what, void *user)
+{
+	const struct port *port = user;
+
+	(void)fd;
+	(void)what;
+	if (port->readable[LANE_SLOW] && event_add(port->readable[LANE_SLOW], NULL) < 0)
+		log_error("pcp: cannot watch a socket");
+}
+
+/* Ports. */
+
+static void close_port(struct port *port, int64_t now_ms)
+{
+	struct lan *lan = port->lan;
+
+	responder_set_open(lan->worker->responder, get_index(lan), port->family, false,
+			   now_ms);
+	if (port->rest_timer)
+		event_free(port->rest_timer);
+	port->rest_timer = NULL;
+	for (int lane = 0; lane < LANES; lane++) {
+		if (port->readable[lane])
+			event_free(port->readable[lane]);
+		port->readable[lane] = NULL;
+		if (port->fds[lane] >= 0)
+			close(port->fds[lane]);
+		port->fds[lane] = -1;
+	}
+}
+
+static int watch_port(struct port *port)
+{
+	static const event_callback_fn callbacks[LANES] = {on_first_readable,
+							   on_slow_readable};
+	struct event_base *base = port->lan->worker->base;
+
+	port->rest_timer = evtimer_new(base, on_rest_timer, port);
+	if (!port->rest_timer)
+		return -ENOMEM;
+	for (int lane = 0; lane < LANES; lane++) {
+		port->readable[lane] =
+			event_new(base, port->fds[lane], EV_READ | EV_PERSIST,
+				  callbacks[lane], port);
+		if (!port->readable[lane] || event_add(port->readable[lane], NULL) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Errors: -errno, half open. */
+static int try_open_port(struct port *port)
+{
+	struct lan *lan = port->lan;
+	const int family = families[port->family];
+	int error = lan->lanes.rate ? 0 : lanes_init(&lan->lanes);
+
+	if (error == 0)
+		error = datagram_open(family, lan->ifindex, NATPMP_PORT,
+				      &port->fds[LANE_FIRST]);
+	if (error == 0)
+		error = datagram_open_second(port->fds[LANE_FIRST], family,
+					     lan->ifindex, NATPMP_PORT,
+					     &port->fds[LANE_SLOW]);
+	if (error == 0)
+		error = steer(lan, port);
+	return error == 0 ? watch_port(port) : error;
+}
+
+static void open_port(struct port *port, int64_t now_ms)
+{
+	struct lan *lan = port->lan;
+	const char *name =
+		responder_get_lan(lan->worker->responder, get_index(lan))->name;
+	int error = try_open_port(port);
 
 	if (error == 0) {
-		if (lan->failing)
-			log_notice("nat-pmp: UDP port %d on %s is open now",
-				   NATPMP_PORT, lan->info.name);
-		lan->failing = false;
-		announce_start(&lan->series, now_ms);
+		if (port->failing)
+			log_notice("pcp: UDP port %d on %s is open now", NATPMP_PORT,
+				   name);
+		port->failing = false;
+		responder_set_open(lan->worker->responder, get_index(lan), port->family,
+				   true, now_ms);
 		return;
 	}
-	if (!lan->failing && error == -EADDRINUSE)
-		log_error("nat-pmp: UDP port %d on %s is taken: is another NAT-PMP/PCP "
+	close_port(port, now_ms);
+	if (!port->failing && error == -EADDRINUSE)
+		log_error("pcp: UDP port %d on %s is taken: is another NAT-PMP/PCP "
 			  "server running? Trying again every %d s",
-			  NATPMP_PORT, lan->info.name, OPEN_RETRY_MS / 1000);
-	else if (!lan->failing)
-		log_error("nat-pmp: cannot open UDP port %d on %s: %s; trying again "
-			  "every %d s",
-			  NATPMP_PORT, lan->info.name, strerror(-error),
-			  OPEN_RETRY_MS / 1000);
-	lan->failing = true;
+			  NATPMP_PORT, name, OPEN_RETRY_MS / 1000);
+	else if (!port->failing)
+		log_error("pcp: cannot open UDP port %d on %s: %s; trying again every "
+			  "%d s",
+			  NATPMP_PORT, name, strerror(-error), OPEN_RETRY_MS / 1000);
+	port->failing = true;
+}
+
+/* Make the ports of a LAN agree with what core said of it. */
+static void update_lan(struct lan *lan, struct worker_ready *ready, int64_t now_ms)
+{
+	const struct responder *responder = lan->worker->responder;
+	uint32_t ifindex = responder_get_lan(responder, get_index(lan))->ifindex;
+
+	for (int family = 0; family < RESPONDER_FAMILIES; family++) {
+		struct port *port = &lan->ports[family];
+
+		if (port->fds[LANE_FIRST] >= 0 && lan->ifindex != ifindex)
+			close_port(port, now_ms);
+	}
+	lan->ifindex = ifindex;
+	for (int family = 0; family < RESPONDER_FAMILIES; family++) {
+		struct port *port = &lan->ports[family];
+
+		if (!responder_is_wanted(responder, get_index(lan), port->family)) {
+			close_port(port, now_ms);
+			port->failing = false;
+			continue;
+		}
+		if (port->fds[LANE_FIRST] < 0)
+			open_port(port, now_ms);
+		if (port->fds[LANE_FIRST] >= 0)
+			ready->sockets++;
+		else
+			ready->failed++;
+	}
 }
 
 static void tell_ready(struct worker *worker, const struct worker_ready *ready)
 {
 	worker->told = *ready;
 	if (msg_channel_send(worker->channel, MSG_READY, ready, sizeof(*ready)) < 0)
-		log_warning("nat-pmp: core does not take messages");
+		log_warning("pcp: core does not take messages");
 }
 
-/* Make the sockets agree with what core said, and tell core. */
-static void update_sockets(struct worker *worker, int64_t now_ms)
+/* Make the ports agree with what core said, and tell core. */
+static void update_ports(struct worker *worker, bool changed, int64_t now_ms)
 {
 	struct worker_ready ready = {0};
 
-	for (size_t i = 0; i < LANS_MAX; i++) {
-		struct lan *lan = &worker->lans[i];
-
-		if (!is_wanted(worker, lan)) {
-			close_lan(lan);
-			lan->failing = false;
-			continue;
-		}
-		if (lan->fd < 0)
-			open_lan(worker, lan, now_ms);
-		if (lan->fd >= 0)
-			ready.sockets++;
-		else
-			ready.failed++;
-	}
+	for (size_t i = 0; i < LANS_MAX; i++)
+		update_lan(&worker->lans[i], &ready, now_ms);
 	if (ready.failed > 0)
 		arm_timer(worker->retry_timer, OPEN_RETRY_MS);
 	else
 		event_del(worker->retry_timer);
-	if (worker->changed || ready.sockets != worker->told.sockets ||
+	if (changed || ready.sockets != worker->told.sockets ||
 	    ready.failed != worker->told.failed)
 		tell_ready(worker, &ready);
-	worker->changed = false;
-	run_announcements(worker, now_ms);
+	run_responder(worker, now_ms);
 }
 
 static void on_retry_timer(evutil_socket_t fd, short what, void *user)
 {
 	(void)fd;
 	(void)what;
-	update_sockets(user, clock_now_ms());
+	update_ports(user, false, clock_now_ms());
 }
 
 /* Messages of core. */
 
-static int take_wan(struct worker *worker, const struct wan_info *wan)
-{
-	bool news = !addr_equal(&wan->external, &worker->wan.external) ||
-		    wan->epoch_origin_ms != worker->wan.epoch_origin_ms;
-
-	worker->wan = *wan;
-	worker->changed = true;
-	/* NP-55: address acquired, changed or lost (NP-60), or state lost. */
-	if (news)
-		restart_announcements(worker, clock_now_ms());
-	return 0;
-}
-
-static int take_lan(struct worker *worker, const struct lan_info *info)
-{
-	struct lan *lan;
-
-	if (info->lan >= LANS_MAX || info->address_count > LAN_ADDRESSES_MAX ||
-	    info->network_count > LAN_ADDRESSES_MAX ||
-	    memchr(info->name, '\0', sizeof(info->name)) == NULL)
-		return -EPROTO;
-	lan = &worker->lans[info->lan];
-	if (info->ifindex != lan->info.ifindex)
-		close_lan(lan);
-	/* A new address of ours is one that clients have heard nothing from yet. */
-	if (info->address_count != lan->info.address_count ||
-	    memcmp(info->addresses, lan->info.addresses, sizeof(info->addresses)) != 0)
-		announce_start(&lan->series, clock_now_ms());
-	lan->info = *info;
-	worker->changed = true;
-	return 0;
-}
-
-static int take_reply(struct worker *worker, const struct reply *reply)
-{
-	struct pending_entry entry;
-	const struct lan *lan = NULL;
-	struct natpmp_reply answer;
-
-	if (reply->result >= RESULT_COUNT)
-		return -EPROTO;
-	/* Answered too late, or for a LAN or an address that is no longer served. */
-	if (!pending_take(worker->pending, reply->cookie, &entry))
-		return 0;
-	for (size_t i = 0; i < LANS_MAX && !lan; i++)
-		if (worker->lans[i].fd >= 0 &&
-		    worker->lans[i].info.ifindex == entry.path.ifindex)
-			lan = &worker->lans[i];
-	if (!lan || !lan_info_has_address(&lan->info, &entry.path.local))
-		return 0;
-	answer = natpmp_from_reply(&entry.asked, reply);
-	send_reply(worker, &entry.path, &answer);
-	return 0;
-}
-
-/* Bodies are copied: a struct needs its alignment. */
-static int take_message(struct worker *worker, uint32_t type, const void *body,
-			size_t length)
-{
-	union {
-		struct worker_setup setup;
-		struct wan_info wan;
-		struct lan_info lan;
-		struct announce announce;
-		struct reply reply;
-	} copy;
-
-	if (length <= sizeof(copy))
-		memcpy(&copy, body, length);
-	switch ((enum msg_type)type) {
-	case MSG_SETUP: /* nothing in it for us */
-		return length == sizeof(copy.setup) ? 0 : -EPROTO;
-	case MSG_WAN:
-		return length == sizeof(copy.wan) ? take_wan(worker, &copy.wan)
-						  : -EPROTO;
-	case MSG_LAN:
-		return length == sizeof(copy.lan) ? take_lan(worker, &copy.lan)
-						  : -EPROTO;
-	case MSG_ANNOUNCE:
-		if (length != sizeof(copy.announce))
-			return -EPROTO;
-		restart_announcements(worker, clock_now_ms());
-		worker->changed = true;
-		return 0;
-	case MSG_REPLY:
-		return length == sizeof(copy.reply) ? take_reply(worker, &copy.reply)
-						    : -EPROTO;
-	case MSG_REQUEST:
-	case MSG_READY:
-		break;
-	}
-	return -EPROTO;
-}
-
 static int on_message(void *user, uint32_t type, const void *body, size_t length,
 		      int fd)
 {
-	int error = take_message(user, type, body, length);
+	struct worker *worker = user;
+	int error = responder_take_message(worker->responder, type, body, length,
+					   clock_now_ms());
 
 	if (fd >= 0)
 		close(fd);
-	if (error != 0)
-		log_error(
-			"nat-pmp: message type=%u length=%zu from core makes no sense",
-			type, length);
+	if (error == -ENOMEM)
+		log_error("pcp: out of memory");
+	else if (error != 0)
+		log_error("pcp: message type=%u length=%zu from core makes no sense",
+			  type, length);
 	return error;
 }
 
 static void on_drained(void *user)
 {
 	struct worker *worker = user;
+	int64_t now_ms = clock_now_ms();
 
-	flush(worker);
-	if (worker->changed)
-		update_sockets(worker, clock_now_ms());
+	responder_flush(worker->responder);
+	if (responder_steal_changed(worker->responder))
+		update_ports(worker, true, now_ms);
+	else
+		run_responder(worker, now_ms);
 }
 
 static void on_ended(void *user, int error)
@@ -505,7 +406,7 @@ static void on_ended(void *user, int error)
 	struct worker *worker = user;
 
 	if (error != 0)
-		log_error("nat-pmp: channel to core broke: %s", strerror(-error));
+		log_error("pcp: channel to core broke: %s", strerror(-error));
 	event_base_loopbreak(worker->base);
 }
 
@@ -513,41 +414,59 @@ static void on_ended(void *user, int error)
 
 static void stop(struct worker *worker)
 {
-	for (size_t i = 0; i < LANS_MAX; i++)
-		close_lan(&worker->lans[i]);
-	if (worker->announce_timer)
-		event_free(worker->announce_timer);
+	for (size_t i = 0; i < LANS_MAX; i++) {
+		for (int family = 0; family < RESPONDER_FAMILIES; family++)
+			close_port(&worker->lans[i].ports[family], clock_now_ms());
+		lanes_fini(&worker->lans[i].lanes);
+	}
+	if (worker->due_timer)
+		event_free(worker->due_timer);
 	if (worker->retry_timer)
 		event_free(worker->retry_timer);
 	msg_channel_free(worker->channel);
-	pending_free(worker->pending);
+	responder_free(worker->responder);
 	free(worker);
+}
+
+static void init_lans(struct worker *worker)
+{
+	for (size_t i = 0; i < LANS_MAX; i++) {
+		struct lan *lan = &worker->lans[i];
+
+		lan->worker = worker;
+		for (int family = 0; family < RESPONDER_FAMILIES; family++)
+			lan->ports[family] = (struct port){
+				.lan = lan,
+				.family = (enum responder_family)family,
+				.fds = {-1, -1},
+			};
+	}
 }
 
 static struct worker *start(struct event_base *base, int fd)
 {
 	static const struct msg_handler handler = {on_message, on_drained, on_ended};
+	static const struct responder_ops ops = {send_batch, ask_core};
 	struct worker *worker = calloc(1, sizeof(*worker));
 
-	if (!worker) {
-		log_error("nat-pmp: out of memory");
+	if (worker)
+		worker->responder = responder_new(&ops, worker);
+	if (!worker || !worker->responder) {
+		log_error("pcp: out of memory");
+		free(worker);
 		close(fd);
 		return NULL;
 	}
 	worker->base = base;
-	for (size_t i = 0; i < LANS_MAX; i++) {
-		worker->lans[i].worker = worker;
-		worker->lans[i].fd = -1;
-	}
-	worker->pending = pending_new();
-	worker->announce_timer = evtimer_new(base, on_announce_timer, worker);
+	worker->due_ms = TIME_NEVER;
+	init_lans(worker);
+	worker->due_timer = evtimer_new(base, on_due_timer, worker);
 	worker->retry_timer = evtimer_new(base, on_retry_timer, worker);
 	worker->channel = msg_channel_new(base, fd, &handler, worker);
 	if (!worker->channel)
 		close(fd);
-	if (!worker->channel || !worker->pending || !worker->announce_timer ||
-	    !worker->retry_timer) {
-		log_error("nat-pmp: out of memory");
+	if (!worker->channel || !worker->due_timer || !worker->retry_timer) {
+		log_error("pcp: out of memory");
 		stop(worker);
 		return NULL;
 	}
@@ -558,7 +477,7 @@ const struct worker_ops *worker_get_pcp(void)
 {
 	static const struct worker_ops ops = {
 		.name = "pcp",
-		.protocols = LAN_PROTOCOL_NATPMP,
+		.protocols = LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP,
 		.start = start,
 		.stop = stop,
 	};

@@ -398,12 +398,23 @@ def test_nobody_joins_the_group(lab, daemon):
 
 def test_nat_off(lab, daemon_factory):
     """NP-5, NP-6: a box that does not translate has no socket there: ICMP tells"""
-    daemon_factory("[wan]\nnat = off\n").start()
+    daemon_factory("[wan]\nnat = off\n[lan lan0]\nprotocols = nat-pmp\n").start()
     with lab.lan1.udp() as client:
         client.connect(("192.168.77.1", natpmp.PORT))
         client.send(bytes(2))
         with pytest.raises(ConnectionRefusedError):
             client.recv(64)
+
+
+def test_nat_off_with_pcp(lab, daemon_factory):
+    """NP-5: where PCP has a socket all the same, NAT-PMP is silent"""
+    daemon_factory("[wan]\nnat = off\n").start()
+    with lab.lan1.udp() as client:
+        client.connect(("192.168.77.1", natpmp.PORT))
+        client.send(bytes(2))
+        client.send(bytes([2, 0]) + bytes(16) + b"\xff\xff" + bytes([192, 168, 77, 2]))
+        answer = client.recv(64)
+        assert answer[:4] == bytes([2, 128, 0, 0]) and len(answer) == 24
 
 
 def test_protocol_switched_off_on_one_lan(lab, daemon_factory):

@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "protocols/natpmp.h"
-#include "protocols/pending.h"
 #include "protocols/throttle.h"
 
 #define NOW_MS 1000000
@@ -256,65 +255,6 @@ static void test_no_room(void **state)
 	assert_int_equal(natpmp_encode_bad_version(0, out, 7), 0);
 }
 
-static void test_pending_cookies(void **state)
-{
-	struct pending *pending = pending_new();
-	struct pending_entry entry = {.path.peer_port = 1};
-	struct pending_entry out;
-	uint64_t first;
-	uint64_t second;
-
-	(void)state;
-	assert_non_null(pending);
-	first = pending_add(pending, &entry, NOW_MS);
-	entry.path.peer_port = 2;
-	second = pending_add(pending, &entry, NOW_MS);
-	assert_true(first != 0 && second != 0 && first != second);
-	assert_true(pending_take(pending, first, &out));
-	assert_int_equal(out.path.peer_port, 1);
-	assert_false(pending_take(pending, first, &out)); /* only once */
-	assert_true(pending_take(pending, second, &out));
-	assert_int_equal(out.path.peer_port, 2);
-	/* The place is used again under another cookie. */
-	assert_true(pending_add(pending, &entry, NOW_MS) != second);
-	assert_false(pending_take(pending, second, &out));
-	assert_false(pending_take(pending, 0, &out));
-	assert_false(pending_take(pending, UINT64_MAX, &out));
-	assert_false(pending_take(pending, 1, &out));
-	assert_false(pending_take(pending, PENDING_MAX + 1, &out));
-	pending_free(pending);
-}
-
-/* Full is full; after the time limit the oldest make room, and late answers are
- * nobody's. */
-static void test_pending_full(void **state)
-{
-	struct pending *pending = pending_new();
-	struct pending_entry entry = {0};
-	struct pending_entry out;
-	uint64_t cookies[PENDING_MAX];
-
-	(void)state;
-	assert_non_null(pending);
-	for (int i = 0; i < PENDING_MAX; i++) {
-		entry.path.peer_port = (uint16_t)i;
-		cookies[i] = pending_add(pending, &entry, NOW_MS + i);
-		assert_true(cookies[i] != 0);
-	}
-	assert_int_equal(pending_add(pending, &entry, NOW_MS + PENDING_TIMEOUT_MS - 1),
-			 0);
-	/* One out of the middle of the list, so that it is mended. */
-	assert_true(pending_take(pending, cookies[500], &out));
-	assert_int_equal(out.path.peer_port, 500);
-	assert_true(pending_add(pending, &entry, NOW_MS) != 0);
-	assert_true(pending_add(pending, &entry, NOW_MS + PENDING_TIMEOUT_MS + 9) != 0);
-	for (int i = 0; i < 10; i++)
-		assert_false(pending_take(pending, cookies[i], &out));
-	assert_true(pending_take(pending, cookies[10], &out));
-	assert_int_equal(out.path.peer_port, 10);
-	pending_free(pending);
-}
-
 /* NP-11: bounded for each source, and for any number of sources together. */
 static void test_throttle(void **state)
 {
@@ -356,8 +296,6 @@ int main(void)
 		cmocka_unit_test(test_address),
 		cmocka_unit_test(test_bad_replies),
 		cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_pending_cookies),
-		cmocka_unit_test(test_pending_full),
 		cmocka_unit_test(test_throttle),
 	};
 

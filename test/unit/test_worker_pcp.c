@@ -865,7 +865,8 @@ static void test_port_taken(void **state)
 
 	(void)state;
 	begin();
-	assert_int_equal(datagram_open_ipv4(lab.ifindex[LAN1], NATPMP_PORT, &taken), 0);
+	assert_int_equal(datagram_open(AF_INET, lab.ifindex[LAN1], NATPMP_PORT, &taken),
+			 0);
 	core_send_all();
 	wait_for_ready(1, 1);
 	close(taken);
