@@ -77,6 +77,42 @@ def daemon(daemon_factory):
     return daemon_factory().start()
 
 
+class Keeper:
+    """One daemon at a time, which tests share as long as they want the same of it."""
+
+    def __init__(self, lab):
+        self.lab, self.daemon, self.wanted, self.made = lab, None, None, []
+
+    def get(self, config="", build="asan", fresh=False):
+        """A daemon of that configuration, serving; fresh: one that nobody used yet."""
+        running = self.daemon and self.daemon.process.poll() is None
+        if not running or fresh or self.wanted != (config, build):
+            self.end()
+            self.daemon = Daemon(self.lab, get_build(build), config)
+            self.wanted = (config, build)
+            self.made.append(self.daemon)
+            self.daemon.start()
+        return self.daemon
+
+    def end(self):
+        if self.daemon:
+            self.daemon.close()
+            self.daemon = None
+
+    def check_logs(self):
+        self.end()
+        for daemon in self.made:
+            daemon.check_log()
+
+
+@pytest.fixture(scope="module")
+def keeper(lab):
+    """Keeper for the tests of a module that need no daemon of their own each."""
+    made = Keeper(lab)
+    yield made
+    made.check_logs()
+
+
 @pytest.hookimpl(tryfirst=True, hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test tells what the daemons had logged."""
