@@ -29,6 +29,7 @@ struct options {
 	const char *socket; /* never NULL when a command runs */
 	const char *host;   /* NULL where not given, as all that follow */
 	const char *proto;
+	const char *client; /* whose leases to delete */
 	const char *lifetime;
 	const char *remote;
 	const char *description;

@@ -241,9 +241,14 @@ static enum exit_code client_receive(struct client *client, int64_t deadline_ms)
 static enum exit_code report_not_found(struct json_object *parameters)
 {
 	struct varlink_members members = varlink_members_init(parameters);
-	int64_t id = varlink_get_int(&members, "id", 0, INT64_MAX);
+	int64_t id = varlink_get_int_or(&members, "id", 0, INT64_MAX, -1);
+	const char *host = varlink_get_string_or(&members, "client", NULL);
+	char text[FORMAT_TEXT_SIZE];
 
-	if (members.failed != NULL)
+	if (members.failed == NULL && host != NULL)
+		admin_report("no lease of host %s",
+			     format_escape(text, sizeof(text), host));
+	else if (members.failed != NULL || id < 0)
 		admin_report("no such lease");
 	else
 		admin_report("no lease with id %" PRId64, id);

@@ -118,8 +118,80 @@ enum exit_code command_show(const struct options *options, char *const *operands
 	return ask_for_ids(options, operands, CONTROL_SHOW, SHAPE_ALL);
 }
 
+/* ---- delete --client ---- */
+
+/** Leases that have ended, shown one by one. */
+static enum exit_code print_ended(const struct options *options,
+				  struct json_object *leases)
+{
+	for (size_t i = 0; i < json_object_array_length(leases); i++) {
+		struct json_object *object = json_object_array_get_idx(leases, i);
+		struct lease_view lease;
+
+		if (!lease_read(object, &lease))
+			return EXIT_CODE_ERROR;
+		if (options->json)
+			(void)printf("{\"lease\":%s}\n",
+				     json_object_to_json_string_ext(
+					     object,
+					     JSON_C_TO_STRING_PLAIN |
+						     JSON_C_TO_STRING_NOSLASHESCAPE));
+		else
+			print_lease(options, &lease, SHAPE_DELETED);
+	}
+	return EXIT_CODE_OK;
+}
+
+/** Some leases of the host end; *left = how many it still has. */
+static enum exit_code delete_part(struct client *client, const struct options *options,
+				  int64_t *left)
+{
+	struct json_object *parameters = json_object_new_object(), *leases;
+	struct varlink_members members;
+	struct varlink_reply reply;
+	enum exit_code code;
+
+	if (parameters == NULL ||
+	    !varlink_add_string(parameters, "client", options->client))
+		return report_memory(parameters);
+	code = client_ask(client, CONTROL_DELETE, parameters, &reply);
+	if (code != EXIT_CODE_OK)
+		return code;
+	members = varlink_members_init(reply.parameters);
+	leases = varlink_get_array(&members, "leases");
+	*left = varlink_get_int(&members, "left", 0, INT64_MAX);
+	if (members.failed != NULL) {
+		admin_report("portreeved sent an answer without '%s'", members.failed);
+		code = EXIT_CODE_ERROR;
+	} else {
+		code = print_ended(options, leases);
+	}
+	varlink_reply_fini(&reply);
+	return code;
+}
+
+static enum exit_code delete_of_client(const struct options *options)
+{
+	struct client *client = NULL;
+	struct ip_addr host;
+	int64_t left = 1;
+	enum exit_code code;
+
+	if (!addr_parse(options->client, &host)) {
+		admin_report("--client: '%s' is no address", options->client);
+		return EXIT_CODE_USAGE;
+	}
+	code = client_open(options, &client);
+	while (code == EXIT_CODE_OK && left > 0)
+		code = delete_part(client, options, &left);
+	client_free(client);
+	return code;
+}
+
 enum exit_code command_delete(const struct options *options, char *const *operands)
 {
+	if (options->client != NULL)
+		return delete_of_client(options);
 	return ask_for_ids(options, operands, CONTROL_DELETE, SHAPE_DELETED);
 }
 

@@ -30,11 +30,11 @@ struct listing {
 };
 
 static const struct table_column lease_columns[] = {
-	{"ID", true, false},	       {"PROTO", false, false},
-	{"EXTERNAL", false, false},    {"INTERNAL", false, false},
-	{"LEFT", true, false},	       {"ORIGIN", false, false},
-	{"LAN", false, true},	       {"TRAFFIC", true, true},
-	{"DESCRIPTION", false, false},
+	{"ID", true, false},	    {"PROTO", false, false},
+	{"EXTERNAL", false, false}, {"INTERNAL", false, false},
+	{"REMOTE", false, false},   {"LEFT", true, false},
+	{"ORIGIN", false, false},   {"LAN", false, true},
+	{"TRAFFIC", true, true},    {"DESCRIPTION", false, false},
 };
 #define LEASE_COLUMN_COUNT (sizeof(lease_columns) / sizeof(lease_columns[0]))
 
@@ -57,6 +57,7 @@ static bool listing_add_row(struct listing *listing, const struct lease_view *le
 	char external[LEASE_ENDPOINT_SIZE], internal[LEASE_ENDPOINT_SIZE];
 	char protocol[FORMAT_NUMBER_SIZE], origin[FORMAT_NUMBER_SIZE];
 	char lan[LEASE_ENDPOINT_SIZE], description[FORMAT_TEXT_SIZE];
+	char remote[LEASE_ENDPOINT_SIZE];
 	const char *cells[LEASE_COLUMN_COUNT] = {
 		id,
 		format_escape(protocol, sizeof(protocol), lease->protocol),
@@ -64,6 +65,7 @@ static bool listing_add_row(struct listing *listing, const struct lease_view *le
 				      lease->external_port),
 		lease_format_endpoint(internal, lease->internal_address,
 				      lease->internal_port),
+		lease_format_remote(remote, lease),
 		lease_format_left(left, lease),
 		format_escape(origin, sizeof(origin), lease->origin),
 		format_escape(lan, sizeof(lan), lease->lan),

@@ -2,10 +2,23 @@
 #include "admin/lease.h"
 
 #include <inttypes.h>
+#include <json-c/json.h>
 #include <string.h>
 
 #include "admin/admin.h"
 #include "base/varlink.h"
+
+/* Older daemons know none. */
+static struct json_object *lease_find_filters(struct json_object *object)
+{
+	struct json_object *filters;
+
+	if (json_object_object_get_ex(object, "filters", &filters) &&
+	    json_object_is_type(filters, json_type_array) &&
+	    json_object_array_length(filters) > 0)
+		return filters;
+	return NULL;
+}
 
 bool lease_read(struct json_object *object, struct lease_view *out)
 {
@@ -21,6 +34,12 @@ bool lease_read(struct json_object *object, struct lease_view *out)
 		.internal_port =
 			varlink_get_int(&members, "internal_port", 0, UINT16_MAX),
 		.remote = varlink_get_string_or(&members, "remote", NULL),
+		.remote_port =
+			varlink_get_int_or(&members, "remote_port", 0, UINT16_MAX, 0),
+		.set_first =
+			varlink_get_int_or(&members, "set_first", 0, UINT16_MAX, 0),
+		.set_count =
+			varlink_get_int_or(&members, "set_count", 0, UINT16_MAX, 0),
 		.lifetime_s =
 			varlink_get_int_or(&members, "lifetime_s", 0, INT64_MAX, -1),
 		.expires = varlink_get_string_or(&members, "expires", NULL),
@@ -39,6 +58,7 @@ bool lease_read(struct json_object *object, struct lease_view *out)
 			     members.failed);
 		return false;
 	}
+	lease.filters = lease_find_filters(object);
 	*out = lease;
 	return true;
 }
@@ -65,6 +85,41 @@ const char *lease_format_left(char out[FORMAT_NUMBER_SIZE],
 	return out;
 }
 
+/** "203.0.113.0/24", "203.0.113.0/24 port 443" */
+static const char *format_filter(char out[LEASE_ENDPOINT_SIZE],
+				 struct json_object *filter)
+{
+	struct varlink_members members = varlink_members_init(filter);
+	const char *prefix = varlink_get_string(&members, "prefix");
+	int64_t port = varlink_get_int_or(&members, "port", 0, UINT16_MAX, 0);
+	char text[LEASE_ENDPOINT_SIZE / 2];
+
+	format_escape(text, sizeof(text), prefix);
+	if (port == 0)
+		(void)snprintf(out, LEASE_ENDPOINT_SIZE, "%s", text);
+	else
+		(void)snprintf(out, LEASE_ENDPOINT_SIZE, "%s port %" PRId64, text,
+			       port);
+	return out;
+}
+
+const char *lease_format_remote(char out[LEASE_ENDPOINT_SIZE],
+				const struct lease_view *lease)
+{
+	size_t count = lease->filters ? json_object_array_length(lease->filters) : 0;
+
+	out[0] = '\0';
+	if (count == 1)
+		return format_filter(out, json_object_array_get_idx(lease->filters, 0));
+	if (count > 1)
+		(void)snprintf(out, LEASE_ENDPOINT_SIZE, "%zu filters", count);
+	else if (lease->remote && lease->remote_port != 0)
+		return lease_format_endpoint(out, lease->remote, lease->remote_port);
+	else if (lease->remote)
+		return format_escape(out, LEASE_ENDPOINT_SIZE, lease->remote);
+	return out;
+}
+
 static void print_escaped(const char *before, const char *text, const char *after,
 			  FILE *file)
 {
@@ -78,6 +133,7 @@ void lease_print_line(const struct lease_view *lease, FILE *file)
 {
 	char external[LEASE_ENDPOINT_SIZE], internal[LEASE_ENDPOINT_SIZE];
 	char left[FORMAT_NUMBER_SIZE], protocol[LEASE_ENDPOINT_SIZE];
+	char remote[LEASE_ENDPOINT_SIZE];
 
 	(void)fprintf(file, "%s %s -> %s",
 		      format_escape(protocol, sizeof(protocol), lease->protocol),
@@ -85,8 +141,8 @@ void lease_print_line(const struct lease_view *lease, FILE *file)
 					    lease->external_port),
 		      lease_format_endpoint(internal, lease->internal_address,
 					    lease->internal_port));
-	if (lease->remote != NULL)
-		print_escaped(" from ", lease->remote, "", file);
+	if (lease_format_remote(remote, lease)[0] != '\0')
+		(void)fprintf(file, " from %s", remote);
 	if (lease->lifetime_s < 0)
 		(void)fputs(", never ends", file);
 	else
@@ -105,6 +161,23 @@ static void print_field(const char *name, const char *text, FILE *file)
 		      format_escape(safe, sizeof(safe), text));
 }
 
+/** "  Remote       any", or a line for each that may send. */
+static void print_remote(const struct lease_view *lease, FILE *file)
+{
+	char text[LEASE_ENDPOINT_SIZE];
+
+	if (lease->filters == NULL) {
+		lease_format_remote(text, lease);
+		(void)fprintf(file, "  %-12s %s\n", "Remote",
+			      text[0] == '\0' ? "any" : text);
+		return;
+	}
+	for (size_t i = 0; i < json_object_array_length(lease->filters); i++)
+		(void)fprintf(file, "  %-12s %s\n", i == 0 ? "Remote" : "",
+			      format_filter(text, json_object_array_get_idx(
+							  lease->filters, i)));
+}
+
 void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 {
 	char external[LEASE_ENDPOINT_SIZE], internal[LEASE_ENDPOINT_SIZE];
@@ -120,7 +193,11 @@ void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 	(void)fprintf(file, "  %-12s %s\n", "Internal",
 		      lease_format_endpoint(internal, lease->internal_address,
 					    lease->internal_port));
-	print_field("Remote", lease->remote == NULL ? "any" : lease->remote, file);
+	print_remote(lease, file);
+	if (lease->set_count > 0)
+		(void)fprintf(file, "  %-12s ports %" PRId64 "-%" PRId64 "\n", "Set",
+			      lease->set_first,
+			      lease->set_first + lease->set_count - 1);
 	print_field("State", lease->enabled ? "forwarding" : "disabled by its client",
 		    file);
 	if (lease->lifetime_s < 0)

@@ -17,13 +17,17 @@ struct lease_view {
 	const char *protocol;
 	const char *external_address; /* NULL = the gateway has none now */
 	const char *internal_address;
-	const char *remote; /* NULL = any */
+	const char *remote;	     /* NULL = any, but for filters */
+	struct json_object *filters; /* NULL = none; borrowed */
 	const char *expires;
 	const char *created;
 	const char *origin;
 	const char *client;
 	const char *lan;
 	const char *description;
+	int64_t remote_port; /* 0 = any */
+	int64_t set_first;
+	int64_t set_count; /* 0 = of no set */
 	int64_t external_port;
 	int64_t internal_port;
 	int64_t lifetime_s; /* -1 = never ends */
@@ -43,6 +47,13 @@ const char *lease_format_endpoint(char out[LEASE_ENDPOINT_SIZE], const char *add
 /** "1h 58m" or "never". */
 const char *lease_format_left(char out[FORMAT_NUMBER_SIZE],
 			      const struct lease_view *lease);
+
+/**
+ * Who may send, when not everybody: "198.51.100.7", "198.51.100.7:3478",
+ * "203.0.113.0/24 port 443", "3 filters"; "" = everybody. Safe to show.
+ */
+const char *lease_format_remote(char out[LEASE_ENDPOINT_SIZE],
+				const struct lease_view *lease);
 
 /** "tcp 192.0.2.1:80 -> 192.168.1.20:8080", then more of it: one line without its end.
  */

@@ -23,6 +23,7 @@ enum {
 	GIVEN_DESCRIPTION = 0x10,
 	GIVEN_HELP = 0x20,
 	GIVEN_VERSION = 0x40,
+	GIVEN_CLIENT = 0x80, /* in place of operands */
 };
 
 struct command {
@@ -68,8 +69,12 @@ static const struct command commands[] = {
 	 "  --remote ADDR      only from this address\n"
 	 "  --description TEXT what it is for\n",
 	 GIVEN_LIFETIME | GIVEN_REMOTE | GIVEN_DESCRIPTION, 3, 3, command_add},
-	{"delete", "ID...", "end leases at once", "ID is the number in `list`.\n", 0, 1,
-	 OPERANDS_MAX, command_delete},
+	{"delete", "ID... | --client ADDR", "end leases at once",
+	 "  ID                 the number in `list`\n"
+	 "  --client ADDR      all leases of this host but static ones, for a DHCP "
+	 "server\n"
+	 "                     to say that the host is gone\n",
+	 GIVEN_CLIENT, 1, OPERANDS_MAX, command_delete},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -118,6 +123,7 @@ enum {
 	OPTION_TIMEOUT,
 	OPTION_HOST,
 	OPTION_PROTO,
+	OPTION_CLIENT,
 	OPTION_LIFETIME,
 	OPTION_REMOTE,
 	OPTION_DESCRIPTION,
@@ -130,6 +136,7 @@ static const struct option long_options[] = {
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"host", required_argument, NULL, OPTION_HOST},
 	{"proto", required_argument, NULL, OPTION_PROTO},
+	{"client", required_argument, NULL, OPTION_CLIENT},
 	{"lifetime", required_argument, NULL, OPTION_LIFETIME},
 	{"remote", required_argument, NULL, OPTION_REMOTE},
 	{"description", required_argument, NULL, OPTION_DESCRIPTION},
@@ -201,6 +208,10 @@ static bool options_set(struct options *options, int option, unsigned int *given
 		options->proto = optarg;
 		*given |= GIVEN_PROTO;
 		return true;
+	case OPTION_CLIENT:
+		options->client = optarg;
+		*given |= GIVEN_CLIENT;
+		return true;
 	case OPTION_LIFETIME:
 		options->lifetime = optarg;
 		*given |= GIVEN_LIFETIME;
@@ -262,12 +273,14 @@ static enum exit_code command_run(const struct command *command,
 				  char *const *operands)
 {
 	static struct conf conf; /* holds the path; large */
+	bool bare = (given & command->takes & GIVEN_CLIENT) != 0;
 	int count = 0;
 
 	while (operands[count] != NULL)
 		count++;
-	if ((given & ~command->takes) != 0 || count < command->operands_min ||
-	    count > command->operands_max) {
+	if ((given & ~command->takes) != 0 ||
+	    count < (bare ? 0 : command->operands_min) ||
+	    count > (bare ? 0 : command->operands_max)) {
 		admin_report("usage: portreeve %s%s%s", command->name,
 			     command->synopsis[0] != '\0' ? " " : "",
 			     command->synopsis);

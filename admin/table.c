@@ -14,6 +14,7 @@ struct table {
 	const struct table_column *columns;
 	size_t column_count;
 	size_t widths[TABLE_COLUMNS_MAX]; /* of the widest cell so far */
+	bool filled[TABLE_COLUMNS_MAX];	  /* some cell is not empty */
 	size_t row_count;
 	char *cells; /* all rows, each cell with its NUL */
 	size_t used;
@@ -75,6 +76,8 @@ bool table_add(struct table *table, const char *const *cells)
 		table->used += length;
 		if (width > table->widths[i])
 			table->widths[i] = width;
+		if (width > 0)
+			table->filled[i] = true;
 	}
 	table->row_count++;
 	return true;
@@ -105,7 +108,8 @@ static struct layout layout_decide(const struct table *table, size_t width)
 	struct layout layout = {0};
 
 	for (size_t i = 0; i <= last; i++)
-		layout.shown[i] = true;
+		layout.shown[i] =
+			i == last || table->row_count == 0 || table->filled[i];
 	if (width == 0)
 		return layout;
 	if (wanted > TABLE_LAST_MIN)
@@ -113,7 +117,8 @@ static struct layout layout_decide(const struct table *table, size_t width)
 	for (size_t i = last; i-- > 0;) {
 		if (layout_get_used(table, &layout) + wanted <= width)
 			break;
-		layout.shown[i] = !table->columns[i].optional;
+		if (table->columns[i].optional)
+			layout.shown[i] = false;
 	}
 	width -= layout_get_used(table, &layout) < width
 			 ? layout_get_used(table, &layout)

@@ -27,7 +27,10 @@ void table_free(struct table *table);
  */
 bool table_add(struct table *table, const char *const *cells)
 	__attribute__((warn_unused_result));
-/** Write header and rows. width: columns of the terminal, 0 = cut nothing. */
+/**
+ * Write header and rows; a column that is empty in all rows is left out, but for the
+ * last. width: columns of the terminal, 0 = cut nothing.
+ */
 void table_print(const struct table *table, FILE *file, size_t width, bool color);
 
 #endif

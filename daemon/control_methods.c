@@ -89,6 +89,14 @@ static void control_not_found(struct control_client *client, uint64_t id)
 						      wrap_new("id", number)));
 }
 
+static void control_no_client(struct control_client *client, const char *host)
+{
+	struct json_object *text = json_object_new_string(host);
+
+	control_method_send(client, varlink_error_new(CONTROL_ERROR_NOT_FOUND,
+						      wrap_new("client", text)));
+}
+
 /* True when a bad parameter has been answered. */
 static bool control_is_bad(struct control_client *client,
 			   const struct varlink_members *members)
@@ -232,26 +240,131 @@ static void method_watch(const struct control_source *source,
 				  true));
 }
 
-static void method_delete(const struct control_source *source,
-			  struct control_client *client,
-			  const struct varlink_call *call,
-			  struct varlink_members *members)
+static void delete_one(const struct control_source *source,
+		       struct control_client *client, uint64_t id)
 {
-	uint64_t id = (uint64_t)varlink_get_int(members, "id", 0, INT64_MAX);
 	struct store_time at = moment_now();
 	struct lease ended;
-	enum result result;
+	enum result result = ledger_end(source->ledger, id, &at, &ended);
 
-	(void)call;
-	if (control_is_bad(client, members))
-		return;
-	result = ledger_end(source->ledger, id, &at, &ended);
 	if (result == RESULT_OK)
 		control_answer_lease(source, client, &ended);
 	else if (result == RESULT_NO_ENTRY)
 		control_not_found(client, id);
 	else
 		control_refuse(client, result, "the firewall did not take the change");
+}
+
+/* Some leases of a host that are to end; it may have more. */
+struct host_leases {
+	size_t total;
+	size_t count;
+	uint64_t ids[CONTROL_LEASES_PER_REPLY];
+};
+
+/* Those it has, and those it asked for; static ones are the owner's own. */
+static bool lease_is_of_host(const struct lease *lease, const struct ip_addr *host)
+{
+	return lease->origin != ORIGIN_STATIC &&
+	       (addr_equal(&lease->internal, host) || addr_equal(&lease->client, host));
+}
+
+static void host_leases_find(const struct table *table, const struct ip_addr *host,
+			     struct host_leases *out)
+{
+	const struct lease *lease = NULL;
+
+	out->total = out->count = 0;
+	while ((lease = table_get_next(table, lease))) {
+		if (!lease_is_of_host(lease, host))
+			continue;
+		out->total++;
+		if (out->count < CONTROL_LEASES_PER_REPLY)
+			out->ids[out->count++] = lease->id;
+	}
+}
+
+/* End them; *ended says how many, *result why not all. NULL = out of memory. */
+static struct json_object *host_leases_end(const struct control_source *source,
+					   const struct host_leases *leases,
+					   size_t *ended, enum result *result)
+{
+	struct json_object *array = json_object_new_array();
+	struct store_time at = moment_now();
+	bool ok = array != NULL;
+
+	*result = RESULT_OK;
+	*ended = 0;
+	for (size_t i = 0; ok && i < leases->count; i++) {
+		struct lease last;
+
+		*result = ledger_end(source->ledger, leases->ids[i], &at, &last);
+		if (*result == RESULT_OK)
+			ok = list_add(source, array, &last, &at);
+		else if (*result != RESULT_NO_ENTRY) /* with others of its set */
+			break;
+		++*ended;
+	}
+	if (ok)
+		return array;
+	json_object_put(array);
+	return NULL;
+}
+
+/*
+ * All leases of a host, for who knows that it is gone (PCP-71). A bounded number, so
+ * that nobody waits; `left` says how many there still are.
+ */
+static void delete_of_host(const struct control_source *source,
+			   struct control_client *client, const char *text,
+			   const struct ip_addr *host)
+{
+	struct host_leases leases;
+	struct json_object *array, *answer;
+	enum result result;
+	size_t ended;
+
+	host_leases_find(ledger_get_table(source->ledger), host, &leases);
+	if (leases.count == 0) {
+		control_no_client(client, text);
+		return;
+	}
+	array = host_leases_end(source, &leases, &ended, &result);
+	if (array && ended == 0) {
+		json_object_put(array);
+		control_refuse(client, result, "the firewall did not take the change");
+		return;
+	}
+	answer = wrap_new("leases", array);
+	if (answer &&
+	    varlink_add_int(answer, "left", (int64_t)(leases.total - ended))) {
+		control_answer(client, answer);
+		return;
+	}
+	json_object_put(answer);
+	client->broken = true;
+}
+
+static void method_delete(const struct control_source *source,
+			  struct control_client *client,
+			  const struct varlink_call *call,
+			  struct varlink_members *members)
+{
+	int64_t id = varlink_get_int_or(members, "id", 0, INT64_MAX, -1);
+	const char *text = varlink_get_string_or(members, "client", NULL);
+	struct ip_addr host;
+
+	(void)call;
+	if (control_is_bad(client, members))
+		return;
+	if ((id < 0) == (text == NULL))
+		control_method_send(client, varlink_error_new_parameter("id"));
+	else if (!text)
+		delete_one(source, client, (uint64_t)id);
+	else if (addr_parse(text, &host) && !addr_is_none(&host))
+		delete_of_host(source, client, text, &host);
+	else
+		control_method_send(client, varlink_error_new_parameter("client"));
 }
 
 /* The LAN a host is on; LANS_MAX = none. */
@@ -465,7 +578,11 @@ struct json_object *control_method_event_new(const struct control_source *source
 	struct json_object *object =
 		wrap_new("lease", report_lease_new(source->ledger, lease, &at));
 
-	if (object && varlink_add_string(object, "event", lease_event_get_name(event)))
+	if (object &&
+	    varlink_add_string(object, "event", lease_event_get_name(event)) &&
+	    (event != LEASE_EVENT_DELETED ||
+	     varlink_add_string(object, "why",
+				lease_end_get_name(ledger_get_end(source->ledger)))))
 		return varlink_reply_new(object, true);
 	json_object_put(object);
 	return NULL;

@@ -48,6 +48,46 @@ static bool report_add_end(struct json_object *object, const struct lease *lease
 				  report_format_time(lease->expires_ms, at, text));
 }
 
+static struct json_object *report_filter_new(const struct remote_filter *filter)
+{
+	struct json_object *object = json_object_new_object();
+	char text[PREFIX_TEXT_SIZE];
+
+	if (object &&
+	    varlink_add_string(object, "prefix",
+			       prefix_format(&filter->prefix, text)) &&
+	    varlink_add_int(object, "port", filter->port))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
+static struct json_object *report_filters_new(const struct lease *lease)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (uint8_t i = 0; array && i < lease->filter_count; i++) {
+		struct json_object *filter = report_filter_new(&lease->filters[i]);
+
+		if (!filter || json_object_array_add(array, filter) != 0) {
+			json_object_put(filter);
+			json_object_put(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+/* Who may send, and what it is a part of. */
+static bool report_add_peers(struct json_object *object, const struct lease *lease)
+{
+	return report_add_addr(object, "remote", &lease->remote) &&
+	       varlink_add_int(object, "remote_port", lease->remote_port) &&
+	       varlink_add(object, "filters", report_filters_new(lease)) &&
+	       varlink_add_int(object, "set_first", lease->set_first) &&
+	       varlink_add_int(object, "set_count", lease->set_count);
+}
+
 static bool report_add_ends(struct json_object *object, struct ledger *ledger,
 			    const struct lease *lease)
 {
@@ -59,8 +99,7 @@ static bool report_add_ends(struct json_object *object, struct ledger *ledger,
 	       report_add_addr(object, "external_address", &external) &&
 	       varlink_add_int(object, "external_port", lease->external_port) &&
 	       report_add_addr(object, "internal_address", &lease->internal) &&
-	       varlink_add_int(object, "internal_port", lease->internal_port) &&
-	       report_add_addr(object, "remote", &lease->remote);
+	       varlink_add_int(object, "internal_port", lease->internal_port);
 }
 
 struct json_object *report_lease_new(struct ledger *ledger, const struct lease *lease,
@@ -73,7 +112,7 @@ struct json_object *report_lease_new(struct ledger *ledger, const struct lease *
 	if (!object)
 		return NULL;
 	ledger_get_traffic(ledger, lease, at->now_ms, &traffic);
-	if (report_add_ends(object, ledger, lease) &&
+	if (report_add_ends(object, ledger, lease) && report_add_peers(object, lease) &&
 	    report_add_end(object, lease, at) &&
 	    varlink_add_string(object, "created",
 			       report_format_time(lease->created_ms, at, created)) &&

@@ -25,7 +25,7 @@ _portreeve()
 	--color)
 		mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current")
 		return ;;
-	--timeout | --host | --lifetime | --remote | --description)
+	--timeout | --host | --client | --lifetime | --remote | --description)
 		return ;;
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -42,6 +42,7 @@ _portreeve()
 	help) words=$commands ;;
 	show | delete)
 		words=$options
+		[[ $command == show ]] || words+=' --client'
 		[[ $current == -* ]] || words=$(_portreeve_ids) ;;
 	*) words=$options ;;
 	esac

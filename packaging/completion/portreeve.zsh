@@ -38,7 +38,9 @@ _portreeve() {
 			_arguments $global '--host[internal address]:address:' \
 				'--proto[protocol]:protocol:(tcp udp)' ;;
 		show) _arguments $global '1:lease:_portreeve_ids' ;;
-		delete) _arguments $global '*:lease:_portreeve_ids' ;;
+		delete)
+			_arguments $global '--client[all leases of a host]:address:' \
+				'*:lease:_portreeve_ids' ;;
 		add)
 			_arguments $global '--lifetime[how long]:time:' \
 				'--remote[only from there]:address:' \

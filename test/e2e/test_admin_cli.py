@@ -24,7 +24,8 @@ DEADLINE_S = 30
 LEASE = {
     "id": 12, "protocol": "udp", "external_address": "203.0.113.5",
     "external_port": 3074, "internal_address": "192.168.1.20", "internal_port": 3074,
-    "remote": None, "lifetime_s": 7139, "expires": "2026-11-21T13:12:01Z",
+    "remote": None, "remote_port": 0, "filters": [], "set_first": 0, "set_count": 0,
+    "lifetime_s": 7139, "expires": "2026-11-21T13:12:01Z",
     "created": "2026-11-21T11:12:01Z", "origin": "igd", "client": "192.168.1.20",
     "lan": "lan0", "description": "Xbox", "enabled": True, "bytes": 1536, "packets": 1234,
 }
@@ -32,6 +33,8 @@ STATIC = dict(LEASE, id=7, protocol="tcp", external_port=443,
               internal_address="192.168.1.99", internal_port=8443, lifetime_s=None,
               expires=None, origin="static", client="192.168.1.1", description="",
               remote="198.51.100.0/24", bytes=0, packets=0)
+FILTERED = dict(LEASE, id=13, origin="pcp", filters=[
+    {"prefix": "203.0.113.0/24", "port": 443}, {"prefix": "198.51.100.9/32", "port": 0}])
 STATUS = {
     "version": "0.1.0", "state": "ok", "problems": [], "uptime_s": 183599,
     "epoch_s": 604800,
@@ -39,7 +42,7 @@ STATUS = {
     "wan": {"interface": "wan0", "up": True, "address": "203.0.113.5",
             "external_address": "203.0.113.5", "private": False},
     "lans": [{"name": "lan0", "up": True, "addresses": ["192.168.1.1/24", "fd00::1/64"],
-              "protocols": ["upnp", "nat-pmp"]}],
+              "protocols": ["upnp", "nat-pmp", "pcp"]}],
     "leases": {"total": 3, "limit": 65536,
                "by_origin": {"nat-pmp": 0, "pcp": 0, "igd": 2, "static": 1}},
     "clients": 2,
@@ -154,16 +157,29 @@ def check_failed(process, code, text):
 def test_list(tool):
     process = tool([reply({"leases": [LEASE]}, True) + reply({"leases": [STATIC]})], "list")
     assert process.stdout == (
-        "ID  PROTO  EXTERNAL          INTERNAL             LEFT  ORIGIN  LAN   TRAFFIC"
-        "  DESCRIPTION\n"
-        "12  udp    203.0.113.5:3074  192.168.1.20:3074  1h 58m  igd     lan0  1.5 KiB"
-        "  Xbox\n"
-        " 7  tcp    203.0.113.5:443   192.168.1.99:8443   never  static  lan0      0 B"
-        "  \n")
+        "ID  PROTO  EXTERNAL          INTERNAL           REMOTE             LEFT  ORIGIN"
+        "  LAN   TRAFFIC  DESCRIPTION\n"
+        "12  udp    203.0.113.5:3074  192.168.1.20:3074                   1h 58m  igd   "
+        "  lan0  1.5 KiB  Xbox\n"
+        " 7  tcp    203.0.113.5:443   192.168.1.99:8443  198.51.100.0/24   never  static"
+        "  lan0      0 B  \n")
     assert process.stderr == ""
     assert process.returncode == 0
     assert process.calls == [
         {"method": "org.portreeve.List", "parameters": {}, "more": True}]
+
+
+def test_list_tells_who_may_send(tool):
+    """A lease that is not open to everybody is seen as such."""
+    one = dict(LEASE, id=14, filters=FILTERED["filters"][:1])
+    peer = dict(LEASE, id=15, remote="198.51.100.7", remote_port=3478)
+    process = tool([reply({"leases": [LEASE, FILTERED, one, peer]})], "list")
+    head, *rows = process.stdout.splitlines()
+    start, end = head.index("REMOTE"), head.index("LEFT")
+    assert [row[start:end].split("  ")[0] for row in rows] == [
+        "", "2 filters", "203.0.113.0/24 port 443", "198.51.100.7:3478"]
+    # where all are open the column is not there
+    assert "REMOTE" not in tool([reply({"leases": [LEASE]})], "list").stdout
 
 
 def test_list_json(tool):
@@ -214,13 +230,29 @@ Lease 7
     assert json.loads(process.stdout) == {"lease": LEASE}
 
 
+def test_show_of_pcp(tool):
+    """Filters one by one, the set that a lease is of, the port of a peer."""
+    lease = dict(FILTERED, set_first=3074, set_count=4)
+    output = tool([reply({"lease": lease})], "show", "13").stdout
+    assert ("  Remote       203.0.113.0/24 port 443\n"
+            "               198.51.100.9/32\n"
+            "  Set          ports 3074-3077\n") in output
+    peer = dict(LEASE, remote="2001:db8::7", remote_port=3478)
+    output = tool([reply({"lease": peer})], "show", "12").stdout
+    assert "  Remote       [2001:db8::7]:3478\n" in output
+    old = {name: value for name, value in LEASE.items()
+           if name not in ("remote_port", "filters", "set_first", "set_count")}
+    process = tool([reply({"lease": old})], "show", "12")  # a daemon before PCP
+    assert "  Remote       any\n" in process.stdout and process.returncode == 0
+
+
 def test_status(tool):
     process = tool([reply({"status": STATUS})], "status")
     assert process.stdout == """\
 portreeved 0.1.0: ok
   Up        2d 2h, epoch 7d
   WAN       wan0 up, 203.0.113.5
-  LAN       lan0 up, addresses 192.168.1.1/24 fd00::1/64, protocols upnp nat-pmp
+  LAN       lan0 up, addresses 192.168.1.1/24 fd00::1/64, protocols upnp nat-pmp pcp
   Leases    3 of at most 65,536, clients 2: igd 2, static 1
   Firewall  nftables, 3 rules, resyncs 1
   Store     ok, /var/lib/portreeve
@@ -282,6 +314,30 @@ def test_delete_several(tool):
     assert [each["parameters"]["id"] for each in process.calls] == [12, 13, 7]
 
 
+def test_delete_of_a_client(tool):
+    """PCP-71: part by part, until none is left."""
+    process = tool([reply({"leases": [LEASE, FILTERED], "left": 1}),
+                    reply({"leases": [dict(LEASE, id=14)], "left": 0})],
+                   "delete", "--client", "192.168.1.20")
+    assert [line.split(":")[0] for line in process.stdout.splitlines()] == [
+        "deleted 12", "deleted 13", "deleted 14"]
+    assert " from 2 filters, " in process.stdout
+    assert process.calls == 2 * [{"method": "org.portreeve.Delete",
+                                  "parameters": {"client": "192.168.1.20"}}]
+    assert process.returncode == 0
+    process = tool([reply({"leases": [LEASE], "left": 0})], "--json", "delete", "--client",
+                   "192.168.1.20")
+    assert json.loads(process.stdout) == {"lease": LEASE}
+    process = tool([error("org.portreeve.NotFound", client="192.168.1.20")], "delete",
+                   "--client", "192.168.1.20")
+    check_failed(process, 5, "no lease of host 192.168.1.20")
+    process = tool([error("org.portreeve.Refused", result="backend", text="not now")],
+                   "delete", "--client", "192.168.1.20")
+    check_failed(process, 6, "not now")
+    process = tool([reply({"lease": LEASE})], "delete", "--client", "192.168.1.20")
+    check_failed(process, 1, "without 'leases'")
+
+
 def test_client_text_is_escaped(tool):
     lease = dict(LEASE, description="\x1b]0;gotcha\x07\u202eevil", lan="l\nan")
     for arguments in (["list"], ["show", "12"], ["delete", "12"]):
@@ -302,7 +358,9 @@ def test_client_text_is_escaped(tool):
     (["list", "--host", "nas"], "--host"), (["list", "--proto", "sctp"], "--proto"),
     (["show"], "usage:"), (["show", "x"], "'x'"), (["show", "-1"], "invalid option"),
     (["show", "99999999999999999999"], "no id"), (["delete"], "usage:"),
-    (["delete", "1", "x"], "'x'"), (["add", "tcp", "80"], "usage:"),
+    (["delete", "1", "x"], "'x'"), (["delete", "--client", "nas"], "--client"),
+    (["delete", "--client", "192.168.1.2", "7"], "usage:"),
+    (["list", "--client", "192.168.1.2"], "usage:"), (["add", "tcp", "80"], "usage:"),
     (["add", "sctp", "80", "192.168.1.2"], "sctp"),
     (["add", "tcp", "65616", "192.168.1.2"], "65616"),
     (["add", "tcp", "80", "nas"], "'nas'"), (["add", "tcp", "0", "192.168.1.2"], "PORT"),
@@ -532,12 +590,14 @@ def run_on_terminal(tool, answer, columns, *arguments, **environment):
 def test_80_columns(tool):
     lease = dict(LEASE, description="a description that is longer than 80 columns allow, "
                  "\u53f0\u6240 and all")
-    answer = reply({"leases": [lease, STATIC]})
+    answer = reply({"leases": [lease, dict(STATIC, remote=None)]})
     output = run_on_terminal(tool, answer, 80, "list", "--color=never")
     assert output == (
         "ID  PROTO  EXTERNAL          INTERNAL             LEFT  ORIGIN  DESCRIPTION\n"
         "12  udp    203.0.113.5:3074  192.168.1.20:3074  1h 58m  igd     a description t\u2026\n"
         " 7  tcp    203.0.113.5:443   192.168.1.99:8443   never  static  \n")
+    assert "REMOTE  " in run_on_terminal(tool, reply({"leases": [lease, FILTERED]}), 80,
+                                         "list", "--color=never")
     assert max(map(len, output.splitlines())) <= 80
     assert lease["description"] in tool([answer], "list").stdout  # a pipe gets all
 
@@ -576,6 +636,7 @@ def test_bash_completion(tmp_path):
     assert complete(path, "list", "--pro") == ["--proto"]
     assert complete(path, "list", "--proto", "u") == ["udp"]
     assert complete(path, "add", "t") == ["tcp"]
+    assert complete(path, "delete", "--cl") == ["--client"]
     assert complete(path, "show", "") == []  # no daemon: nothing, and no noise
     daemon = FakeDaemon(path, [reply({"leases": [LEASE, STATIC]})], True)
     assert complete(path, "--json", "delete", "1") == ["12"]

@@ -189,6 +189,23 @@ static void columns_are_aligned(void **state)
 	table_free(table);
 }
 
+static void empty_columns_are_left_out(void **state)
+{
+	static const char *const rows[][3] = {{"7", "", ""}, {"8", "lan0", ""}};
+	struct table *table = table_new(columns, 3);
+
+	(void)state;
+	assert_non_null(table);
+	assert_true(table_add(table, rows[0]));
+	expect_table(table, 0, false, "ID  DESCRIPTION\n 7  \n");
+	assert_true(table_add(table, rows[1]));
+	expect_table(table, 0, false,
+		     "ID  LAN   DESCRIPTION\n"
+		     " 7        \n"
+		     " 8  lan0  \n");
+	table_free(table);
+}
+
 static void many_rows_are_kept(void **state)
 {
 	struct table *table = table_new(columns, 3);
@@ -312,6 +329,7 @@ int main(void)
 		cmocka_unit_test(long_text_is_cut_at_a_character),
 		cmocka_unit_test(width_is_in_columns),
 		cmocka_unit_test(columns_are_aligned),
+		cmocka_unit_test(empty_columns_are_left_out),
 		cmocka_unit_test(many_rows_are_kept),
 		cmocka_unit_test(endpoints_are_shown),
 		cmocka_unit_test(endpoints_are_parsed),
