@@ -17,6 +17,7 @@ struct search {
 	const struct plan_context *context;
 	unsigned int looks;
 	uint16_t want;
+	uint16_t reached;      /* of the last run looked at, how many were to be had */
 	uint16_t first, count; /* the longest run so far */
 };
 
@@ -56,6 +57,7 @@ static bool search_at(struct search *search, uint16_t first)
 	       search->looks < SET_LOOKS_MAX &&
 	       search_may_have(search, (uint16_t)(first + count)))
 		count++;
+	search->reached = count;
 	if (count > search->count) {
 		search->first = first;
 		search->count = count;
@@ -75,20 +77,25 @@ static bool has_parity(const struct request *request, uint16_t port)
 	return !request->port_parity || port % 2 == request->internal_port % 2;
 }
 
-/* Runs that no lease stands in, from a random place on; the gateway itself may use a
- * port in them, then the next one. */
-static bool search_runs(struct search *search, struct ports_wish *wish)
+/*
+ * Runs that no lease stands in, from a random place on, once round. Where the gateway
+ * itself uses a port in one, the search goes on behind that.
+ */
+static bool search_runs(struct search *search, const struct ports_wish *wish)
 {
 	const struct ports *ports = table_get_ports(search->table);
 	uint32_t span = wish->range.last - wish->range.first + 1u;
-	uint32_t start = wish->range.first + search->context->random % span;
+	uint32_t origin = search->context->random % span;
+	uint32_t offset = 0;
 
-	while (search->looks < SET_LOOKS_MAX) {
+	while (search->looks < SET_LOOKS_MAX && offset < span) {
+		uint32_t start = wish->range.first + (origin + offset) % span;
 		uint16_t first = ports_find_free_run(ports, 0, wish, (uint16_t)start);
+		uint32_t at = (first - wish->range.first + span - origin) % span;
 
-		if (first == 0 || search_at(search, first))
+		if (first == 0 || at < offset || search_at(search, first))
 			break;
-		start = first + 1u;
+		offset = at + search->reached + 1;
 	}
 	return search->count == search->want;
 }
@@ -113,7 +120,11 @@ static bool search_range(struct search *search, struct port_range range)
 			high = (uint16_t)(wish.count - 1);
 	}
 	wish.count = low;
-	return low > search->count && search_runs(search, &wish);
+	if (low > search->count && search_runs(search, &wish))
+		return true;
+	/* the gateway's own ports make runs shorter: then the next best */
+	wish.count = (uint16_t)(search->count + 1);
+	return wish.count < low && search_runs(search, &wish);
 }
 
 /* The same order as for one port (NP-31, NP-32): suggested, as inside, any. */

@@ -137,6 +137,29 @@ static void load(struct fixture *fixture, const struct store_time *at)
 		ops()->load(fixture->store, at, &fixture->loaded, take, fixture), 0);
 }
 
+/* Of one flow, or of a set with filters: not both. */
+static void fill_pcp(struct lease *lease, uint64_t id)
+{
+	assert_true(addr_parse("2001:db8::1", &lease->server));
+	lease->client_port = (uint16_t)(40000 + id % 1000);
+	lease->exact = id % 7 == 0;
+	if (id % 2 != 0) {
+		assert_true(addr_parse("203.0.113.9", &lease->remote));
+		lease->remote_port = (uint16_t)(id % 3);
+		return;
+	}
+	lease->set_first = lease->internal_port;
+	lease->set_count = (uint16_t)(1 + id % REQUEST_PORTS_MAX);
+	lease->filter_count = (uint8_t)(id % (REQUEST_FILTERS_MAX + 1));
+	for (uint8_t i = 0; i < lease->filter_count; i++) {
+		struct in_addr peer = {htonl(0xc6336400u + i)};
+
+		lease->filters[i].prefix.addr = addr_from_ipv4(peer);
+		lease->filters[i].prefix.length = (uint8_t)(128 - i % 2);
+		lease->filters[i].port = (uint16_t)(i * 1000);
+	}
+}
+
 /* A lease with a value in every field, different for each id. */
 static struct store_record make_record(uint64_t id)
 {
@@ -159,7 +182,7 @@ static struct store_record make_record(uint64_t id)
 		addr_from_ipv4((struct in_addr){htonl(0xc0a80002 + (uint32_t)id)});
 	record.lease.client =
 		addr_from_ipv4((struct in_addr){htonl(0xc0a90002 + (uint32_t)id)});
-	assert_true(addr_parse("2001:db8::7", &record.lease.remote));
+	fill_pcp(&record.lease, id);
 	memset(record.lease.nonce, (int)(id & 0xff), sizeof(record.lease.nonce));
 	(void)snprintf(record.lease.description, sizeof(record.lease.description),
 		       "Kn\xc3\xb6pfe %llu", (unsigned long long)id);
@@ -197,6 +220,20 @@ static void assert_record(const struct store_record *a, const struct store_recor
 	assert_true(addr_equal(&x->remote, &y->remote));
 	assert_int_equal(x->internal_port, y->internal_port);
 	assert_int_equal(x->external_port, y->external_port);
+	assert_true(addr_equal(&x->server, &y->server));
+	assert_int_equal(x->remote_port, y->remote_port);
+	assert_int_equal(x->client_port, y->client_port);
+	assert_int_equal(x->set_first, y->set_first);
+	assert_int_equal(x->set_count, y->set_count);
+	assert_int_equal(x->exact, y->exact);
+	assert_int_equal(x->filter_count, y->filter_count);
+	for (uint8_t i = 0; i < x->filter_count; i++) {
+		assert_true(addr_equal(&x->filters[i].prefix.addr,
+				       &y->filters[i].prefix.addr));
+		assert_int_equal(x->filters[i].prefix.length,
+				 y->filters[i].prefix.length);
+		assert_int_equal(x->filters[i].port, y->filters[i].port);
+	}
 	assert_int_equal(x->lan, y->lan);
 	assert_int_equal(x->wan, y->wan);
 	assert_int_equal(x->protocol, y->protocol);
@@ -254,6 +291,7 @@ static void test_group(void **state)
 	changes[64] = (struct store_change){STORE_REMOVE, 1, NULL};
 	changes[65] = (struct store_change){STORE_REMOVE, 4711, NULL};
 	memset(meta.uuid, 0x5a, sizeof(meta.uuid));
+	assert_true(addr_parse("203.0.113.1", &meta.external));
 	assert_int_equal(ops()->write(fixture->store, &at_first, changes, 66, &meta),
 			 0);
 	/* a change of a lease overwrites; meta NULL leaves meta */
@@ -266,6 +304,7 @@ static void test_group(void **state)
 	assert_int_equal(fixture->records[0].lease.external_port, 7);
 	assert_int_equal(fixture->loaded.meta.next_id, 100);
 	assert_int_equal(fixture->loaded.meta.boot_id, 9);
+	assert_true(addr_equal(&fixture->loaded.meta.external, &meta.external));
 	assert_int_equal(fixture->loaded.meta.epoch_origin_ms, -77);
 	assert_memory_equal(fixture->loaded.meta.uuid, meta.uuid, sizeof(meta.uuid));
 }

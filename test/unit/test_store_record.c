@@ -11,6 +11,29 @@
 
 #include "daemon/store_record.h"
 
+/* Of one flow, or of a set with filters: not both. */
+static void fill_pcp(struct lease *lease, uint64_t id)
+{
+	assert_true(addr_parse("2001:db8::1", &lease->server));
+	lease->client_port = (uint16_t)(40000 + id % 1000);
+	lease->exact = id % 7 == 0;
+	if (id % 2 != 0) {
+		assert_true(addr_parse("203.0.113.9", &lease->remote));
+		lease->remote_port = (uint16_t)(id % 3);
+		return;
+	}
+	lease->set_first = lease->internal_port;
+	lease->set_count = (uint16_t)(1 + id % REQUEST_PORTS_MAX);
+	lease->filter_count = (uint8_t)(id % (REQUEST_FILTERS_MAX + 1));
+	for (uint8_t i = 0; i < lease->filter_count; i++) {
+		struct in_addr peer = {htonl(0xc6336400u + i)};
+
+		lease->filters[i].prefix.addr = addr_from_ipv4(peer);
+		lease->filters[i].prefix.length = (uint8_t)(128 - i % 2);
+		lease->filters[i].port = (uint16_t)(i * 1000);
+	}
+}
+
 /* A lease with a value in every field, different for each id. */
 static struct store_record make_record(uint64_t id)
 {
@@ -33,7 +56,7 @@ static struct store_record make_record(uint64_t id)
 		addr_from_ipv4((struct in_addr){htonl(0xc0a80002 + (uint32_t)id)});
 	record.lease.client =
 		addr_from_ipv4((struct in_addr){htonl(0xc0a90002 + (uint32_t)id)});
-	assert_true(addr_parse("2001:db8::7", &record.lease.remote));
+	fill_pcp(&record.lease, id);
 	memset(record.lease.nonce, (int)(id & 0xff), sizeof(record.lease.nonce));
 	(void)snprintf(record.lease.description, sizeof(record.lease.description),
 		       "Kn\xc3\xb6pfe %llu", (unsigned long long)id);
@@ -103,6 +126,84 @@ static void test_record_fields(void **state)
 	assert_true(survives(&bad));
 }
 
+/* What PCP adds: filters of the lease's family and where there is no one peer, a set
+ * that has the port in it, a remote port only with a remote host. */
+static void test_record_pcp_fields(void **state)
+{
+	struct store_record good = make_record(16);
+	struct store_record bad = good;
+
+	(void)state;
+	assert_true(survives(&good));
+	assert_int_equal(good.lease.filter_count, REQUEST_FILTERS_MAX);
+	assert_true(addr_parse("203.0.113.9", &bad.lease.remote));
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.filters[3].prefix.length = 95;
+	assert_false(survives(&bad));
+	bad.lease.filters[3].prefix.length = 129;
+	assert_false(survives(&bad));
+	bad.lease.filters[3].prefix.length = 96;
+	assert_true(survives(&bad));
+	assert_true(addr_parse("2001:db8::9", &bad.lease.filters[3].prefix.addr));
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.remote_port = 80;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.set_first = (uint16_t)(bad.lease.internal_port + 1);
+	assert_false(survives(&bad));
+	bad.lease.set_first = 1;
+	bad.lease.set_count = (uint16_t)(bad.lease.internal_port - 1);
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.set_count = REQUEST_PORTS_MAX + 1;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.internal_port = bad.lease.set_first = UINT16_MAX;
+	bad.lease.set_count = 2;
+	assert_false(survives(&bad));
+	bad.lease.set_count = 1;
+	assert_true(survives(&bad));
+}
+
+/* The longest record there is fits, and no field of it is lost. */
+static void test_record_longest(void **state)
+{
+	struct store_record record = make_record(16), again;
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	struct store_stamp stamp;
+	size_t length;
+
+	(void)state;
+	memset(record.lease.description, 'x', sizeof(record.lease.description) - 1);
+	record.lease.description[sizeof(record.lease.description) - 1] = '\0';
+	memset(record.lan_name, 'l', sizeof(record.lan_name) - 1);
+	length = store_record_encode(&record, stamp_now(), bytes);
+	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_memory_equal(record.lease.filters, again.lease.filters,
+			    sizeof(again.lease.filters));
+	assert_int_equal(record.lease.set_first, again.lease.set_first);
+	assert_int_equal(record.lease.set_count, again.lease.set_count);
+	assert_int_equal(record.lease.client_port, again.lease.client_port);
+	assert_true(addr_equal(&record.lease.server, &again.lease.server));
+	assert_string_equal(record.lease.description, again.lease.description);
+}
+
+static void test_meta_external(void **state)
+{
+	struct store_meta meta = {.next_id = 1}, again;
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	struct store_stamp stamp;
+	size_t length;
+
+	(void)state;
+	assert_true(addr_parse("203.0.113.1", &meta.external));
+	length = store_meta_encode(&meta, stamp_now(), bytes);
+	assert_true(store_meta_decode(bytes, length, &again, &stamp));
+	assert_true(addr_equal(&meta.external, &again.external));
+}
+
 /* Every octet counts, every length but the right one is refused. */
 static void test_record_bytes(void **state)
 {
@@ -162,9 +263,11 @@ static void test_version_from_the_future(void **state)
 
 	(void)state;
 	assert_true(decodes(bytes, length));
-	bytes[0] = 2;
+	bytes[0]++;
 	assert_false(decodes(bytes, length));
-	bytes[0] = 1;
+	bytes[0] -= 2; /* one from the past is none either */
+	assert_false(decodes(bytes, length));
+	bytes[0]++;
 	assert_true(decodes(bytes, length));
 	bytes[1] = 3;
 	assert_false(decodes(bytes, length));
@@ -199,6 +302,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record_fields),
+		cmocka_unit_test(test_record_pcp_fields),
+		cmocka_unit_test(test_record_longest),
+		cmocka_unit_test(test_meta_external),
 		cmocka_unit_test(test_record_bytes),
 		cmocka_unit_test(test_record_text),
 		cmocka_unit_test(test_version_from_the_future),
