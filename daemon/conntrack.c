@@ -130,6 +130,15 @@ static uint16_t get_port(const struct nf_conntrack *from, enum nf_conntrack_attr
 	return ntohs(nfct_get_attr_u16(from, field));
 }
 
+/* The one who sent the first packet is the one that was asked about. */
+static bool is_begun_by(const struct nf_conntrack *found, const struct flow *flow)
+{
+	struct ip_addr source = get_addr(found, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC);
+
+	return addr_equal(&source, &flow->internal) &&
+	       get_port(found, ATTR_ORIG_PORT_SRC) == flow->internal_port;
+}
+
 /*
  * The kernel finds a flow by either of its directions. One that the host began is
  * answered to its external endpoint; one that the peer began, through a lease, was sent
@@ -137,26 +146,33 @@ static uint16_t get_port(const struct nf_conntrack *from, enum nf_conntrack_attr
  */
 static void read_flow(const struct nf_conntrack *found, struct flow *flow)
 {
-	struct ip_addr source = get_addr(found, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC);
+	bool begun = is_begun_by(found, flow);
 
-	if (addr_equal(&source, &flow->internal) &&
-	    get_port(found, ATTR_ORIG_PORT_SRC) == flow->internal_port) {
-		flow->external =
-			get_addr(found, ATTR_REPL_IPV4_DST, ATTR_REPL_IPV6_DST);
-		flow->external_port = get_port(found, ATTR_REPL_PORT_DST);
-	} else {
-		flow->external =
-			get_addr(found, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST);
-		flow->external_port = get_port(found, ATTR_ORIG_PORT_DST);
-	}
+	flow->external =
+		begun ? get_addr(found, ATTR_REPL_IPV4_DST, ATTR_REPL_IPV6_DST)
+		      : get_addr(found, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST);
+	flow->external_port =
+		get_port(found, begun ? ATTR_REPL_PORT_DST : ATTR_ORIG_PORT_DST);
 	/* A flow that a flow table carries says no time: it is in use. */
 	flow->left_s = nfct_attr_is_set(found, ATTR_TIMEOUT) > 0
 			       ? nfct_get_attr_u32(found, ATTR_TIMEOUT)
 			       : 0;
 }
 
+/* Asked from the remote side: the other end, behind all translation. */
+static void read_other_end(const struct nf_conntrack *found, struct flow *flow)
+{
+	bool begun = is_begun_by(found, flow);
+
+	flow->remote = begun ? get_addr(found, ATTR_REPL_IPV4_SRC, ATTR_REPL_IPV6_SRC)
+			     : get_addr(found, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC);
+	flow->remote_port =
+		get_port(found, begun ? ATTR_REPL_PORT_SRC : ATTR_ORIG_PORT_SRC);
+}
+
 /* Errors: -ENOENT: no such flow; -errno. */
-static int get_flow(struct conntrack *conntrack, struct flow *flow)
+static int get_flow(struct conntrack *conntrack, struct flow *flow,
+		    void (*read)(const struct nf_conntrack *found, struct flow *flow))
 {
 	struct nf_conntrack *asked = nfct_new();
 	struct nf_conntrack *found = nfct_new();
@@ -172,7 +188,7 @@ static int get_flow(struct conntrack *conntrack, struct flow *flow)
 	if (error == 0)
 		error = ask(conntrack, request, found);
 	if (error == 0)
-		read_flow(found, flow);
+		read(found, flow);
 	if (found)
 		nfct_destroy(found);
 	if (asked)
@@ -237,7 +253,7 @@ static int probe(struct conntrack *conntrack)
 		.internal = addr_from_ipv4((struct in_addr){0}),
 		.remote = addr_from_ipv4((struct in_addr){0}),
 	};
-	int error = get_flow(conntrack, &nobody);
+	int error = get_flow(conntrack, &nobody, read_flow);
 
 	return error == -ENOENT ? 0 : error;
 }
@@ -270,13 +286,39 @@ void conntrack_close(struct conntrack *conntrack)
 	free(conntrack);
 }
 
-bool conntrack_find(struct conntrack *conntrack, struct flow *flow)
+static bool find(struct conntrack *conntrack, struct flow *flow,
+		 void (*read)(const struct nf_conntrack *found, struct flow *flow))
 {
-	int error = get_flow(conntrack, flow);
+	int error = get_flow(conntrack, flow, read);
 
 	if (error < 0 && error != -ENOENT)
 		complain(conntrack, error);
 	return error == 0;
+}
+
+bool conntrack_find(struct conntrack *conntrack, struct flow *flow)
+{
+	return find(conntrack, flow, read_flow);
+}
+
+/*
+ * By the direction from the remote endpoint. Where that ends at the external endpoint
+ * itself it is nobody's flow yet, but of a peer that was early.
+ */
+bool conntrack_is_taken(struct conntrack *conntrack, const struct flow *flow)
+{
+	struct flow back = {
+		.protocol = flow->protocol,
+		.internal = flow->remote,
+		.internal_port = flow->remote_port,
+		.remote = flow->external,
+		.remote_port = flow->external_port,
+	};
+
+	return find(conntrack, &back, read_other_end) &&
+	       !addr_equal(&back.remote, &flow->external) &&
+	       (back.remote_port != flow->internal_port ||
+		!addr_equal(&back.remote, &flow->internal));
 }
 
 /*
@@ -290,7 +332,7 @@ int conntrack_extend(struct conntrack *conntrack, const struct flow *flow,
 		     uint32_t lifetime_s)
 {
 	struct flow now = *flow;
-	int error = get_flow(conntrack, &now);
+	int error = get_flow(conntrack, &now, read_flow);
 
 	if (error == 0 && now.left_s < lifetime_s)
 		error = set_timeout(conntrack, flow, lifetime_s);

@@ -33,6 +33,12 @@ void conntrack_close(struct conntrack *conntrack);
 /** Look for the exact five-tuple and fill in the rest. Errors: false: no such flow. */
 bool conntrack_find(struct conntrack *conntrack, struct flow *flow)
 	__attribute__((warn_unused_result));
+/**
+ * True when some other internal endpoint has a flow to flow's remote endpoint that
+ * leaves with flow's external one: the kernel has no room for flow there.
+ */
+bool conntrack_is_taken(struct conntrack *conntrack, const struct flow *flow)
+	__attribute__((warn_unused_result));
 /** Let the flow live for at least lifetime_s, never shorter than it would (PCP-90).
  * Errors: -ENOENT, -errno. */
 int conntrack_extend(struct conntrack *conntrack, const struct flow *flow,

@@ -27,6 +27,16 @@ bool ledger_find_flow(void *user, struct flow *flow)
 	       addr_equal(&flow->external, &ledger->wan_address);
 }
 
+bool ledger_is_flow_taken(void *user, const struct flow *flow)
+{
+	const struct ledger *ledger = user;
+	struct flow ours = *flow;
+
+	ours.external = ledger->wan_address;
+	return ledger->conntrack && !addr_is_none(&ours.external) &&
+	       conntrack_is_taken(ledger->conntrack, &ours);
+}
+
 /* A lifetime of 0 asked what is left; it extends nothing (PCP-90). */
 static void ledger_extend_flow(struct ledger *ledger, const struct request *request,
 			       uint32_t lifetime_s)

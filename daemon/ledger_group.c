@@ -94,6 +94,7 @@ static void ledger_plan(struct ledger *ledger, const struct request *request,
 		.cautious = now_ms < ledger->cautious_until_ms,
 		.is_port_used = ledger_is_port_used,
 		.find_flow = ledger_find_flow,
+		.is_flow_taken = ledger_is_flow_taken,
 		.user = ledger,
 	};
 

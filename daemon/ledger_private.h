@@ -48,6 +48,7 @@ void ledger_report(struct ledger *ledger, const struct lease_change *change,
 void ledger_open_flows(struct ledger *ledger);
 /** For plan_context: user is the ledger. */
 bool ledger_find_flow(void *user, struct flow *flow);
+bool ledger_is_flow_taken(void *user, const struct flow *flow);
 /** The flows of PEERs that were granted shall last; after kernel and store have them.
  */
 void ledger_extend_flows(struct ledger *ledger, const struct request *requests,

@@ -50,6 +50,9 @@ struct plan_context {
 	/** Fill in what the kernel knows of the flow; false = there is none (PCP-89).
 	 * NULL: no flow is ever known. */
 	bool (*find_flow)(void *user, struct flow *flow);
+	/** True when another endpoint has a flow to flow->remote that leaves with
+	 * flow->external_port. NULL: never. */
+	bool (*is_flow_taken)(void *user, const struct flow *flow);
 	void *user;
 };
 

@@ -76,29 +76,14 @@ static void peer_answer(const struct lease *lease, const struct peer_flow *flow,
 	plan_answer(plan, &told);
 }
 
+static bool peer_is_allowed(const struct plan_context *context,
+			    const struct lease *lease, uint32_t *lifetime_max_s)
+{
+	return context_allows_inside(context, lease->internal_port) &&
+	       context_allows(context, lease->external_port, lifetime_max_s);
+}
+
 /* --- a lease of the flow is there --- */
-
-/* PCP-89; in the relaxed mode the same host may renew by another one (PCP-50). */
-static bool peer_knows_nonce(const struct plan_context *context,
-			     const struct lease *lease)
-{
-	const struct request *request = context->request;
-
-	return !lease->has_nonce ||
-	       memcmp(lease->nonce, request->nonce, NONCE_SIZE) == 0 ||
-	       (context->nonce_relaxed && request->lifetime_s > 0 &&
-		addr_equal(&lease->client, &request->client));
-}
-
-static uint32_t peer_get_left_s(const struct lease *lease, int64_t now_ms)
-{
-	int64_t left_ms = lease->expires_ms - now_ms;
-
-	if (left_ms <= 1000)
-		return 1;
-	return left_ms / 1000 < UINT32_MAX ? (uint32_t)((left_ms + 999) / 1000)
-					   : UINT32_MAX;
-}
 
 /* Of the same keys, as the client asks for it now. */
 static struct lease peer_refresh(const struct table *table,
@@ -128,16 +113,16 @@ static void peer_renew(const struct table *table, const struct plan_context *con
 	uint32_t lifetime_max_s;
 	struct lease after;
 
-	if (!peer_knows_nonce(context, lease)) {
+	if (!plan_knows_nonce(context, lease)) {
 		plan->result = RESULT_FOREIGN;
-		plan->retry_s = peer_get_left_s(lease, context->now_ms);
+		plan->retry_s = context_get_left_s(context, lease);
 		return;
 	}
 	if (context->request->lifetime_s == 0) {
 		peer_answer(lease, &flow, plan);
 		return;
 	}
-	if (!context_allows(context, lease->external_port, &lifetime_max_s)) {
+	if (!peer_is_allowed(context, lease, &lifetime_max_s)) {
 		plan->result = RESULT_DENIED;
 		return;
 	}
@@ -157,7 +142,7 @@ static void peer_renew(const struct table *table, const struct plan_context *con
  * The port is another endpoint's: of another host, or, for everybody or by filters, of
  * another port of the same host, whose peer this lease would take away.
  */
-static bool peer_is_taken(const struct table *table, const struct lease *lease)
+static bool peer_is_held(const struct table *table, const struct lease *lease)
 {
 	struct lease like = *lease;
 	const struct lease *open;
@@ -177,17 +162,39 @@ static bool peer_is_taken(const struct table *table, const struct lease *lease)
 				  lease->external_port, &lease->internal, TIME_NEVER);
 }
 
+/*
+ * Nor may another host have a flow to the very peer by this port, without any lease:
+ * the first packet of ours would go nowhere, and PEER ends nothing (PCP-90).
+ */
+static bool peer_is_taken(const struct table *table, const struct plan_context *context,
+			  const struct lease *lease)
+{
+	const struct flow flow = {
+		.protocol = lease->protocol,
+		.internal_port = lease->internal_port,
+		.remote_port = lease->remote_port,
+		.internal = lease->internal,
+		.remote = lease->remote,
+		.external_port = lease->external_port,
+	};
+
+	return peer_is_held(table, lease) ||
+	       (addr_is_ipv4(&lease->internal) && context->is_flow_taken &&
+		context->is_flow_taken(context->user, &flow));
+}
+
 static void peer_grant(const struct table *table, const struct plan_context *context,
 		       struct lease *lease, const struct peer_flow *flow,
 		       struct plan *plan)
 {
 	uint32_t lifetime_max_s;
 
-	if (!context_allows(context, lease->external_port, &lifetime_max_s)) {
+	if (!peer_is_allowed(context, lease, &lifetime_max_s)) {
 		plan->result = RESULT_DENIED;
 		return;
 	}
-	if (peer_is_taken(table, lease)) {
+	if (flow->found ? peer_is_held(table, lease)
+			: peer_is_taken(table, context, lease)) {
 		plan->result = RESULT_CONFLICT;
 		return;
 	}
@@ -226,7 +233,7 @@ static enum result peer_choose(const struct table *table,
 	request.prefer_failure = request.external_port != 0;
 	result = port_choose(table, &asked, request.external_port, port);
 	lease = peer_make(context, *port);
-	if (result != RESULT_OK || !peer_is_taken(table, &lease))
+	if (result != RESULT_OK || !peer_is_taken(table, context, &lease))
 		return result;
 	if (request.external_port != 0)
 		return RESULT_CONFLICT;
@@ -253,9 +260,8 @@ static void peer_reserve(const struct table *table, const struct plan_context *c
 {
 	const struct request *request = context->request;
 	const struct peer_flow none = {.found = false};
-	struct lease lease = peer_make(context, request->external_port);
-	const struct ip_addr *external =
-		addr_is_ipv4(&lease.internal) ? &context->external : &lease.internal;
+	const uint16_t wanted = request->external_port;
+	struct lease lease = peer_make(context, wanted);
 	uint16_t port = peer_get_fixed_port(table, &lease);
 
 	if (request->lifetime_s == 0) {
@@ -265,10 +271,8 @@ static void peer_reserve(const struct table *table, const struct plan_context *c
 	plan->result = plan_check_quota(table, context);
 	if (plan->result != RESULT_OK)
 		return;
-	if ((!addr_is_none(&request->external) &&
-	     !addr_equal(&request->external, external)) ||
-	    (port != 0 && request->external_port != 0 &&
-	     request->external_port != port))
+	if (!context_has_external(context) ||
+	    (port != 0 && wanted != 0 && wanted != port))
 		plan->result = RESULT_CONFLICT;
 	else if (port == 0)
 		plan->result = peer_choose(table, context, &port);

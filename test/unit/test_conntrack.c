@@ -313,6 +313,35 @@ static void test_pcp89_begun_by_the_peer(void **state)
 	close(peer);
 }
 
+/* The kernel has no room for two flows of one external endpoint to one peer. */
+static void test_taken(void **state)
+{
+	need_lab(state);
+
+	int host = make_socket(lab.pair.hosts, SOCK_DGRAM, HOST, 5004);
+	int sink = make_socket(lab.remote, SOCK_DGRAM, REMOTE, 7004);
+	struct flow flow = make_flow(IPPROTO_UDP, HOST, 5004, REMOTE, 7004);
+
+	flow.external = address(WAN);
+	flow.external_port = 5004;
+	assert_false(conntrack_is_taken(lab.conntrack, &flow));
+	/* a peer that is early is in nobody's way */
+	send_to(sink, WAN, 5004);
+	flow.internal_port = 5005;
+	assert_false(conntrack_is_taken(lab.conntrack, &flow));
+	send_to(host, REMOTE, 7005); /* another one: that port is free for it */
+	flow.remote_port = 7005;
+	assert_true(conntrack_is_taken(lab.conntrack, &flow));
+	flow.internal_port = 5004; /* our own is no other */
+	assert_false(conntrack_is_taken(lab.conntrack, &flow));
+	flow.internal = address("192.168.77.11");
+	assert_true(conntrack_is_taken(lab.conntrack, &flow));
+	flow.external_port = 5006;
+	assert_false(conntrack_is_taken(lab.conntrack, &flow));
+	close(host);
+	close(sink);
+}
+
 /* --- PCP-89, PCP-90: it lives longer, never shorter --- */
 
 static void test_pcp90_extend(void **state)
@@ -394,6 +423,7 @@ int main(void)
 		cmocka_unit_test(test_pcp89_tcp),
 		cmocka_unit_test(test_pcp89_ipv6),
 		cmocka_unit_test(test_pcp89_begun_by_the_peer),
+		cmocka_unit_test(test_taken),
 		cmocka_unit_test(test_pcp90_extend),
 		cmocka_unit_test(test_core),
 	};

@@ -39,6 +39,7 @@ struct fixture {
 	struct plan plan;
 	struct flow flow; /* protocol 0: there is none */
 	unsigned int looks;
+	uint16_t taken_port; /* another host's flow to the same peer leaves with it */
 };
 
 static struct ip_addr address(const char *text)
@@ -66,6 +67,13 @@ static bool find_flow(void *user, struct flow *flow)
 	return true;
 }
 
+static bool is_flow_taken(void *user, const struct flow *flow)
+{
+	const struct fixture *fixture = user;
+
+	return flow->external_port == fixture->taken_port;
+}
+
 static int setup(void **state)
 {
 	static struct fixture fixture;
@@ -86,6 +94,7 @@ static int setup(void **state)
 		.next_id = 1,
 		.now_ms = 1000000,
 		.find_flow = find_flow,
+		.is_flow_taken = is_flow_taken,
 		.user = &fixture,
 	};
 	*state = &fixture;
@@ -301,9 +310,10 @@ static void test_pcp50_relaxed_nonce(void **state)
 	fixture->request.lifetime_s = 9000;
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(kept(fixture)->nonce[0], 9);
-	/* what looks like a delete is still refused, and so is the former nonce's */
+	/* a question changes nothing */
 	ask(fixture)->lifetime_s = 0;
-	assert_int_equal(decide(fixture), RESULT_FOREIGN);
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(kept(fixture)->nonce[0], 9);
 	/* another host, for whom this one answers, is not the same host */
 	move_to(ask(fixture), C2);
 	fixture->request.internal = address(C1);
@@ -532,6 +542,24 @@ static void test_pcp88_same_peer_same_port(void **state)
 	assert_int_equal(decide(fixture), RESULT_CONFLICT);
 }
 
+/* Another host's flow, without any lease, is not ended for it (PCP-90). */
+static void test_pcp90_port_of_anothers_flow(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->taken_port = PORT;
+	ask(fixture)->external_port = PORT;
+	assert_int_equal(decide(fixture), RESULT_CONFLICT);
+	assert_int_equal((ask(fixture), decide(fixture)), RESULT_OK);
+	assert_int_not_equal(granted(fixture)->external_port, PORT);
+	/* nor is one's own, which is there, refused for it */
+	fixture->taken_port = FLOW_PORT;
+	begin_flow(fixture, FLOW_PORT, 30);
+	fixture->flow.remote_port = ++fixture->request.remote_port;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(granted(fixture)->external_port, FLOW_PORT);
+}
+
 /* --- IPv6 --- */
 
 static void test_pcp93_ipv6(void **state)
@@ -666,6 +694,7 @@ int main(void)
 		TEST(test_pcp54_mapping_after_it),
 		TEST(test_pcp58_port_of_another_mapping),
 		TEST(test_pcp88_same_peer_same_port),
+		TEST(test_pcp90_port_of_anothers_flow),
 		TEST(test_pcp93_ipv6),
 		TEST(test_pcp89_ipv6_flow),
 		TEST(test_pcp62_no_address),
