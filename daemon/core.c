@@ -26,7 +26,8 @@ static void core_on_lease(void *user, enum lease_event event, const struct lease
 	if (core->control)
 		control_publish(core->control, event, lease);
 	if (core->updates && event == LEASE_EVENT_DELETED)
-		updates_tell_end(core->updates, lease, ledger_get_end(core->ledger));
+		lease_updates_tell_end(core->updates, lease,
+				       ledger_get_end(core->ledger));
 	core_follow_up(core);
 }
 
@@ -133,7 +134,7 @@ static void core_follow_network(struct core *core, const struct network *before)
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
 	core_tell_network(core, before);
 	if (moved)
-		updates_begin(core->updates);
+		lease_updates_begin(core->updates);
 }
 
 static void core_network_changed(evutil_socket_t fd, short what, void *user)
@@ -290,14 +291,14 @@ static int core_restore(struct core *core)
 	bool moved;
 	int error;
 
-	core->updates = updates_new(core->base, core->ledger, &core->network,
-				    core_worker_get_sink(), core);
+	core->updates = lease_updates_new(core->base, core->ledger, &core->network,
+					  core_worker_get_sink(), core);
 	if (!core->updates)
 		return -ENOMEM;
 	moved = ledger_follow_external(core->ledger, &core->network.wan.external, &at);
 	error = ledger_set_network(core->ledger, &core->network, at.now_ms);
 	if (error == 0 && moved)
-		updates_begin(core->updates);
+		lease_updates_begin(core->updates);
 	return error;
 }
 
@@ -354,7 +355,7 @@ void core_free(struct core *core)
 	core_timers_close(core);
 	control_close(core->control);
 	core->control = NULL;
-	updates_free(core->updates);
+	lease_updates_free(core->updates);
 	ledger_close(core->ledger);
 	wan_close(core->wan);
 	if (core->instance_fd >= 0)

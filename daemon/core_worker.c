@@ -153,7 +153,7 @@ static int worker_message(void *user, uint32_t type, const void *body, size_t le
 	memcpy(&worker->sockets, body, sizeof(worker->sockets));
 	worker->ready = true;
 	if (worker->ops->protocols & LAN_PROTOCOL_PCP)
-		updates_continue(worker->core->updates);
+		lease_updates_continue(worker->core->updates);
 	if (core_are_workers_ready(worker->core))
 		core_set_serving(worker->core);
 	return 0;

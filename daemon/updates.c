@@ -43,8 +43,8 @@ static bool updates_find_client(const struct lease *lease,
 	       lan_info_has_host(lan, &lease->client);
 }
 
-bool updates_fill(const struct lease *lease, const struct network *network,
-		  struct mapping_update *out)
+bool lease_updates_fill(const struct lease *lease, const struct network *network,
+			struct mapping_update *out)
 {
 	if (!updates_find_client(lease, network))
 		return false;
@@ -78,13 +78,13 @@ static uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms)
 	return left_ms > 0 ? (uint32_t)((left_ms + 999) / 1000) : 0;
 }
 
-void updates_tell_end(struct updates *updates, const struct lease *lease,
-		      enum lease_end why)
+void lease_updates_tell_end(struct updates *updates, const struct lease *lease,
+			    enum lease_end why)
 {
 	struct mapping_update update;
 
 	if (why == LEASE_END_CLIENT || why == LEASE_END_TIME ||
-	    !updates_fill(lease, updates->network, &update) ||
+	    !lease_updates_fill(lease, updates->network, &update) ||
 	    !updates->sink->is_up(updates->user) ||
 	    !updates->sink->has_room(updates->user))
 		return;
@@ -113,7 +113,7 @@ static void updates_tell(struct updates *updates, const struct lease *lease,
 {
 	struct mapping_update update;
 
-	if (!updates_fill(lease, updates->network, &update) ||
+	if (!lease_updates_fill(lease, updates->network, &update) ||
 	    addr_is_none(&update.external))
 		return;
 	update.lifetime_s = lease_get_left_s(lease, now_ms);
@@ -191,7 +191,7 @@ static void updates_collect(struct updates *updates, bool ending)
 			updates->ids[updates->count++] = lease->id;
 }
 
-void updates_begin(struct updates *updates)
+void lease_updates_begin(struct updates *updates)
 {
 	size_t most = table_get_count(ledger_get_table(updates->ledger));
 
@@ -208,15 +208,15 @@ void updates_begin(struct updates *updates)
 	updates_arm(updates, 0);
 }
 
-void updates_continue(struct updates *updates)
+void lease_updates_continue(struct updates *updates)
 {
 	if (updates->at < updates->count)
 		updates_arm(updates, 0);
 }
 
-struct updates *updates_new(struct event_base *base, struct ledger *ledger,
-			    const struct network *network,
-			    const struct updates_sink *sink, void *user)
+struct updates *lease_updates_new(struct event_base *base, struct ledger *ledger,
+				  const struct network *network,
+				  const struct updates_sink *sink, void *user)
 {
 	struct updates *updates = calloc(1, sizeof(*updates));
 
@@ -231,7 +231,7 @@ struct updates *updates_new(struct event_base *base, struct ledger *ledger,
 	return NULL;
 }
 
-void updates_free(struct updates *updates)
+void lease_updates_free(struct updates *updates)
 {
 	if (!updates)
 		return;

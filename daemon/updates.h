@@ -27,28 +27,28 @@ struct updates_sink {
 };
 
 /** Borrows all for its life. Owns: caller frees. Errors: NULL, out of memory. */
-struct updates *updates_new(struct event_base *base, struct ledger *ledger,
-			    const struct network *network,
-			    const struct updates_sink *sink, void *user);
+struct updates *lease_updates_new(struct event_base *base, struct ledger *ledger,
+				  const struct network *network,
+				  const struct updates_sink *sink, void *user);
 /** Safe on NULL. */
-void updates_free(struct updates *updates);
+void lease_updates_free(struct updates *updates);
 
 /**
  * The external address is another one: tell every PCP client of an IPv4 lease, from the
  * next turn of the loop on, and end the leases that were for the old one only (PCP-41).
  */
-void updates_begin(struct updates *updates);
+void lease_updates_begin(struct updates *updates);
 /** The worker is up: go on. */
-void updates_continue(struct updates *updates);
+void lease_updates_continue(struct updates *updates);
 /** A lease has ended, for `why`: tell its client, if that is news to it. */
-void updates_tell_end(struct updates *updates, const struct lease *lease,
-		      enum lease_end why);
+void lease_updates_tell_end(struct updates *updates, const struct lease *lease,
+			    enum lease_end why);
 
 /**
  * What the client of this lease is to be told. Pure. False: it has none that listens on
  * a LAN of this network.
  */
-bool updates_fill(const struct lease *lease, const struct network *network,
-		  struct mapping_update *out) __attribute__((warn_unused_result));
+bool lease_updates_fill(const struct lease *lease, const struct network *network,
+			struct mapping_update *out) __attribute__((warn_unused_result));
 
 #endif

@@ -67,7 +67,7 @@ static void on_lease(void *user, enum lease_event event, const struct lease *lea
 		return;
 	fixture->ended++;
 	fixture->why = ledger_get_end(fixture->ledger);
-	updates_tell_end(fixture->updates, lease, fixture->why);
+	lease_updates_tell_end(fixture->updates, lease, fixture->why);
 }
 
 static void on_disturbed(void *user)
@@ -108,7 +108,7 @@ static const struct updates_sink sink = {sink_is_up, sink_has_room, sink_send};
 
 static void close_ledger(struct fixture *fixture)
 {
-	updates_free(fixture->updates);
+	lease_updates_free(fixture->updates);
 	fixture->updates = NULL;
 	ledger_close(fixture->ledger);
 	fixture->ledger = NULL;
@@ -127,8 +127,8 @@ static bool open_ledger(struct fixture *fixture)
 
 	close_ledger(fixture);
 	assert_int_equal(ledger_open(&what, &fixture->ledger), 0);
-	fixture->updates = updates_new(fixture->base, fixture->ledger,
-				       &fixture->network, &sink, fixture);
+	fixture->updates = lease_updates_new(fixture->base, fixture->ledger,
+					     &fixture->network, &sink, fixture);
 	assert_non_null(fixture->updates);
 	moved = ledger_follow_external(fixture->ledger, &fixture->network.wan.external,
 				       &fixture->at);
@@ -229,7 +229,7 @@ static bool move_to(struct fixture *fixture, const char *text)
 					    fixture->at.now_ms),
 			 0);
 	if (moved)
-		updates_begin(fixture->updates);
+		lease_updates_begin(fixture->updates);
 	return moved;
 }
 
@@ -308,7 +308,7 @@ static void test_update_values(void **state)
 	lease.filter_count = 2;
 	assert_true(prefix_parse("198.51.100.0/24", &lease.filters[0].prefix));
 	lease.filters[1].port = 443;
-	assert_true(updates_fill(&lease, &fixture->network, &update));
+	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
 	assert_int_equal(update.op, REQUEST_MAP);
 	assert_int_equal(update.result, RESULT_OK);
 	assert_int_equal(update.lifetime_s, 0);
@@ -326,12 +326,12 @@ static void test_update_values(void **state)
 	lease.filter_count = 0;
 	lease.remote = address("198.51.100.7");
 	lease.remote_port = 3478;
-	assert_true(updates_fill(&lease, &fixture->network, &update));
+	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
 	assert_int_equal(update.op, REQUEST_PEER);
 	assert_int_equal(update.remote_port, 3478);
 	assert_addr(&update.remote, "198.51.100.7");
 	lease.internal = lease.client = address("fd00::5");
-	assert_true(updates_fill(&lease, &fixture->network, &update));
+	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
 	assert_addr(&update.external, "fd00::5");
 }
 
@@ -345,21 +345,21 @@ static void test_update_needs_a_client(void **state)
 	struct lease lease = good;
 
 	lease.origin = ORIGIN_NATPMP;
-	assert_false(updates_fill(&lease, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
 	lease = good;
 	lease.client_port = 0;
-	assert_false(updates_fill(&lease, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
 	lease = good;
 	lease.lan = LANS_MAX; /* a LAN that is no more */
-	assert_false(updates_fill(&lease, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
 	lease.lan = 1; /* the address is of the other LAN */
-	assert_false(updates_fill(&lease, &fixture->network, &update));
-	assert_true(updates_fill(&good, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
+	assert_true(lease_updates_fill(&good, &fixture->network, &update));
 	lan->ifindex = 0;
-	assert_false(updates_fill(&good, &fixture->network, &update));
+	assert_false(lease_updates_fill(&good, &fixture->network, &update));
 	lan->ifindex = 2;
 	lan->protocols = LAN_PROTOCOL_NATPMP;
-	assert_false(updates_fill(&good, &fixture->network, &update));
+	assert_false(lease_updates_fill(&good, &fixture->network, &update));
 }
 
 /* PCP-40: every IPv4 lease of PCP when the address is another one, nobody else's. */
@@ -414,11 +414,11 @@ static void test_worker_sets_the_pace(void **state)
 	assert_int_equal(fixture->sent_count, 0);
 	fixture->down = false;
 	fixture->room = 20; /* then behind, once */
-	updates_continue(fixture->updates);
+	lease_updates_continue(fixture->updates);
 	run(fixture);
 	assert_int_equal(fixture->held_back, 1);
 	assert_int_equal(fixture->sent_count, 200);
-	updates_continue(fixture->updates); /* nothing is left */
+	lease_updates_continue(fixture->updates); /* nothing is left */
 	run(fixture);
 	assert_int_equal(fixture->sent_count, 200);
 }
@@ -489,7 +489,7 @@ static void test_exact_lease_ends_without_worker(void **state)
 	assert_int_equal(fixture->ended, 1);
 	assert_int_equal(fixture->sent_count, 0);
 	fixture->down = false;
-	updates_continue(fixture->updates);
+	lease_updates_continue(fixture->updates);
 	run(fixture);
 	assert_int_equal(fixture->sent_count, 1);
 }
