@@ -5,7 +5,7 @@
 #include "protocols/pcp.h"
 #include "protocols/pcp_private.h"
 
-/* A client's PREFIX64 is ::/96, whatever the gateway has (RFC 7225 §4.2). */
+/* A client's PREFIX64 is ::/96, whatever the gateway has (RFC 7225 §4). */
 static const struct prefix prefix64_asked = {.length = 96};
 
 /* "No address" in the family of the client (RFC 6887 §5, PCP-92). */

@@ -7,7 +7,7 @@
 /* Where RFC 6052 §2.2 puts the IPv4 address behind a shorter prefix. */
 #define PREFIX64_OCTETS_MAX 12
 
-/* What an option is by itself: RFC 6887 §13, RFC 7220 §2, RFC 7225 §4.1, RFC 7753 §4.
+/* What an option is by itself: RFC 6887 §13, RFC 7220 §2, RFC 7225 §4, RFC 7753 §4.
  * `read` finds a length that is allowed, and says what is wrong with the contents. */
 struct option_row {
 	uint8_t code;
@@ -135,7 +135,7 @@ static enum pcp_code description_read(struct pcp_tlv *tlv, struct pcp_request *o
 static enum pcp_code prefix64_read(struct pcp_tlv *tlv, struct pcp_request *out,
 				   struct pcp_option_facts *facts)
 {
-	(void)tlv; /* ::/96 in requests, which says nothing (RFC 7225 §4.2) */
+	(void)tlv; /* ::/96 in requests, which says nothing (RFC 7225 §4) */
 	out->has_prefix64 = true;
 	facts->reply_size += tlv_get_size(PCP_PREFIX64_LENGTH);
 	return PCP_CODE_SUCCESS;

@@ -19,7 +19,7 @@
 #define PCP_FILTER_LENGTH 20
 #define PCP_DESCRIPTION_LENGTH_MAX 1016
 #define PCP_PORT_SET_LENGTH 5
-/** With a prefix and its suffix, which together are 12 octets (RFC 7225 §4.1). */
+/** With a prefix and its suffix, which together are 12 octets (RFC 7225 §4). */
 #define PCP_PREFIX64_LENGTH 14
 
 /** One option as it stands in a datagram. */

@@ -363,7 +363,7 @@ static void test_update(void **state)
 	assert_int_equal(pcp_encode_update(&update, EPOCH_S, out, 79), 0);
 }
 
-/* RFC 7225 §4.1: length of the prefix in octets, the suffix fills it up to twelve. */
+/* RFC 7225 §4: length of the prefix in octets, the suffix fills it up to twelve. */
 static void test_prefix64(void **state)
 {
 	static const uint8_t lengths[] = {32, 40, 48, 56, 64, 96};
