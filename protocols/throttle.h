@@ -8,7 +8,7 @@
 #include "base/addr.h"
 
 /** Answers one source gets in one window. */
-#define THROTTLE_ANSWERS_MAX 100
+#define THROTTLE_ANSWERS_MAX 200
 #define THROTTLE_WINDOW_MS 1000
 /** Buckets; sources that fall into the same one share its allowance. */
 #define THROTTLE_BUCKETS 256
