@@ -209,6 +209,9 @@ struct option_case {
 #define MAP PCP_OP_MAP, 60, IPPROTO_TCP
 #define MAP_DELETE PCP_OP_MAP, 0, IPPROTO_TCP
 #define MAP_GRE PCP_OP_MAP, 60, IPPROTO_GRE
+#define MAP_SCTP PCP_OP_MAP, 60, IPPROTO_SCTP
+#define MAP_DCCP PCP_OP_MAP, 60, IPPROTO_DCCP
+#define MAP_UDPLITE PCP_OP_MAP, 60, IPPROTO_UDPLITE
 #define PEER PCP_OP_PEER, 60, IPPROTO_TCP
 #define ANNOUNCE PCP_OP_ANNOUNCE, 0, 0
 #define FILTER4(length, port) "\0" length port REMOTE4
@@ -272,6 +275,9 @@ static const struct option_case option_cases[] = {
 	{"FILTER, long", MAP, 3, FILTER4("\x80", "\0\0") "abcd", 24, 1, 6},
 	{"FILTER without port, GRE", MAP_GRE, 3, FILTER4("\x80", "\0\0"), 20, 1, 9},
 	{"FILTER with port, GRE", MAP_GRE, 3, FILTER4("\x80", "\0\1"), 20, 1, 6},
+	{"FILTER with port, SCTP", MAP_SCTP, 3, FILTER4("\x80", "\0\1"), 20, 1, 9},
+	{"FILTER with port, DCCP", MAP_DCCP, 3, FILTER4("\x80", "\0\1"), 20, 1, 9},
+	{"FILTER, UDP-Lite", MAP_UDPLITE, 3, FILTER4("\x80", "\0\1"), 20, 1, 9},
 	/* PREFIX64: PCP-114 */
 	{"PREFIX64", MAP, 129, "\0\x0c" NONE6, 14, 1, 0},
 	{"PREFIX64 in ANNOUNCE", ANNOUNCE, 129, "\0\x0c" NONE6, 14, 1, 0},
@@ -452,6 +458,36 @@ static void test_description(void **state)
 	add_option(&packet, PCP_OPTION_DESCRIPTION, "gone", 4);
 	assert_int_equal(packet_decode(&packet, &out), 0);
 	assert_false(out.has_description);
+}
+
+/* PCP-111: cut short, overlong, a surrogate, past the last character, alone. */
+static void test_description_utf8(void **state)
+{
+	static const struct {
+		const char *text;
+		bool good;
+	} rows[] = {{"J\xc3\xb6rg", true},
+		    {"\xf0\x9f\x8e\xae", true},
+		    {"J\xc3", false},
+		    {"\xc0\xaf", false},
+		    {"\xe0\x80\xaf", false},
+		    {"\xed\xa0\x80", false},
+		    {"\xf4\x90\x80\x80", false},
+		    {"\xf0\x9f\x8e", false},
+		    {"\x80", false},
+		    {"a\xfe", false}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct packet packet = make_map(CLIENT4, 60, IPPROTO_TCP);
+		struct pcp_request out;
+
+		add_option(&packet, PCP_OPTION_DESCRIPTION, rows[i].text,
+			   strlen(rows[i].text));
+		assert_int_equal(packet_decode(&packet, &out), 0);
+		assert_int_equal(out.has_description, rows[i].good);
+		assert_string_equal(out.description, rows[i].good ? rows[i].text : "");
+	}
 }
 
 /* PCP-17: whatever stands in reserved fields, the request is the same. */
@@ -665,6 +701,7 @@ int main(void)
 		cmocka_unit_test(test_filter_family),
 		cmocka_unit_test(test_filter_count),
 		cmocka_unit_test(test_description),
+		cmocka_unit_test(test_description_utf8),
 		cmocka_unit_test(test_reserved),
 		cmocka_unit_test(test_map),
 		cmocka_unit_test(test_peer),

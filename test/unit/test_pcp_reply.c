@@ -253,6 +253,49 @@ static void test_too_long(void **state)
 	assert_int_equal(packet_decode(&packet, &asked), 3);
 }
 
+/* PCP-28: every option that comes back counts; each row is one reply of this length. */
+static void test_too_long_sums(void **state)
+{
+	static const struct {
+		const char *text; /* NULL = none */
+		uint8_t code;
+		const char *data;
+		size_t data_length;
+		size_t want; /* 0 = too long */
+	} rows[] = {{NULL, PCP_OPTION_PORT_SET, "\0\4\x0c\x02\0", 5, 1100},
+		    {"x", PCP_OPTION_PORT_SET, "\0\4\x0c\x02\0", 5, 0},
+		    {NULL, PCP_OPTION_THIRD_PARTY, OTHER4, 16, 0},
+		    {"fits", PCP_OPTION_PREFER_FAILURE, "", 0, 1100},
+		    {"does not", PCP_OPTION_PREFER_FAILURE, "", 0, 0}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct packet packet = make_map(CLIENT4, 60, IPPROTO_TCP);
+		struct reply reply = make_reply();
+		struct pcp_request asked;
+		struct packet out;
+
+		reply.port_count = 4;
+		add_option(&packet, rows[i].code, rows[i].data, rows[i].data_length);
+		if (rows[i].text) {
+			add_option(&packet, PCP_OPTION_DESCRIPTION, rows[i].text,
+				   strlen(rows[i].text));
+			(void)snprintf(reply.description, sizeof(reply.description),
+				       "%s", rows[i].text);
+		}
+		for (int k = 0; k < 42; k++)
+			add_filter(&packet, 128, 7, REMOTE4);
+		add_option(&packet, PCP_OPTION_PREFIX64, "", 0);
+		assert_true(packet.length <= PCP_SIZE_MAX);
+		assert_int_equal(packet_decode(&packet, &asked),
+				 rows[i].want ? 0 : PCP_CODE_MALFORMED_REQUEST);
+		if (rows[i].want) {
+			assert_int_equal(answer(&packet, &reply, &out), rows[i].want);
+			assert_int_equal(out.bytes[3], 0);
+		}
+	}
+}
+
 /* A text longer than the one asked for does not make the reply longer than it may be.
  */
 static void test_too_long_description(void **state)
@@ -409,6 +452,21 @@ static void test_bad_responses(void **state)
 	assert_true(pcp_decode_response(out.bytes, out.length, &response));
 	out.bytes[0] = 1;
 	assert_false(pcp_decode_response(out.bytes, out.length, &response));
+	/* an option that we do not know, and more than a datagram may hold */
+	answer(&packet, &reply, &out);
+	add_option(&out, 254, "unknown", 7);
+	assert_true(pcp_decode_response(out.bytes, out.length, &response));
+	assert_int_equal(response.body.filter_count, 1);
+	while (out.length < PCP_SIZE_MAX)
+		add_option(&out, 254, "", 0);
+	assert_true(pcp_decode_response(out.bytes, out.length, &response));
+	add_option(&out, 254, "", 0);
+	assert_false(pcp_decode_response(out.bytes, out.length, &response));
+	assert_true(
+		pcp_decode_response("\x02\xb2\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+				    "\0\0\0\x02\0\0",
+				    28, &response));
+	assert_false(response.body.prefer_failure);
 	/* a refusal of an opcode that nobody knows, and of another version, short */
 	assert_true(pcp_decode_response("\x02\xff\0\x04\0\0\0\0\0\0\0\0" NONE6, 24,
 					&response));
@@ -428,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_delete),
 		cmocka_unit_test(test_success_options),
 		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_too_long_sums),
 		cmocka_unit_test(test_too_long_description),
 		cmocka_unit_test(test_core_refusals),
 		cmocka_unit_test(test_announce),
