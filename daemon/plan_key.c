@@ -10,6 +10,24 @@ static bool lease_is_of(const struct lease *lease, const struct request *request
 	       addr_equal(&lease->client, &request->client);
 }
 
+static bool is_same_set(const struct lease *a, const struct lease *b)
+{
+	return a->set_count > 0 && a->set_first == b->set_first &&
+	       a->set_count == b->set_count;
+}
+
+/* Does `after`, which takes the place of `lease` and of its set, get the outbound port
+ * of its endpoint? */
+static bool is_outbound(const struct table *table, const struct lease *lease,
+			const struct lease *after)
+{
+	const struct lease *outbound = plan_find_outbound(table, after);
+
+	if (!after->enabled || !outbound || outbound->id == lease->id)
+		return after->enabled;
+	return is_same_set(outbound, lease) && !plan_get_heir(table, outbound);
+}
+
 /*
  * IGD-11: same key, same internal host: everything else is overwritten. Another
  * internal port makes it another endpoint, so the old lease ends and one of the same id
@@ -19,7 +37,6 @@ static void add_overwrite(const struct table *table, const struct plan_context *
 			  const struct lease *lease, struct plan *plan)
 {
 	struct lease after = lease_from_request(context, lease->external_port);
-	const struct lease *outbound;
 	uint32_t lifetime_max_s;
 
 	if (!addr_equal(&lease->internal, &after.internal)) {
@@ -36,8 +53,7 @@ static void add_overwrite(const struct table *table, const struct plan_context *
 	after.lan = plan_get_lan(lease, context->request);
 	after.created_ms = lease->created_ms;
 	after.expires_ms = context_expires(context, lifetime_max_s);
-	outbound = plan_find_outbound(table, &after);
-	after.outbound = after.enabled && (!outbound || outbound->id == lease->id);
+	after.outbound = is_outbound(table, lease, &after);
 	if (lease->internal_port == after.internal_port) {
 		plan_update(plan, lease, &after);
 		plan_remove_others(table, lease, plan);

@@ -17,6 +17,9 @@ void plan_remove(struct plan *plan, const struct lease *before);
 void plan_answer(struct plan *plan, const struct lease *lease);
 /** The lease becomes its endpoint's outbound one. */
 void plan_promote(struct plan *plan, const struct lease *survivor);
+/** The lease that gets the outbound port when `lease`, which has it, ends; NULL = none.
+ */
+const struct lease *plan_get_heir(const struct table *table, const struct lease *lease);
 /** The lease gives up the outbound port of its endpoint: the next enabled one gets it.
  */
 void plan_pass_outbound(const struct table *table, const struct lease *lease,

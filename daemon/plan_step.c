@@ -133,13 +133,20 @@ void plan_promote(struct plan *plan, const struct lease *survivor)
 
 /* The lease gives up the outbound port of its endpoint: the next enabled one gets it.
  */
+const struct lease *plan_get_heir(const struct table *table, const struct lease *lease)
+{
+	const struct lease *heir = table_get_next_of_internal(table, lease);
+
+	while (heir && !heir->enabled)
+		heir = table_get_next_of_internal(table, heir);
+	return heir;
+}
+
 void plan_pass_outbound(const struct table *table, const struct lease *lease,
 			struct plan *plan)
 {
-	const struct lease *survivor = table_get_next_of_internal(table, lease);
+	const struct lease *survivor = plan_get_heir(table, lease);
 
-	while (survivor && !survivor->enabled)
-		survivor = table_get_next_of_internal(table, survivor);
 	if (survivor)
 		plan_promote(plan, survivor);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "test/model/naive.h"
+#include "test/model/naive_private.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -9,44 +10,9 @@
 
 #include "backends/backend.h"
 #include "backends/memory.h"
-#include "conf/conf.h"
-#include "daemon/ledger.h"
 #include "daemon/ledger_private.h"
-#include "daemon/network.h"
 #include "daemon/ports.h"
 #include "daemon/table.h"
-
-#define HOSTS 3
-#define QUOTA 4
-#define TOTAL 9
-#define NAIVE_MAX 64
-#define REST_MAX 256
-
-struct naive_lease {
-	uint8_t protocol, origin;
-	bool enabled;
-	struct ip_addr internal, remote;
-	uint16_t internal_port, external_port;
-	int64_t expires_ms;
-};
-
-struct naive_rest {
-	uint16_t port;
-	struct ip_addr host;
-	int64_t until_ms;
-};
-
-struct model {
-	struct conf conf;
-	struct network network;
-	struct ledger *ledger;
-	struct store_time at;
-	size_t count;
-	struct naive_lease leases[NAIVE_MAX];
-	size_t rest_count;
-	struct naive_rest rests[REST_MAX];
-	int faults; /* how often the backend shall still fail */
-};
 
 static void nothing_lease(void *user, enum lease_event event, const struct lease *lease)
 {
@@ -66,7 +32,7 @@ static void plan_fault(void *user)
 
 static const struct ledger_events events = {nothing_lease, plan_fault};
 
-static struct ip_addr address(const char *text)
+struct ip_addr naive_address(const char *text)
 {
 	struct ip_addr addr = {{0}};
 
@@ -75,12 +41,14 @@ static struct ip_addr address(const char *text)
 	return addr;
 }
 
-static struct ip_addr host_address(unsigned int host)
+struct ip_addr naive_host(unsigned int host)
 {
-	static const char *const texts[HOSTS] = {"192.168.77.2", "192.168.77.3",
-						 "192.168.77.4"};
+	static const char *const texts[HOSTS] = {
+		"192.168.77.2",	  "192.168.77.3",   "192.168.77.4",
+		"2001:db8:77::2", "2001:db8:77::3",
+	};
 
-	return address(texts[host % HOSTS]);
+	return naive_address(texts[host % HOSTS]);
 }
 
 static void model_open(struct model *model)
@@ -106,12 +74,14 @@ struct model *model_new(const char *dir)
 	conf_init(&model->conf);
 	model->conf.limits.leases_per_client = QUOTA;
 	model->conf.limits.leases_total = TOTAL;
+	model->conf.limits.filters_per_lease = FILTERS;
+	model->conf.limits.ports_per_request = PORTS;
 	model->conf.limits.requests_per_second = 0;
 	snprintf(model->conf.global.state_dir, sizeof(model->conf.global.state_dir),
 		 "%s", dir);
 	model->network.wan.present = true;
 	model->network.wan.ifindex = 1;
-	model->network.wan.address = address("203.0.113.1");
+	model->network.wan.address = naive_address("203.0.113.1");
 	model->network.wan.external = model->network.wan.address;
 	model->network.lan_count = 1;
 	model->network.lans[0].ifindex = 2;
@@ -132,12 +102,16 @@ void model_free(struct model *model)
 
 static bool naive_same(const struct naive_lease *a, const struct naive_lease *b)
 {
+	/* for IPv6 the external address is the internal one */
+	bool shared = addr_is_ipv4(&a->internal) && addr_is_ipv4(&b->internal);
+
 	return a->protocol == b->protocol && a->external_port == b->external_port &&
-	       addr_equal(&a->remote, &b->remote);
+	       addr_equal(&a->remote, &b->remote) &&
+	       (shared || addr_equal(&a->internal, &b->internal));
 }
 
-static struct naive_lease *naive_find_external(struct model *model,
-					       const struct naive_lease *like)
+struct naive_lease *naive_find_external(struct model *model,
+					const struct naive_lease *like)
 {
 	for (size_t i = 0; i < model->count; i++)
 		if (naive_same(&model->leases[i], like))
@@ -147,7 +121,8 @@ static struct naive_lease *naive_find_external(struct model *model,
 
 /* One of the leases that a MAP may renew: IGD may have given the endpoint several. */
 static struct naive_lease *naive_find_open(struct model *model,
-					   const struct request *request, uint16_t port)
+					   const struct request *request, uint16_t port,
+					   bool filtered)
 {
 	for (size_t i = 0; i < model->count; i++) {
 		struct naive_lease *lease = &model->leases[i];
@@ -155,7 +130,7 @@ static struct naive_lease *naive_find_open(struct model *model,
 		if (lease->protocol == request->protocol &&
 		    lease->internal_port == request->internal_port &&
 		    addr_equal(&lease->internal, &request->internal) &&
-		    addr_is_none(&lease->remote) &&
+		    addr_is_none(&lease->remote) && (lease->filters != 0) == filtered &&
 		    (port == 0 || lease->external_port == port))
 			return lease;
 	}
@@ -174,12 +149,14 @@ static size_t naive_count_of(const struct model *model, const struct ip_addr *ho
 	return count;
 }
 
-/* May the host have the port as far as other hosts are concerned? */
-static bool naive_port_free(const struct model *model, uint16_t port,
-			    const struct ip_addr *host)
+bool naive_port_free(const struct model *model, uint16_t port,
+		     const struct ip_addr *host)
 {
+	if (!addr_is_ipv4(host))
+		return true;
 	for (size_t i = 0; i < model->count; i++)
-		if (model->leases[i].external_port == port)
+		if (model->leases[i].external_port == port &&
+		    addr_is_ipv4(&model->leases[i].internal))
 			return addr_equal(&model->leases[i].internal, host);
 	for (size_t i = model->rest_count; i-- > 0;)
 		if (model->rests[i].port == port)
@@ -188,14 +165,13 @@ static bool naive_port_free(const struct model *model, uint16_t port,
 	return true;
 }
 
-static void naive_remove(struct model *model, struct naive_lease *lease)
+static void naive_rest(struct model *model, uint16_t port, struct ip_addr host)
 {
-	uint16_t port = lease->external_port;
-	struct ip_addr host = lease->internal;
-
-	*lease = model->leases[--model->count];
+	if (!addr_is_ipv4(&host))
+		return;
 	for (size_t i = 0; i < model->count; i++)
-		if (model->leases[i].external_port == port)
+		if (model->leases[i].external_port == port &&
+		    addr_is_ipv4(&model->leases[i].internal))
 			return;
 	if (model->rest_count == REST_MAX)
 		memmove(model->rests, model->rests + 1,
@@ -206,11 +182,37 @@ static void naive_remove(struct model *model, struct naive_lease *lease)
 				    .until_ms = model->at.now_ms + PORT_REST_MS};
 }
 
+static void naive_remove_at(struct model *model, size_t i)
+{
+	struct naive_lease lease = model->leases[i];
+
+	model->leases[i] = model->leases[--model->count];
+	naive_rest(model, lease.external_port, lease.internal);
+}
+
+static bool naive_is_with(const struct naive_lease *a, const struct naive_lease *b)
+{
+	bool set = a->set_count > 0 && a->set_first == b->set_first &&
+		   a->set_count == b->set_count && a->protocol == b->protocol &&
+		   addr_equal(&a->internal, &b->internal);
+
+	return set || naive_same(a, b);
+}
+
+void naive_remove(struct model *model, const struct naive_lease *lease)
+{
+	const struct naive_lease like = *lease;
+
+	for (size_t i = model->count; i-- > 0;)
+		if (naive_is_with(&model->leases[i], &like))
+			naive_remove_at(model, i);
+}
+
 static void naive_expire(struct model *model)
 {
 	for (size_t i = model->count; i-- > 0;)
 		if (model->leases[i].expires_ms <= model->at.now_ms)
-			naive_remove(model, &model->leases[i]);
+			naive_remove_at(model, i);
 }
 
 static int64_t naive_end(const struct model *model, const struct request *request)
@@ -218,41 +220,58 @@ static int64_t naive_end(const struct model *model, const struct request *reques
 	uint32_t max_s = request->origin == ORIGIN_IGD
 				 ? model->conf.limits.igd_lifetime_max_s
 				 : model->conf.limits.lifetime_max_s;
+	uint32_t min_s =
+		request->origin == ORIGIN_PCP ? model->conf.limits.lifetime_min_s : 0;
 	uint32_t lifetime_s = request->lifetime_s;
 
 	if (request->origin == ORIGIN_STATIC && lifetime_s == 0)
 		return TIME_NEVER;
 	if (request->origin != ORIGIN_STATIC && (lifetime_s == 0 || lifetime_s > max_s))
 		lifetime_s = max_s;
+	if (lifetime_s < min_s)
+		lifetime_s = min_s;
 	return model->at.now_ms + (int64_t)lifetime_s * 1000;
 }
 
-static struct naive_lease naive_from(const struct model *model,
-				     const struct request *request, uint16_t port)
+struct naive_lease naive_from(const struct model *model, const struct request *request,
+			      uint16_t port)
 {
-	return (struct naive_lease){
+	struct naive_lease lease = {
 		.protocol = request->protocol,
 		.origin = request->origin,
 		.enabled = request->enabled,
+		.has_nonce = request->origin == ORIGIN_PCP,
+		.nonce = request->nonce[0],
 		.internal = request->internal,
 		.remote = request->remote,
 		.internal_port = request->internal_port,
 		.external_port = port,
+		.filters = naive_get_filters(request->filters, request->filter_count),
 		.expires_ms = naive_end(model, request),
 	};
+
+	memcpy(lease.text, request->description, TEXT_SIZE - 1);
+	return lease;
 }
 
-static enum result naive_quota(const struct model *model, const struct request *request)
+size_t naive_quota(const struct model *model, const struct request *request,
+		   enum result *why)
 {
+	size_t own = naive_count_of(model, &request->client);
+
+	*why = RESULT_OK;
 	if (request->origin == ORIGIN_STATIC)
-		return RESULT_OK;
+		return SIZE_MAX;
 	if (model->count >= TOTAL)
-		return RESULT_TABLE_FULL;
-	return naive_count_of(model, &request->client) >= QUOTA ? RESULT_QUOTA
-								: RESULT_OK;
+		*why = RESULT_TABLE_FULL;
+	else if (own >= QUOTA)
+		*why = RESULT_QUOTA;
+	if (*why != RESULT_OK)
+		return 0;
+	return TOTAL - model->count < QUOTA - own ? TOTAL - model->count : QUOTA - own;
 }
 
-static const char *expect(const struct reply *reply, enum result result)
+const char *naive_expect(const struct reply *reply, enum result result)
 {
 	static char text[96];
 
@@ -263,49 +282,69 @@ static const char *expect(const struct reply *reply, enum result result)
 	return text;
 }
 
-static const char *check_new_port(struct model *model, const struct request *request,
-				  uint16_t port)
+const char *naive_check_new(struct model *model, const struct naive_lease *lease)
 {
-	struct naive_lease like = naive_from(model, request, port);
+	uint16_t port = lease->external_port;
 
 	if (port < 1024)
 		return "a port below 1024 was granted";
-	if (request->protocol == IPPROTO_UDP && (port == 5350 || port == 5351))
+	if (lease->protocol == IPPROTO_UDP && (port == 5350 || port == 5351))
 		return "PCP's own port was granted";
-	if (naive_find_external(model, &like))
+	if (naive_find_external(model, lease))
 		return "an external key was granted twice";
-	if (!naive_port_free(model, port, &request->internal))
+	if (!naive_port_free(model, port, &lease->internal))
 		return "another host's port was granted";
+	if (!addr_is_ipv4(&lease->internal) && port != lease->internal_port)
+		return "a pinhole with another port";
 	return NULL;
+}
+
+/* Whoever holds the nonce was promised its own end. */
+static void naive_renew(struct model *model, const struct request *request,
+			const struct naive_lease *like)
+{
+	const struct naive_lease chosen = *like;
+	int64_t end_ms = naive_end(model, request);
+
+	if (chosen.origin == ORIGIN_STATIC)
+		return;
+	for (size_t i = 0; i < model->count; i++) {
+		struct naive_lease *lease = &model->leases[i];
+
+		if (!naive_is_with(lease, &chosen))
+			continue;
+		lease->enabled = true;
+		if (!lease->has_nonce || lease->expires_ms < end_ms)
+			lease->expires_ms = end_ms;
+	}
 }
 
 static const char *naive_map(struct model *model, const struct request *request,
 			     const struct reply *reply)
 {
-	struct naive_lease *lease = naive_find_open(model, request, 0);
-	enum result quota = naive_quota(model, request);
+	struct naive_lease *lease = naive_find_open(model, request, 0, false);
+	struct naive_lease after = naive_from(model, request, reply->external_port);
+	enum result quota;
 	const char *wrong;
 
+	(void)naive_quota(model, request, &quota);
 	if (lease) {
-		wrong = expect(reply, RESULT_OK);
-		lease = naive_find_open(model, request, reply->external_port);
+		wrong = naive_expect(reply, RESULT_OK);
+		lease = naive_find_open(model, request, reply->external_port, false);
 		if (wrong || !lease)
 			return wrong ? wrong : "a renewal changed the port";
-		if (lease->origin != ORIGIN_STATIC) {
-			lease->expires_ms = naive_end(model, request);
-			lease->enabled = true;
-		}
-		return wrong;
+		naive_renew(model, request, lease);
+		return NULL;
 	}
-	wrong = expect(reply, quota);
+	if (naive_find_open(model, request, 0, true))
+		return naive_expect(reply, RESULT_FOREIGN);
+	wrong = naive_expect(reply, quota);
 	if (wrong || quota != RESULT_OK)
 		return wrong;
-	wrong = check_new_port(model, request, reply->external_port);
-	if (wrong)
-		return wrong;
-	model->leases[model->count++] =
-		naive_from(model, request, reply->external_port);
-	return NULL;
+	wrong = naive_check_new(model, &after);
+	if (!wrong)
+		model->leases[model->count++] = after;
+	return wrong;
 }
 
 static const char *naive_unmap(struct model *model, const struct request *request,
@@ -321,28 +360,30 @@ static const char *naive_unmap(struct model *model, const struct request *reques
 		    (request->op == REQUEST_UNMAP &&
 		     lease->internal_port != request->internal_port))
 			continue;
-		if (lease->origin == ORIGIN_STATIC)
+		if (lease->origin == ORIGIN_STATIC || lease->has_nonce)
 			result = RESULT_FOREIGN;
 		else
-			naive_remove(model, lease);
+			naive_remove_at(model, i);
 	}
-	return expect(reply, result);
+	return naive_expect(reply, result);
 }
 
 static enum result naive_add_result(struct model *model, const struct request *request,
 				    const struct naive_lease *lease)
 {
 	bool owner = request->origin == ORIGIN_STATIC;
+	enum result quota;
 
 	if (!owner && request->external_port < 1024)
 		return RESULT_DENIED;
 	if (lease && !addr_equal(&lease->internal, &request->internal))
 		return RESULT_CONFLICT;
 	if (lease)
-		return !owner && lease->origin == ORIGIN_STATIC ? RESULT_FOREIGN
-								: RESULT_OK;
-	if (naive_quota(model, request) != RESULT_OK)
-		return naive_quota(model, request);
+		return !owner && (lease->origin == ORIGIN_STATIC || lease->has_nonce)
+			       ? RESULT_FOREIGN
+			       : RESULT_OK;
+	if (naive_quota(model, request, &quota) == 0)
+		return quota;
 	if (request->protocol == IPPROTO_UDP &&
 	    (request->external_port == 5350 || request->external_port == 5351))
 		return RESULT_CONFLICT;
@@ -359,11 +400,17 @@ static const char *naive_add(struct model *model, const struct request *request,
 	enum result result = naive_add_result(model, request, lease);
 
 	if (result == RESULT_OK) {
+		/* of a set the others end with the one that is overwritten */
+		for (size_t i = model->count; lease && i-- > 0;)
+			if (&model->leases[i] != lease &&
+			    naive_is_with(&model->leases[i], lease))
+				model->leases[i].expires_ms = 0;
 		if (!lease)
 			lease = &model->leases[model->count++];
 		*lease = after;
+		naive_expire(model);
 	}
-	return expect(reply, result);
+	return naive_expect(reply, result);
 }
 
 static const char *naive_delete(struct model *model, const struct request *request,
@@ -374,14 +421,14 @@ static const char *naive_delete(struct model *model, const struct request *reque
 	enum result result = RESULT_OK;
 
 	if (!lease)
-		return expect(reply, RESULT_NO_ENTRY);
+		return naive_expect(reply, RESULT_NO_ENTRY);
 	if (request->origin != ORIGIN_STATIC &&
-	    (lease->origin == ORIGIN_STATIC ||
+	    (lease->origin == ORIGIN_STATIC || lease->has_nonce ||
 	     !addr_equal(&lease->internal, &request->client)))
 		result = RESULT_FOREIGN;
 	if (result == RESULT_OK)
 		naive_remove(model, lease);
-	return expect(reply, result);
+	return naive_expect(reply, result);
 }
 
 static const char *naive_do(struct model *model, const struct request *request,
@@ -389,10 +436,14 @@ static const char *naive_do(struct model *model, const struct request *request,
 {
 	switch ((enum request_op)request->op) {
 	case REQUEST_MAP:
-		return naive_map(model, request, reply);
+		return request->origin == ORIGIN_PCP
+			       ? naive_pcp_map(model, request, reply)
+			       : naive_map(model, request, reply);
 	case REQUEST_UNMAP:
 	case REQUEST_UNMAP_ALL:
-		return naive_unmap(model, request, reply);
+		return request->origin == ORIGIN_PCP
+			       ? naive_pcp_unmap(model, request, reply)
+			       : naive_unmap(model, request, reply);
 	case REQUEST_ADD:
 		return naive_add(model, request, reply);
 	case REQUEST_DELETE:
@@ -411,6 +462,7 @@ static const char *naive_do(struct model *model, const struct request *request,
 static const char *check_lease(struct model *model, const struct lease *lease)
 {
 	struct naive_lease like = {.protocol = lease->protocol,
+				   .internal = lease->internal,
 				   .remote = lease->remote,
 				   .external_port = lease->external_port};
 	const struct naive_lease *naive = naive_find_external(model, &like);
@@ -421,8 +473,36 @@ static const char *check_lease(struct model *model, const struct lease *lease)
 	    naive->internal_port != lease->internal_port ||
 	    naive->enabled != lease->enabled || naive->expires_ms != lease->expires_ms)
 		return "a lease differs from the naive one";
+	if (naive->origin != lease->origin || naive->has_nonce != lease->has_nonce ||
+	    (naive->has_nonce && naive->nonce != lease->nonce[0]) ||
+	    naive->set_first != lease->set_first ||
+	    naive->set_count != lease->set_count ||
+	    naive->filters != naive_get_filters(lease->filters, lease->filter_count) ||
+	    strcmp(naive->text, lease->description) != 0)
+		return "a lease has other terms of PCP than the naive one";
 	if (table_get_by_external(model->ledger->table, lease) != lease)
 		return "a lease is not found by its external key";
+	return NULL;
+}
+
+/* A set is whole: consecutive ports inside and outside, with one end. */
+static const char *check_set(const struct model *model, const struct lease *lease)
+{
+	uint32_t first = (uint32_t)(lease->external_port - lease->internal_port +
+				    lease->set_first);
+
+	for (uint32_t i = 0; i < lease->set_count; i++) {
+		struct lease like = *lease;
+		const struct lease *part;
+
+		like.external_port = (uint16_t)(first + i);
+		part = table_get_by_external(model->ledger->table, &like);
+		if (!part || part->internal_port != lease->set_first + i ||
+		    part->set_first != lease->set_first ||
+		    part->set_count != lease->set_count ||
+		    part->expires_ms != lease->expires_ms)
+			return "a set is not whole";
+	}
 	return NULL;
 }
 
@@ -476,7 +556,7 @@ static const char *check_all(struct model *model)
 	const struct table *table = model->ledger->table;
 	const struct lease *lease = NULL;
 	struct dump dump = {.model = model};
-	size_t enabled = 0;
+	size_t enabled = 0, listed = 0;
 	const char *wrong;
 
 	if (table_get_count(table) != model->count)
@@ -485,14 +565,17 @@ static const char *check_all(struct model *model)
 		wrong = check_lease(model, lease);
 		if (!wrong)
 			wrong = check_outbound(model, lease);
+		if (!wrong)
+			wrong = check_set(model, lease);
 		if (wrong)
 			return wrong;
 		enabled += lease->enabled;
+		listed += addr_is_ipv4(&lease->internal);
 	}
-	for (size_t i = 0; i < model->count; i++)
+	for (size_t i = 0; i < listed; i++)
 		if (!table_get_by_index(table, 0, i))
 			return "an index below the number of leases has none";
-	if (table_get_by_index(table, 0, model->count))
+	if (table_get_by_index(table, 0, listed))
 		return "an index beyond the number of leases has one";
 	if (model->ledger->books.backend_ops->dump(model->ledger->books.backend,
 						   dump_visit, &dump) != 0 ||
@@ -515,7 +598,7 @@ static const char *model_restart(struct model *model)
 
 /* --- operations from bytes --- */
 
-static uint8_t take(const uint8_t **bytes, size_t *length)
+uint8_t naive_take(const uint8_t **bytes, size_t *length)
 {
 	if (*length == 0)
 		return 0;
@@ -531,14 +614,14 @@ static void fill_request(const uint8_t **bytes, size_t *length, struct request *
 	static const uint8_t ops[] = {REQUEST_MAP,    REQUEST_MAP, REQUEST_UNMAP,
 				      REQUEST_ADD,    REQUEST_ADD, REQUEST_UNMAP_ALL,
 				      REQUEST_DELETE, REQUEST_ADD};
-	uint8_t op = take(bytes, length);
-	uint8_t ports = take(bytes, length);
-	uint8_t more = take(bytes, length);
+	uint8_t op = naive_take(bytes, length);
+	uint8_t ports = naive_take(bytes, length);
+	uint8_t more = naive_take(bytes, length);
 
 	memset(request, 0, sizeof(*request));
 	request->op = ops[op % 8];
 	request->protocol = op & 0x80 ? IPPROTO_TCP : IPPROTO_UDP;
-	request->internal = host_address(op >> 3);
+	request->internal = naive_host((op >> 3 & 0xf) % HOSTS_IPV4);
 	request->client = request->internal;
 	request->internal_port = internal_ports[ports % 4];
 	request->external_port = external_ports[(ports >> 2) % 6];
@@ -550,7 +633,7 @@ static void fill_request(const uint8_t **bytes, size_t *length, struct request *
 		if (request->external_port == 0)
 			request->external_port = 1;
 		if (more & 0x80)
-			request->remote = address("203.0.113.9");
+			request->remote = naive_address("203.0.113.9");
 	} else {
 		request->origin = ORIGIN_NATPMP;
 		request->lifetime_s += request->op == REQUEST_MAP ? 1 : 0;
@@ -564,12 +647,16 @@ static void fill_request(const uint8_t **bytes, size_t *length, struct request *
  * twice, and the request is refused and must have changed nothing.
  */
 static const char *step_request(struct model *model, const uint8_t **bytes,
-				size_t *length, int faults)
+				size_t *length, uint8_t kind)
 {
+	int faults = kind < 34 ? 2 : kind < 40 ? 1 : 0;
 	struct request request;
 	struct reply reply;
 
-	fill_request(bytes, length, &request);
+	if (kind >= 140 || (kind < 40 && kind % 2 == 0))
+		naive_fill_pcp(bytes, length, &request);
+	else
+		fill_request(bytes, length, &request);
 	model->faults = faults;
 	plan_fault(model);
 	ledger_decide(model->ledger, &request, 1, &reply, &model->at);
@@ -596,13 +683,29 @@ static const char *step_time(struct model *model, uint8_t amount)
 static const char *model_step(struct model *model, const uint8_t **bytes,
 			      size_t *length)
 {
-	uint8_t kind = take(bytes, length);
+	uint8_t kind = naive_take(bytes, length);
 
 	if (kind < 24)
-		return step_time(model, take(bytes, length));
-	if (kind < 28)
+		return step_time(model, naive_take(bytes, length));
+	if (kind < 27)
 		return model_restart(model);
-	return step_request(model, bytes, length, kind < 34 ? 2 : kind < 40 ? 1 : 0);
+	if (kind == 27)
+		model->conf.global.pcp_nonce_relaxed ^= true;
+	return step_request(model, bytes, length, kind);
+}
+
+/* Revoking one port of a set revokes all. */
+static bool set_is_there(const struct model *model, const struct lease *ended)
+{
+	const struct lease *lease = NULL;
+
+	while ((lease = table_get_next(model->ledger->table, lease)))
+		if (lease->set_first == ended->set_first &&
+		    lease->set_count == ended->set_count &&
+		    lease->protocol == ended->protocol &&
+		    addr_equal(&lease->internal, &ended->internal))
+			return true;
+	return false;
 }
 
 static void model_clear(struct model *model)
@@ -612,13 +715,15 @@ static void model_clear(struct model *model)
 	struct lease ended;
 
 	while ((lease = table_get_next(model->ledger->table, NULL)))
-		if (ledger_end(model->ledger, lease->id, at, &ended) != RESULT_OK)
+		if (ledger_end(model->ledger, lease->id, at, &ended) != RESULT_OK ||
+		    (ended.set_count > 0 && set_is_there(model, &ended)))
 			abort();
 	at->now_ms += PORT_REST_MS;
 	at->wall_ms += PORT_REST_MS;
 	(void)ledger_expire(model->ledger, at);
 	model->count = 0;
 	model->rest_count = 0;
+	model->conf.global.pcp_nonce_relaxed = false;
 }
 
 const char *model_run(struct model *model, const uint8_t *bytes, size_t length)

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef TEST_MODEL_NAIVE_PRIVATE_H
+#define TEST_MODEL_NAIVE_PRIVATE_H
+
+#include <stdbool.h>
+
+#include "conf/conf.h"
+#include "daemon/ledger.h"
+#include "daemon/network.h"
+#include "protocols/request.h"
+
+/* What the files of the naive table share. */
+
+#define HOSTS 5 /* the last ones speak IPv6, and PCP only */
+#define HOSTS_IPV4 3
+#define QUOTA 6
+#define TOTAL 14
+#define FILTERS 3
+#define PORTS 5
+#define NAIVE_MAX 64
+#define REST_MAX 256
+#define TEXT_SIZE 8
+
+struct naive_lease {
+	uint8_t protocol, origin;
+	bool enabled, has_nonce;
+	uint8_t nonce; /* every octet of it */
+	struct ip_addr internal, remote;
+	uint16_t internal_port, external_port;
+	uint16_t set_first, set_count;
+	unsigned int filters; /* a bit for each that is known */
+	int64_t expires_ms;
+	char text[TEXT_SIZE];
+};
+
+struct naive_rest {
+	uint16_t port;
+	struct ip_addr host;
+	int64_t until_ms;
+};
+
+struct model {
+	struct conf conf;
+	struct network network;
+	struct ledger *ledger;
+	struct store_time at;
+	size_t count;
+	struct naive_lease leases[NAIVE_MAX];
+	size_t rest_count;
+	struct naive_rest rests[REST_MAX];
+	int faults; /* how often the backend shall still fail */
+};
+
+/* naive.c */
+struct ip_addr naive_address(const char *text);
+struct ip_addr naive_host(unsigned int host);
+uint8_t naive_take(const uint8_t **bytes, size_t *length);
+/** NULL, or that the answer is another than `result`. */
+const char *naive_expect(const struct reply *reply, enum result result);
+struct naive_lease naive_from(const struct model *model, const struct request *request,
+			      uint16_t port);
+/** May the host have the port as far as other hosts are concerned? */
+bool naive_port_free(const struct model *model, uint16_t port,
+		     const struct ip_addr *host);
+struct naive_lease *naive_find_external(struct model *model,
+					const struct naive_lease *like);
+/** How many leases more the client may have; *why there is none. */
+size_t naive_quota(const struct model *model, const struct request *request,
+		   enum result *why);
+const char *naive_check_new(struct model *model, const struct naive_lease *lease);
+/** Remove it and what is of its set; pointers to leases are no more. */
+void naive_remove(struct model *model, const struct naive_lease *lease);
+
+/* naive_pcp.c */
+/** Fill in a request of PCP from bytes. */
+void naive_fill_pcp(const uint8_t **bytes, size_t *length, struct request *request);
+const char *naive_pcp_map(struct model *model, const struct request *request,
+			  const struct reply *reply);
+const char *naive_pcp_unmap(struct model *model, const struct request *request,
+			    const struct reply *reply);
+/** The bits of filters that are known; UINT_MAX when there is another one. */
+unsigned int naive_get_filters(const struct remote_filter *filters, size_t count);
+
+#endif
