@@ -9,6 +9,7 @@ import time
 
 import igd
 import natpmp
+import pcp
 import pytest
 from daemon import CommandError
 from lab import Lab, wait_for
@@ -201,3 +202,153 @@ def test_slow_reader_does_not_stop_the_daemon(lab, daemon):
         assert len(daemon.leases()) == 1
         assert time.monotonic() - began < 3
     assert os.path.exists(daemon.control)
+
+
+# What PCP brings
+
+
+PCP = "[policy]\nrule = allow client {} third-party {}\nrule = allow\n"
+
+
+def deleted(daemon, host):
+    """Ports of the leases that `delete --client` ended."""
+    lines = daemon.admin("--json", "delete", "--client", host).splitlines()
+    return sorted(json.loads(line)["lease"]["external_port"] for line in lines)
+
+
+def test_delete_of_a_client(lab, daemon_factory):
+    """PCP-71: all that a host has or asked for, of every protocol; not what is static"""
+    daemon = daemon_factory(PCP.format("192.168.77.2/32", "192.168.77.3/32")).start()
+    with pcp.Client(lab.lan1) as lan1, pcp.Client(lab.lan2) as lan2, pcp.Client(
+            lab.lan1, family=socket.AF_INET6) as lan6, natpmp.Client(lab.lan1) as other:
+        lan1.grant("udp", 4000, 5000)
+        lan1.grant("udp", 4001, 5001, options=[pcp.third_party(lab.lan2.ipv4)])
+        lan2.grant("udp", 4002, 5002)
+        lan6.grant("udp", 4003)
+        other.map("udp", 4004, 5004, 600)
+        igd.Gateway(lab.lan1).add(5005, 4005)
+        daemon.admin("add", "tcp", "5006", f"{lab.lan1.ipv4}:4006")
+        assert deleted(daemon, lab.lan2.ipv4) == [5001, 5002]  # one by another's asking
+        with pcp.Client(lab.lan1) as again:  # lan1 hears of the end
+            again.grant("udp", 4001, 5001, options=[pcp.third_party(lab.lan2.ipv4)])
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is not None
+        assert deleted(daemon, lab.lan1.ipv4) == [5000, 5001, 5004, 5005]
+        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is None
+        assert sorted(x["external_port"] for x in daemon.leases()) == [4003, 5006]
+        assert deleted(daemon, lab.lan1.ipv6) == [4003]
+    assert "lease deleted" in daemon.wait_log(r"ext=5004 .*why=owner")
+    ends_with(5, daemon, "delete", "--client", lab.lan1.ipv4)
+    ends_with(2, daemon, "delete", "--client", "nobody")
+    ends_with(2, daemon, "delete", "--client", lab.lan1.ipv4, "1")
+
+
+def test_delete_of_many(lab, daemon_factory):
+    """More than one answer holds"""
+    daemon = daemon_factory("[limits]\nleases-per-client = 0\n"
+                            "requests-per-second = 0\n").start()
+    with natpmp.Client(lab.lan1) as client:
+        for port in range(20000, 20300):
+            client.map("udp", port, port, 600)
+    assert len(deleted(daemon, lab.lan1.ipv4)) == 300
+    assert daemon.leases() == []
+
+
+def call(daemon, method, **parameters):
+    """One call of the control socket, as doc/control.md has it."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(daemon.control)
+        sock.sendall(json.dumps({"method": f"org.portreeve.{method}",
+                                 "parameters": parameters}).encode() + b"\0")
+        received = b""
+        while not received.endswith(b"\0"):
+            received += sock.recv(65536)
+    return json.loads(received[:-1])
+
+
+@pytest.mark.parametrize("parameters, bad", [
+    ({}, "id"), ({"id": 1, "client": "192.168.77.2"}, "id"), ({"client": "x"}, "client"),
+    ({"client": "::"}, "client"), ({"client": 7}, "client"), ({"id": -1}, "id")])
+def test_delete_parameters(daemon, parameters, bad):
+    answer = call(daemon, "Delete", **parameters)
+    assert answer["error"] == "org.varlink.service.InvalidParameter"
+    assert answer["parameters"] == {"parameter": bad}
+
+
+def test_show_of_pcp(lab, daemon):
+    """Who may send is seen, and no nonce (PCP-100)"""
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 4000, 5000, options=[
+            pcp.pack_filter("203.0.113.2"), pcp.pack_filter("198.51.100.0", 120, 443)])
+        client.grant("udp", 4100, 5100, options=[pcp.port_set(4, 4100)])
+        client.peer("udp", 4200, (lab.inet1.ipv4, 3478), 5200)
+        nonce = client.nonce
+    leases = {lease["internal_port"]: lease for lease in daemon.leases()}
+    one = leases[4000]
+    assert one["filters"] == [{"prefix": "203.0.113.2/32", "port": 0},
+                              {"prefix": "198.51.100.0/24", "port": 443}]
+    assert (one["remote"], one["remote_port"], one["set_count"]) == (None, 0, 0)
+    assert [(leases[port]["set_first"], leases[port]["set_count"])
+            for port in range(4100, 4104)] == 4 * [(4100, 4)]
+    assert (leases[4200]["remote"], leases[4200]["remote_port"]) == (lab.inet1.ipv4, 3478)
+    shown = daemon.admin("show", str(one["id"]))
+    assert "203.0.113.2/32\n" in shown and "198.51.100.0/24 port 443\n" in shown
+    assert "ports 4100-4103" in daemon.admin("show", str(leases[4100]["id"]))
+    rows = daemon.admin("list").splitlines()
+    assert "REMOTE" in rows[0]
+    assert any("2 filters" in row and ":4000 " in row for row in rows)
+    assert any(f" {lab.inet1.ipv4}:3478 " in row for row in rows)
+    text = daemon.admin("--json", "list") + "".join(rows) + shown + daemon.log()
+    for form in (nonce.hex(), nonce.hex(" "), nonce.hex(":")):
+        assert form not in text.lower()
+
+
+def test_static_pinhole(lab, daemon):
+    """IPv6: the same port inside and outside, from one host alone where that is said"""
+    lan1, target = lab.lan1, (lab.lan1.ipv6, 4000)
+    lease = daemon.json("add", "udp", "0", f"[{lan1.ipv6}]:4000", "--remote",
+                        lab.inet1.ipv6)["lease"]
+    assert (lease["external_port"], lease["external_address"]) == (4000, lan1.ipv6)
+    assert lease["remote"] == lab.inet1.ipv6
+    assert lab.udp_arrives(lab.inet1, target, lan1, 4000) is not None
+    assert lab.udp_arrives(lab.inet2, target, lan1, 4000) is None
+    daemon.admin("add", "udp", "4001", lan1.ipv6)
+    assert lab.udp_arrives(lab.inet2, (lan1.ipv6, 4001), lan1, 4001) is not None
+    ends_with(6, daemon, "add", "udp", "5000", f"[{lan1.ipv6}]:4002")
+    daemon.admin("delete", str(lease["id"]))
+    assert lab.udp_arrives(lab.inet1, target, lan1, 4000) is None
+
+
+def test_watch_tells_why(lab, daemon):
+    """Who deleted a lease: its client or the owner"""
+    process = lab.gw.start([daemon.tool, "--socket", daemon.control, "--json", "watch"])
+
+    def events():
+        return [json.loads(line) for line in process.output().splitlines()]
+    wait_for(lambda: events() and events()[0].get("ready"), "watch to be ready")
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 4000)
+        client.unmap("udp", 4000)
+        client.grant("udp", 4001)
+    daemon.admin("delete", "--client", lab.lan1.ipv4)
+    wait_for(lambda: [x["why"] for x in events() if x.get("event") == "deleted"] == [
+        "client", "owner"], "two leases to be deleted")
+    assert all("why" not in x for x in events() if x.get("event") != "deleted")
+    assert process.stop() == 0
+
+
+def test_anycast_without_its_address(lab, daemon_factory):
+    """PCP-119: who switches it on is told what is missing, with the command"""
+    daemon = daemon_factory("[lan lan0]\npcp-anycast = yes\n").start()
+    for command in ("ip address add 192.0.0.9/32 dev lo",
+                    "ip address add 2001:1::1/128 dev lo"):
+        assert command in daemon.wait_log(re.escape(command))
+    daemon.stop()
+    try:
+        for command in ("192.0.0.9/32", "2001:1::1/128"):
+            lab.gw.ip("address", "add", command, "dev", "lo")
+        daemon.start()
+        assert daemon.log().count("pcp-anycast") == 2  # of the first start
+    finally:
+        for command in ("192.0.0.9/32", "2001:1::1/128"):
+            lab.gw.ip("address", "del", command, "dev", "lo")
