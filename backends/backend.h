@@ -102,12 +102,13 @@ struct backend_ops {
 	int (*set_network)(struct backend *backend,
 			   const struct backend_network *network);
 	/**
-	 * Make all changes or none, in order, in one transaction. When it returns 0 the
-	 * kernel holds them. Flows of deleted rules end soon after, out of event(),
-	 * unless keep_flows. A DELETE of what has timed out already is no error.
-	 * Errors: nothing changed, and
-	 * -EEXIST: a rule clashes with one that is there, or with another of the batch;
-	 * -EINVAL: a rule makes no sense;
+	 * Make all changes or none, in order, in one transaction; only what a REPLACE
+	 * of filters leaves behind may go by a second one, so that no peer of both
+	 * before and after is ever turned away. When it returns 0 the kernel holds
+	 * them. Flows of deleted rules end soon after, out of event(), unless
+	 * keep_flows. A DELETE of what has timed out already is no error. Errors:
+	 * nothing changed, and -EEXIST: a rule clashes with one that is there, or with
+	 * another of the batch (rule_overlaps()); -EINVAL: a rule makes no sense;
 	 * -EOPNOTSUPP: the kernel's sets cannot say such a rule. These three concern
 	 * the changes alone: the rules that are there are as they should be.
 	 * -ENOENT: our table, or a part of it, is gone: sync(), then try again;
@@ -142,5 +143,11 @@ const struct backend_ops *backend_get_memory(void);
 
 /** True when a and b say the same, timeout aside. */
 bool rule_equal(const struct rule *a, const struct rule *b);
+/**
+ * True when a and b, of one protocol and external endpoint, would admit the same remote
+ * peer. A rule open to all does so with another one only: it leaves the peers of rules
+ * with filters to these.
+ */
+bool rule_overlaps(const struct rule *a, const struct rule *b);
 
 #endif

@@ -6,83 +6,132 @@
 #include <string.h>
 #include <uthash.h>
 
-/* What no two rules may share, as in the kernel: external endpoint, protocol, peer. */
-struct slot_key {
+/* Rules of one external endpoint and protocol: no two of them admit the same peer. */
+struct place_key {
 	struct ip_addr external;
-	struct ip_addr remote; /* of the first filter; none = open to all */
 	uint16_t port;
 	uint16_t protocol;
 };
 
-struct slot {
-	struct slot_key key;
+struct held {
 	struct rule rule;
+	struct held *next;
+};
+
+struct place {
+	struct place_key key;
+	struct held *rules;
 	UT_hash_handle hh;
 };
 
 struct backend {
-	struct slot *slots;
+	struct place *places;
+	size_t count;
 	struct backend_network network;
 	unsigned int fault_in; /* calls of apply until one fails; 0 = none */
 	int fault;
 };
 
-static struct slot_key make_key(const struct rule *rule)
+static struct place *find_place(const struct backend *backend, const struct rule *rule)
 {
-	struct slot_key key;
+	struct place_key key;
+	struct place *place;
 
 	memset(&key, 0, sizeof(key));
 	key.external = rule->external;
 	key.port = rule->external_port;
 	key.protocol = rule->protocol;
-	if (rule->filter_count > 0)
-		key.remote = rule->filters[0].prefix.addr;
-	return key;
+	HASH_FIND(hh, backend->places, &key, sizeof(key), place);
+	return place;
 }
 
-static struct slot *find(const struct backend *backend, const struct rule *rule)
+static struct place *make_place(struct backend *backend, const struct rule *rule)
 {
-	struct slot_key key = make_key(rule);
-	struct slot *slot;
+	struct place *place = find_place(backend, rule);
 
-	HASH_FIND(hh, backend->slots, &key, sizeof(key), slot);
-	return slot;
+	if (place)
+		return place;
+	place = calloc(1, sizeof(*place));
+	if (!place)
+		return NULL;
+	place->key.external = rule->external;
+	place->key.port = rule->external_port;
+	place->key.protocol = rule->protocol;
+	HASH_ADD(hh, backend->places, key, sizeof(place->key), place);
+	return place;
 }
 
-static void remove_slot(struct backend *backend, struct slot *slot)
+static void drop_place(struct backend *backend, struct place *place)
 {
-	if (!backend->slots)
+	if (!backend->places)
 		return;
-	HASH_DEL(backend->slots, slot);
-	free(slot);
+	HASH_DEL(backend->places, place);
+	free(place);
 }
 
-/* Free a whole table; its slots stay linked until each is freed. */
-static void free_slots(struct slot *slots)
+/* Where the pointer to this very rule is, or NULL. */
+static struct held **find(const struct backend *backend, const struct rule *rule)
 {
-	struct slot *slot = slots;
+	struct place *place = find_place(backend, rule);
+	struct held **at = place ? &place->rules : NULL;
 
-	HASH_CLEAR(hh, slots);
-	while (slot) {
-		struct slot *next = slot->hh.next;
+	for (; at && *at; at = &(*at)->next)
+		if (rule_equal(&(*at)->rule, rule))
+			return at;
+	return NULL;
+}
 
-		free(slot);
-		slot = next;
+static void link_rule(struct backend *backend, struct place *place, struct held *held)
+{
+	held->next = place->rules;
+	place->rules = held;
+	backend->count++;
+}
+
+static struct held *unlink_rule(struct backend *backend, struct held **at)
+{
+	struct held *held = *at;
+
+	*at = held->next;
+	backend->count--;
+	return held;
+}
+
+static void free_places(struct backend *backend)
+{
+	struct place *place = backend->places;
+
+	HASH_CLEAR(hh, backend->places);
+	backend->count = 0;
+	while (place) {
+		struct place *next = place->hh.next;
+
+		while (place->rules) {
+			struct held *held = place->rules;
+
+			place->rules = held->next;
+			free(held);
+		}
+		free(place);
+		place = next;
 	}
 }
 
 static int add_rule(struct backend *backend, const struct rule *rule)
 {
-	struct slot *slot;
+	struct place *place = make_place(backend, rule);
+	struct held *held;
 
-	if (find(backend, rule))
-		return -EEXIST;
-	slot = calloc(1, sizeof(*slot));
-	if (!slot)
+	for (held = place ? place->rules : NULL; held; held = held->next)
+		if (rule_overlaps(&held->rule, rule))
+			return -EEXIST;
+	held = calloc(1, sizeof(*held));
+	if (!place || !held) {
+		free(held);
 		return -ENOMEM;
-	slot->key = make_key(rule);
-	slot->rule = *rule;
-	HASH_ADD(hh, backend->slots, key, sizeof(slot->key), slot);
+	}
+	held->rule = *rule;
+	link_rule(backend, place, held);
 	return 0;
 }
 
@@ -106,7 +155,7 @@ static void memory_close(struct backend *backend, bool keep)
 	(void)keep;
 	if (!backend)
 		return;
-	free_slots(backend->slots);
+	free_places(backend);
 	free(backend);
 }
 
@@ -117,163 +166,140 @@ static int memory_set_network(struct backend *backend,
 	return 0;
 }
 
-/* A rule that is gone already is what a DELETE wanted, as with nftables. */
-static int delete_rule(struct backend *backend, const struct rule *rule)
-{
-	struct slot *slot = find(backend, rule);
+struct step {
+	struct rule rule;
+	struct held *removed; /* not freed yet; NULL: the rule was added */
+};
 
-	if (slot && rule_equal(&slot->rule, rule))
-		remove_slot(backend, slot);
-	return 0;
-}
-
-static int make_change(struct backend *backend, const struct backend_change *change)
-{
-	int error = 0;
-
-	switch (change->kind) {
-	case CHANGE_ADD:
-		return add_rule(backend, &change->after);
-	case CHANGE_REPLACE:
-		error = delete_rule(backend, &change->before);
-		return error < 0 ? error : add_rule(backend, &change->after);
-	case CHANGE_DELETE:
-		return delete_rule(backend, &change->before);
-	}
-	return -EINVAL;
-}
-
-/* Rules at the external endpoints that changes touch, as they were before. */
-struct undo {
-	struct rule *rules;
+/* What a call of apply has done so far, to be undone from its end. */
+struct journal {
+	struct step *steps;
 	size_t count;
 };
 
-static bool was_saved(const struct undo *undo, const struct rule *rule)
+/* A rule that is gone already is what a DELETE wanted, as with nftables. */
+static void delete_rule(struct backend *backend, const struct rule *rule,
+			struct journal *journal)
 {
-	struct slot_key key = make_key(rule);
+	struct held **at = find(backend, rule);
 
-	for (size_t i = 0; i < undo->count; i++) {
-		struct slot_key other = make_key(&undo->rules[i]);
-
-		if (memcmp(&key, &other, sizeof(key)) == 0)
-			return true;
-	}
-	return false;
+	if (at)
+		journal->steps[journal->count++] = (struct step){
+			.rule = *rule, .removed = unlink_rule(backend, at)};
 }
 
-static void save(const struct backend *backend, const struct rule *rule,
-		 struct undo *undo)
+static int make_change(struct backend *backend, const struct backend_change *change,
+		       struct journal *journal)
 {
-	const struct slot *slot = find(backend, rule);
+	int error;
 
-	if (slot && !was_saved(undo, rule))
-		undo->rules[undo->count++] = slot->rule;
-}
-
-static void drop(struct backend *backend, const struct rule *rule)
-{
-	struct slot *slot = find(backend, rule);
-
-	if (slot)
-		remove_slot(backend, slot);
-}
-
-static int change_all(struct backend *backend, const struct backend_change *changes,
-		      size_t count, struct undo *undo)
-{
-	int error = 0;
-	size_t done = 0;
-
-	while (done < count && error == 0) {
-		const struct backend_change *change = &changes[done++];
-
-		if (change->kind != CHANGE_ADD)
-			save(backend, &change->before, undo);
-		if (change->kind != CHANGE_DELETE)
-			save(backend, &change->after, undo);
-		error = make_change(backend, change);
-	}
-	if (error == 0)
+	if (change->kind != CHANGE_ADD)
+		delete_rule(backend, &change->before, journal);
+	if (change->kind == CHANGE_DELETE)
 		return 0;
-	for (size_t i = 0; i < done; i++) {
-		if (changes[i].kind != CHANGE_ADD)
-			drop(backend, &changes[i].before);
-		if (changes[i].kind != CHANGE_DELETE)
-			drop(backend, &changes[i].after);
-	}
+	error = add_rule(backend, &change->after);
+	if (error == 0)
+		journal->steps[journal->count++] = (struct step){.rule = change->after};
 	return error;
+}
+
+static void undo(struct backend *backend, const struct journal *journal)
+{
+	for (size_t i = journal->count; i > 0; i--) {
+		const struct step *step = &journal->steps[i - 1];
+		struct held *held = step->removed;
+		struct held **at = held ? NULL : find(backend, &step->rule);
+
+		if (held)
+			link_rule(backend, find_place(backend, &step->rule), held);
+		else if (at)
+			free(unlink_rule(backend, at));
+	}
+}
+
+/* Only at the end: an undo needs places that are empty for a while. */
+static void drop_empty(struct backend *backend, const struct journal *journal)
+{
+	for (size_t i = 0; i < journal->count; i++) {
+		struct place *place = find_place(backend, &journal->steps[i].rule);
+
+		if (place && !place->rules)
+			drop_place(backend, place);
+	}
 }
 
 static int memory_apply(struct backend *backend, const struct backend_change *changes,
 			size_t count)
 {
-	struct undo undo = {0};
-	int error;
+	struct journal journal = {0};
+	int error = 0;
 
 	if (backend->fault_in > 0 && --backend->fault_in == 0)
 		return -backend->fault;
-	undo.rules = calloc(2 * count + 1, sizeof(*undo.rules));
-	if (!undo.rules)
+	journal.steps = calloc(2 * count + 1, sizeof(*journal.steps));
+	if (!journal.steps)
 		return -ENOMEM;
-	error = change_all(backend, changes, count, &undo);
-	for (size_t i = 0; error < 0 && i < undo.count; i++)
-		if (add_rule(backend, &undo.rules[i]) < 0)
-			abort();
-	free(undo.rules);
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = make_change(backend, &changes[i], &journal);
+	if (error < 0)
+		undo(backend, &journal);
+	drop_empty(backend, &journal);
+	for (size_t i = 0; i < journal.count && error == 0; i++)
+		free(journal.steps[i].removed);
+	free(journal.steps);
 	return error;
+}
+
+/* How many rules of `rules` are in `backend`, too. */
+static size_t count_common(const struct backend *backend, const struct backend *other)
+{
+	size_t common = 0;
+
+	for (const struct place *place = other->places; place; place = place->hh.next)
+		for (const struct held *held = place->rules; held; held = held->next)
+			common += find(backend, &held->rule) != NULL;
+	return common;
 }
 
 static int memory_sync(struct backend *backend, const struct rule *rules, size_t count,
 		       size_t *added, size_t *removed)
 {
-	struct slot *old = backend->slots;
-	const struct slot *slot;
-	size_t kept = 0;
+	struct backend wanted = {0};
+	size_t kept;
 	int error = 0;
 
-	backend->slots = NULL;
 	for (size_t i = 0; i < count && error == 0; i++)
-		error = add_rule(backend, &rules[i]);
+		error = add_rule(&wanted, &rules[i]);
 	if (error < 0) {
-		free_slots(backend->slots);
-		backend->slots = old;
+		free_places(&wanted);
 		return error;
 	}
-	*removed = 0;
-	for (slot = old; slot; slot = slot->hh.next) {
-		const struct slot *now = find(backend, &slot->rule);
-
-		if (now && rule_equal(&now->rule, &slot->rule))
-			kept++;
-		else
-			++*removed;
-	}
-	free_slots(old);
+	kept = count_common(backend, &wanted);
 	*added = count - kept;
+	*removed = backend->count - kept;
+	free_places(backend);
+	backend->places = wanted.places;
+	backend->count = count;
 	return 0;
 }
 
 static int memory_dump(struct backend *backend,
 		       int (*visit)(void *user, const struct rule *), void *user)
 {
-	const struct slot *slot;
+	int result = 0;
 
-	for (slot = backend->slots; slot; slot = slot->hh.next) {
-		int result = visit(user, &slot->rule);
-
-		if (result != 0)
-			return result;
-	}
-	return 0;
+	for (const struct place *place = backend->places; place && result == 0;
+	     place = place->hh.next)
+		for (const struct held *held = place->rules; held && result == 0;
+		     held = held->next)
+			result = visit(user, &held->rule);
+	return result;
 }
 
 static int memory_counters(struct backend *backend, const struct rule *rule,
 			   struct rule_counters *out)
 {
-	const struct slot *slot = find(backend, rule);
-
-	if (!slot || !rule_equal(&slot->rule, rule))
+	if (!find(backend, rule))
 		return -ENOENT;
 	*out = (struct rule_counters){0};
 	return 0;
@@ -298,7 +324,7 @@ void memory_plan_fault(struct backend *backend, unsigned int nth_apply, int erro
 
 size_t memory_get_count(const struct backend *backend)
 {
-	return HASH_COUNT(backend->slots);
+	return backend->count;
 }
 
 static const struct backend_ops ops = {

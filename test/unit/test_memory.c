@@ -173,6 +173,101 @@ static void test_sync_counts_the_difference(void **state)
 	assert_false(holds(backend, 3, 2));
 }
 
+static struct rule_filter filter(uint32_t addr, uint8_t length, uint16_t port)
+{
+	return (struct rule_filter){
+		.prefix = {addr_from_ipv4((struct in_addr){htonl(addr)}),
+			   (uint8_t)(length + 96)},
+		.port = port,
+	};
+}
+
+static struct backend_change add_filtered(uint8_t host, struct rule_filter filter)
+{
+	struct backend_change change = add(1, host);
+
+	change.after.filters[change.after.filter_count++] = filter;
+	return change;
+}
+
+/* As the kernel has it: one port may serve several peers, each of them once. */
+static void test_no_peer_by_two_rules(void **state)
+{
+	struct backend *backend = *state;
+	const struct rule_filter everybody = {.prefix.length = 0};
+	const struct backend_change there[] = {
+		add_filtered(2, filter(0xcb007100, 24, 80)),
+		add_filtered(3, filter(0xc6336407, 32, 0)),
+		add(1, 4),
+	};
+	const struct backend_change refused[] = {
+		add_filtered(2, filter(0xcb007100, 24, 80)),
+		add_filtered(5, filter(0xcb007109, 32, 80)),
+		add_filtered(5, filter(0xcb000000, 8, 80)),
+		add_filtered(5, filter(0xcb007109, 32, 0)),
+		add_filtered(5, filter(0xc6336400, 24, 0)),
+		add_filtered(5, filter(0xc6336407, 32, 53)),
+		add_filtered(5, everybody),
+		add(1, 5),
+	};
+	const struct backend_change taken[] = {
+		add_filtered(5, filter(0xcb007100, 24, 81)),
+		add_filtered(5, filter(0xc6336408, 32, 0)),
+		add(2, 5),
+	};
+
+	assert_int_equal(apply(backend, there, 3), 0);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		const struct backend_change batch[] = {add(9, 9), there[0], refused[i]};
+
+		assert_int_equal(apply(backend, &refused[i], 1), -EEXIST);
+		assert_int_equal(apply(backend, batch, 3), -EEXIST);
+		assert_int_equal(memory_get_count(backend), 3);
+	}
+	assert_int_equal(apply(backend, taken, 3), 0);
+	assert_int_equal(memory_get_count(backend), 6);
+}
+
+static void test_filters_are_replaced(void **state)
+{
+	struct backend *backend = *state;
+	struct backend_change changes[] = {
+		add_filtered(2, filter(0xcb007102, 32, 0)),
+		{.kind = CHANGE_REPLACE},
+		add_filtered(3, filter(0xcb007102, 32, 0)),
+		{.kind = CHANGE_REPLACE},
+	};
+
+	changes[1].before = changes[0].after;
+	changes[1].after = changes[0].after;
+	changes[1].after.filters[0] = filter(0xcb007103, 32, 0);
+	/* This one would take what the rule before it has just given up. */
+	changes[3].before = changes[2].after;
+	changes[3].after = changes[2].after;
+	changes[3].after.filters[0] = filter(0xcb007100, 24, 0);
+	assert_int_equal(apply(backend, changes, 4), -EEXIST);
+	assert_int_equal(memory_get_count(backend), 0);
+	assert_int_equal(apply(backend, changes, 3), 0);
+	assert_int_equal(memory_get_count(backend), 2);
+	assert_int_equal(apply(backend, &changes[3], 1), -EEXIST);
+	changes[3].after.filters[0].port = 53;
+	changes[3].after.filters[0].prefix.length = 128;
+	assert_int_equal(apply(backend, &changes[3], 1), 0);
+	assert_int_equal(memory_get_count(backend), 2);
+}
+
+static void test_undo_finds_places_that_were_empty(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change first = add(1, 2);
+	const struct backend_change second[] = {delete (1, 2), add(1, 3), add(1, 4)};
+
+	assert_int_equal(apply(backend, &first, 1), 0);
+	assert_int_equal(apply(backend, second, 3), -EEXIST);
+	assert_int_equal(memory_get_count(backend), 1);
+	assert_true(holds(backend, 1, 2));
+}
+
 static void test_dump_stops_when_told(void **state)
 {
 	struct backend *backend = *state;
@@ -212,6 +307,12 @@ int main(void)
 			test_fault_comes_once_and_changes_nothing, open_backend,
 			close_backend),
 		cmocka_unit_test_setup_teardown(test_sync_counts_the_difference,
+						open_backend, close_backend),
+		cmocka_unit_test_setup_teardown(test_no_peer_by_two_rules, open_backend,
+						close_backend),
+		cmocka_unit_test_setup_teardown(test_filters_are_replaced, open_backend,
+						close_backend),
+		cmocka_unit_test_setup_teardown(test_undo_finds_places_that_were_empty,
 						open_backend, close_backend),
 		cmocka_unit_test_setup_teardown(test_dump_stops_when_told, open_backend,
 						close_backend),
