@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* Looks at the table, when somebody else is changing it too. */
@@ -18,7 +19,11 @@ struct backend {
 	void *user;
 	struct nft_socket socket;
 	struct nft_batch batch;
-	struct nft_elements scratch; /* of a batch in the making */
+	struct nft_elements scratch;  /* of a batch in the making */
+	struct nft_elements deferred; /* what leaves after the batch */
+	bool defers;		      /* the batch in the making may leave some to it */
+	bool moves;		      /* peers of the rule in the making may */
+	struct nft_claims claims;
 	struct nft_skeleton skeleton;
 	struct nft_watch watch;
 	struct nft_flows flows;
@@ -48,6 +53,8 @@ static void nft_close(struct backend *backend, bool keep)
 	nft_watch_close(&backend->watch);
 	nft_batch_fini(&backend->batch);
 	nft_elements_fini(&backend->scratch);
+	nft_elements_fini(&backend->deferred);
+	nft_claims_fini(&backend->claims);
 	nft_socket_close(&backend->socket);
 	free(backend);
 }
@@ -140,16 +147,43 @@ static int append_rule(struct nft_elements *elements, const struct rule *rule)
 	return error;
 }
 
+static int release_all(struct backend *backend, const struct nft_element *elements,
+		       size_t count)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = nft_claims_remove(&backend->claims, &elements[i]);
+	return error;
+}
+
+static int claim_all(struct backend *backend, const struct nft_element *elements,
+		     size_t count)
+{
+	int64_t now_ms = clock_now_ms();
+	int error = 0;
+
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = nft_claims_add(&backend->claims, &elements[i], now_ms);
+	return error;
+}
+
 static int put_all(struct backend *backend, const struct rule *rule,
 		   enum nft_operation operation)
 {
 	struct nft_element elements[NFT_ELEMENTS_MAX];
 	int count = nft_element_from_rule(rule, elements);
+	int error;
 
-	for (int i = 0; i < count; i++)
+	if (count < 0)
+		return count;
+	error = operation == NFT_OP_REMOVE
+			? release_all(backend, elements, (size_t)count)
+			: claim_all(backend, elements, (size_t)count);
+	for (int i = 0; i < count && error == 0; i++)
 		nft_batch_element(&backend->batch, &backend->socket, operation,
 				  &elements[i]);
-	return count < 0 ? count : 0;
+	return error;
 }
 
 static const struct nft_element *find_key(const struct nft_element *elements, int count,
@@ -161,24 +195,35 @@ static const struct nft_element *find_key(const struct nft_element *elements, in
 	return NULL;
 }
 
-static int put_replacement(struct backend *backend, const struct rule *before,
-			   const struct rule *after)
+/*
+ * When a transaction ends the kernel switches its hashes first and its intervals some
+ * 100 us later, and a packet asks them one by one. Peers that move from a hash to
+ * intervals, or to another hash, would be turned away meanwhile: so what admits them by
+ * a hash goes by a second transaction. Intervals cannot, for new ones may overlap them.
+ */
+static bool leaves_later(const struct backend *backend, enum nft_set set)
 {
-	struct nft_element old[NFT_ELEMENTS_MAX];
-	struct nft_element new[NFT_ELEMENTS_MAX];
-	int old_count = nft_element_from_rule(before, old);
-	int new_count = nft_element_from_rule(after, new);
-	/* The kernel cannot give a timeout in place to what was made without one. */
-	bool updatable = before->timeout_ms > 0;
-	bool stays = before->timeout_ms == 0 && after->timeout_ms == 0;
-	struct nft_batch *batch = &backend->batch;
+	return backend->defers && backend->moves && !nft_set_get_shape(set)->interval &&
+	       set != NFT_SNAT4 && set != NFT_HELD4;
+}
 
-	if (old_count < 0 || new_count < 0)
-		return old_count < 0 ? old_count : new_count;
-	for (int i = 0; i < old_count; i++) {
+/* What `before` and `after` have in common stays, so that it is never absent. */
+static int put_difference(struct backend *backend, const struct nft_element *old,
+			  int old_count, const struct nft_element *new, int new_count)
+{
+	/* The kernel cannot give a timeout in place to what was made without one. */
+	bool updatable = old[0].timeout_ms > 0;
+	bool stays = old[0].timeout_ms == 0 && new[0].timeout_ms == 0;
+	struct nft_batch *batch = &backend->batch;
+	int error = 0;
+
+	for (int i = 0; i < old_count && error == 0; i++) {
 		const struct nft_element *same = find_key(new, new_count, &old[i]);
 
-		if (!same || !nft_element_equal(same, &old[i]) || !(updatable || stays))
+		if (!same && leaves_later(backend, old[i].set))
+			error = nft_elements_append(&backend->deferred, &old[i]);
+		else if (!same || !nft_element_equal(same, &old[i]) ||
+			 !(updatable || stays))
 			nft_batch_element(batch, &backend->socket, NFT_OP_REMOVE,
 					  &old[i]);
 	}
@@ -194,7 +239,27 @@ static int put_replacement(struct backend *backend, const struct rule *before,
 		}
 		nft_batch_element(batch, &backend->socket, operation, &new[i]);
 	}
-	return 0;
+	return error;
+}
+
+static int put_replacement(struct backend *backend, const struct rule *before,
+			   const struct rule *after)
+{
+	struct nft_element old[NFT_ELEMENTS_MAX];
+	struct nft_element new[NFT_ELEMENTS_MAX];
+	int old_count = nft_element_from_rule(before, old);
+	int new_count = nft_element_from_rule(after, new);
+	int error;
+
+	if (old_count < 0 || new_count < 0)
+		return old_count < 0 ? old_count : new_count;
+	backend->moves = before->filter_count + after->filter_count > 0;
+	error = release_all(backend, old, (size_t)old_count);
+	if (error == 0)
+		error = claim_all(backend, new, (size_t)new_count);
+	if (error == 0)
+		error = put_difference(backend, old, old_count, new, new_count);
+	return error;
 }
 
 static int put_change(struct backend *backend, const struct backend_change *change)
@@ -255,6 +320,9 @@ static int put_by_set(struct backend *backend, const struct backend_change *chan
 	for (size_t i = 0; i < count && error == 0; i++)
 		error = append_rule(all,
 				    adding ? &changes[i].after : &changes[i].before);
+	if (error == 0)
+		error = adding ? claim_all(backend, all->items, all->count)
+			       : release_all(backend, all->items, all->count);
 	if (error < 0)
 		return error;
 	for (unsigned int set = NFT_DNAT4; set < NFT_SET_COUNT; set++)
@@ -278,13 +346,13 @@ static int put_changes(struct backend *backend, const struct backend_change *cha
 	return error;
 }
 
-static int nft_apply(struct backend *backend, const struct backend_change *changes,
-		     size_t count)
+static int send_changes(struct backend *backend, const struct backend_change *changes,
+			size_t count, bool defers)
 {
 	int error;
 
-	if (!backend->ready)
-		return -ENOTCONN;
+	backend->defers = defers;
+	backend->deferred.count = 0;
 	nft_batch_begin(&backend->batch, &backend->socket);
 	error = put_changes(backend, changes, count);
 	if (error == 0)
@@ -292,6 +360,40 @@ static int nft_apply(struct backend *backend, const struct backend_change *chang
 	/* What kernels have said of a key that is there with other data. */
 	if (error == -EBUSY || error == -ENOTEMPTY)
 		error = -EEXIST;
+	if (error < 0)
+		nft_claims_undo(&backend->claims);
+	else
+		nft_claims_commit(&backend->claims);
+	return error;
+}
+
+static int send_deferred(struct backend *backend)
+{
+	int error;
+
+	nft_batch_begin(&backend->batch, &backend->socket);
+	for (size_t i = 0; i < backend->deferred.count; i++)
+		nft_batch_element(&backend->batch, &backend->socket, NFT_OP_REMOVE,
+				  &backend->deferred.items[i]);
+	error = nft_batch_send(&backend->batch, &backend->socket);
+	/* It is not the changes that this speaks of. */
+	return error == -EEXIST ? -EBUSY : error;
+}
+
+static int nft_apply(struct backend *backend, const struct backend_change *changes,
+		     size_t count)
+{
+	int error;
+
+	if (!backend->ready)
+		return -ENOTCONN;
+	error = send_changes(backend, changes, count, true);
+	/* A later change of the batch may want the key of what was to leave later. */
+	if (error == -EEXIST && backend->deferred.count > 0)
+		error = send_changes(backend, changes, count, false);
+	/* Should this fail, what is too much goes with the sync() that it leads to. */
+	if (error == 0 && backend->deferred.count > 0)
+		error = send_deferred(backend);
 	for (size_t i = 0; i < count && error == 0; i++)
 		note_flows(backend, &changes[i]);
 	return error;
@@ -352,6 +454,19 @@ static bool is_passing(int error)
 	       error == -EINTR;
 }
 
+/* What sync() has put there is the kernel's now, overlapping or not. */
+static int renew_claims(struct backend *backend, const struct nft_elements *wanted)
+{
+	int64_t now_ms = clock_now_ms();
+	int error = 0;
+
+	nft_claims_fini(&backend->claims);
+	for (size_t i = 0; i < wanted->count && error != -ENOMEM; i++)
+		error = nft_claims_add(&backend->claims, &wanted->items[i], now_ms);
+	nft_claims_commit(&backend->claims);
+	return error == -ENOMEM ? error : 0;
+}
+
 static int nft_sync(struct backend *backend, const struct rule *rules, size_t count,
 		    size_t *added, size_t *removed)
 {
@@ -369,6 +484,8 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 	}
 	for (unsigned int i = 1; i < SYNC_TRIES && is_passing(error); i++)
 		error = sync_once(backend, &wanted, &difference);
+	if (error == 0)
+		error = renew_claims(backend, &wanted);
 	nft_elements_fini(&wanted);
 	if (error < 0)
 		return error;

@@ -17,8 +17,13 @@
 #define NFT_KEY_MAX 44
 /** IPv4 address . port. */
 #define NFT_DATA_LENGTH 8
-/** Elements of one rule: its filters (or one, held), as many counters, its way out. */
-#define NFT_ELEMENTS_MAX (2 * RULE_FILTERS_MAX + 1)
+/**
+ * Boxes of one rule: each filter is one, and one without a port one more for every
+ * filter with a port around it. There are most where half of the filters have a port.
+ */
+#define NFT_BOXES_MAX (RULE_FILTERS_MAX + RULE_FILTERS_MAX * RULE_FILTERS_MAX / 4)
+/** Elements of one rule: its boxes (or one, held), as many counters, its way out. */
+#define NFT_ELEMENTS_MAX (2 * NFT_BOXES_MAX + 1)
 /**
  * One transaction of sync() ends when it is longer than this. Between transactions the
  * kernel lets its hashes grow: 10,000 rules take 114 ms like this, 650 ms at a
@@ -36,12 +41,15 @@ enum nft_set {
 	NFT_LAN_IF,
 	NFT_WAN4,
 	NFT_DNAT4,
+	NFT_DNAT4_PEER,
 	NFT_DNAT4_FROM,
 	NFT_SNAT4,
 	NFT_HELD4,
 	NFT_COUNT4,
+	NFT_COUNT4_PEER,
 	NFT_COUNT4_FROM,
 	NFT_PINHOLE6,
+	NFT_PINHOLE6_PEER,
 	NFT_PINHOLE6_FROM,
 };
 
@@ -54,6 +62,7 @@ struct nft_set_shape {
 	uint8_t data_length; /* 0: not a map */
 	bool interval;
 	bool timeout;
+	uint8_t target_length; /* of a key that ends with a remote peer; 0: of others */
 };
 
 const struct nft_set_shape *nft_set_get_shape(enum nft_set set);
@@ -69,25 +78,54 @@ struct nft_element {
 	struct rule_counters counters; /* of a dumped element */
 };
 
-/**
- * Elements of a rule, and how many.
- * Errors: -EINVAL for a rule that makes no sense, -EOPNOTSUPP for one that sets cannot
- * say.
+/** Remote peers that one element admits: a prefix, from one port to another. */
+struct nft_box {
+	struct prefix prefix;
+	uint16_t first_port;
+	uint16_t last_port;
+};
+
+/** Boxes that do not overlap. Not to be cleared as a whole: it is large. */
+struct nft_boxes {
+	unsigned int count;
+	bool any; /* no filter, or one that lets everybody in: there are no boxes */
+	struct nft_box items[NFT_BOXES_MAX];
+};
+
+/** What a rule's filters admit, exactly. Errors: -EINVAL, filters that make no sense.
  */
+int nft_boxes_from_rule(const struct rule *rule, struct nft_boxes *boxes)
+	__attribute__((warn_unused_result));
+bool nft_box_covers(const struct nft_box *box, const struct prefix *prefix,
+		    uint16_t port);
+bool nft_box_overlaps(const struct nft_box *a, const struct nft_box *b);
+/** One address and any port: an element of a set whose name ends in _PEER. */
+bool nft_box_is_peer(const struct nft_box *box);
+
+/** Elements of a rule, and how many. Errors: -EINVAL for a rule that makes no sense. */
 int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 	__attribute__((warn_unused_result));
+/** The element that counts, or the pinhole, of a rule and one box; NULL = any peer. */
+struct nft_element nft_element_get_counter(const struct rule *rule,
+					   const struct nft_box *box);
 /**
  * The internal endpoint's rule that a counting element or pinhole speaks of. An IPv4
  * rule's external address is none: the counters outlive a change of it.
  */
 void nft_element_to_rule(const struct nft_element *element, struct rule *rule);
+/** The element that translates to what a counting one speaks of. */
+struct nft_element nft_element_get_mapping(const struct nft_element *counter);
 /** The element of NFT_SNAT4 that the rule would have; its data may differ. */
 struct nft_element nft_element_get_outbound(const struct rule *rule);
 /** What an element of NFT_SNAT4 translates to: returns the port. */
 uint16_t nft_element_get_external(const struct nft_element *element,
 				  struct ip_addr *addr);
-/** The remote peer of an element of a set whose name ends in _FROM. */
-struct rule_filter nft_element_get_filter(const struct nft_element *element);
+/**
+ * The remote peers of an element of a set whose name ends in _PEER or _FROM.
+ * Errors: false where no prefix says them, so that the element is none of ours.
+ */
+bool nft_element_get_box(const struct nft_element *element, struct nft_box *box)
+	__attribute__((warn_unused_result));
 /** Elements of interfaces and addresses; returns how many, at most NFT_NETWORK_MAX. */
 size_t nft_element_from_network(const struct backend_network *network,
 				struct nft_element *elements);
@@ -96,7 +134,7 @@ size_t nft_element_from_network(const struct backend_network *network,
 bool nft_element_same_key(const struct nft_element *a, const struct nft_element *b);
 /**
  * Order as by set and key, but elements of rules that differ in nothing but their
- * filters are equal. For sets whose names end in _FROM.
+ * filters are equal. For sets whose names end in _PEER or _FROM.
  */
 int nft_element_compare_target(const struct nft_element *a,
 			       const struct nft_element *b);
@@ -203,7 +241,40 @@ void nft_elements_sort(struct nft_elements *elements);
 /** Find in sorted elements by set and key; NULL when it is not there. */
 struct nft_element *nft_elements_find(const struct nft_elements *elements,
 				      const struct nft_element *wanted);
+/**
+ * In sorted elements, those of `set` with the target of `wanted`, which is of that set
+ * or of another that begins its keys alike. Returns the first, and *count of them.
+ */
+const struct nft_element *nft_elements_find_target(const struct nft_elements *elements,
+						   enum nft_set set,
+						   const struct nft_element *wanted,
+						   size_t *count);
 void nft_elements_fini(struct nft_elements *elements);
+
+/**
+ * Who may use which port, by filtered rules: no two of them may admit the same peer,
+ * which the kernel's sets refuse in some cases only. Beside the kernel's own elements,
+ * by target; rules without filters are not in it. A change of a transaction counts at
+ * once and is undone, or made good, with it.
+ */
+struct nft_claims {
+	struct nft_claim *targets; /* a hash */
+	struct nft_claim_change *changes;
+	size_t change_count;
+	size_t change_size;
+};
+
+/** Elements that are no filtered mapping or pinhole are let through.
+ * Errors: -EEXIST: another one admits some of these peers; -ENOMEM.
+ */
+int nft_claims_add(struct nft_claims *claims, const struct nft_element *element,
+		   int64_t now_ms) __attribute__((warn_unused_result));
+/** Errors: -ENOMEM. */
+int nft_claims_remove(struct nft_claims *claims, const struct nft_element *element)
+	__attribute__((warn_unused_result));
+void nft_claims_commit(struct nft_claims *claims);
+void nft_claims_undo(struct nft_claims *claims);
+void nft_claims_fini(struct nft_claims *claims);
 
 /**
  * Rules that sorted elements of all sets stand for. Rules that differ in nothing but

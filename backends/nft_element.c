@@ -11,17 +11,20 @@
 #include <string.h>
 
 static const struct nft_set_shape shapes[NFT_SET_COUNT] = {
-	[NFT_WAN_IF] = {"wan_if", IF_NAMESIZE, 0, false, false},
-	[NFT_LAN_IF] = {"lan_if", IF_NAMESIZE, 0, false, false},
-	[NFT_WAN4] = {"wan4", 4, 0, false, false},
-	[NFT_DNAT4] = {"dnat4", 8, NFT_DATA_LENGTH, false, true},
-	[NFT_DNAT4_FROM] = {"dnat4_from", 16, NFT_DATA_LENGTH, true, true},
-	[NFT_SNAT4] = {"snat4", 12, NFT_DATA_LENGTH, false, true},
-	[NFT_HELD4] = {"held4", 8, 0, false, true},
-	[NFT_COUNT4] = {"count4", 16, 0, false, true},
-	[NFT_COUNT4_FROM] = {"count4_from", 24, 0, true, true},
-	[NFT_PINHOLE6] = {"pinhole6", 24, 0, false, true},
-	[NFT_PINHOLE6_FROM] = {"pinhole6_from", 44, 0, true, true},
+	[NFT_WAN_IF] = {"wan_if", IF_NAMESIZE, 0, false, false, 0},
+	[NFT_LAN_IF] = {"lan_if", IF_NAMESIZE, 0, false, false, 0},
+	[NFT_WAN4] = {"wan4", 4, 0, false, false, 0},
+	[NFT_DNAT4] = {"dnat4", 8, NFT_DATA_LENGTH, false, true, 0},
+	[NFT_DNAT4_PEER] = {"dnat4_peer", 12, NFT_DATA_LENGTH, false, true, 8},
+	[NFT_DNAT4_FROM] = {"dnat4_from", 16, NFT_DATA_LENGTH, true, true, 8},
+	[NFT_SNAT4] = {"snat4", 12, NFT_DATA_LENGTH, false, true, 0},
+	[NFT_HELD4] = {"held4", 8, 0, false, true, 0},
+	[NFT_COUNT4] = {"count4", 16, 0, false, true, 0},
+	[NFT_COUNT4_PEER] = {"count4_peer", 20, 0, false, true, 16},
+	[NFT_COUNT4_FROM] = {"count4_from", 24, 0, true, true, 16},
+	[NFT_PINHOLE6] = {"pinhole6", 24, 0, false, true, 0},
+	[NFT_PINHOLE6_PEER] = {"pinhole6_peer", 40, 0, false, true, 24},
+	[NFT_PINHOLE6_FROM] = {"pinhole6_from", 44, 0, true, true, 24},
 };
 
 const struct nft_set_shape *nft_set_get_shape(enum nft_set set)
@@ -102,99 +105,38 @@ static struct ip_addr prefix_edge(const struct prefix *prefix, bool last)
 	return edge;
 }
 
-/* Where in a key the remote peer is; what is before tells the rule. */
-static size_t get_target_length(enum nft_set set)
-{
-	if (set == NFT_DNAT4_FROM)
-		return 8;
-	return set == NFT_COUNT4_FROM ? 16 : 24;
-}
-
 /* The key holds the target already. */
-static void put_filter(struct nft_element *element, const struct rule_filter *filter,
-		       bool ipv4)
+static void put_box(struct nft_element *element, const struct nft_box *box, bool ipv4)
 {
-	struct ip_addr first = prefix_edge(&filter->prefix, false);
-	struct ip_addr last = prefix_edge(&filter->prefix, true);
-	size_t at = get_target_length(element->set);
+	const struct nft_set_shape *shape = &shapes[element->set];
+	struct ip_addr first = prefix_edge(&box->prefix, false);
+	struct ip_addr last = prefix_edge(&box->prefix, true);
+	uint8_t *port = put_addr(element->key + shape->target_length, &first, ipv4);
 
-	memcpy(element->key_end, element->key, at);
-	put_port(put_addr(element->key + at, &first, ipv4), filter->port);
-	put_port(put_addr(element->key_end + at, &last, ipv4),
-		 filter->port ? filter->port : UINT16_MAX);
+	if (shape->interval)
+		put_port(port, box->first_port);
+	memcpy(element->key_end, element->key, NFT_KEY_MAX);
+	port = put_addr(element->key_end + shape->target_length, &last, ipv4);
+	if (shape->interval)
+		put_port(port, box->last_port);
 }
 
-/* Copies of a rule's filters in the form that sets can hold, supersets only. */
-struct filter_list {
-	unsigned int count;
-	bool any; /* one of them lets everybody in: the rule has no filter */
-	struct rule_filter items[RULE_FILTERS_MAX];
-};
-
-static bool port_covers(uint16_t wide, uint16_t narrow)
+/* Of the sets that one packet is looked up in. */
+static enum nft_set choose_set(enum nft_set any, enum nft_set peer, enum nft_set from,
+			       const struct nft_box *box)
 {
-	return wide == 0 || wide == narrow;
+	if (!box)
+		return any;
+	return nft_box_is_peer(box) ? peer : from;
 }
 
-static bool prefix_covers(const struct prefix *wide, const struct prefix *narrow)
+/* The key holds all but the remote peer. */
+static void put_peer(struct nft_element *element, const struct nft_box *box, bool ipv4)
 {
-	return wide->length <= narrow->length && prefix_contains(wide, &narrow->addr);
-}
-
-/*
- * Intervals in a set must not overlap. A filter inside another one says nothing new and
- * goes; two that cross (a wide prefix with a port, a narrow one without) cannot be
- * said.
- */
-static int filter_list_add(struct filter_list *list, const struct rule_filter *filter)
-{
-	for (unsigned int i = 0; i < list->count;) {
-		struct rule_filter *other = &list->items[i];
-		bool in = prefix_covers(&other->prefix, &filter->prefix);
-		bool around = prefix_covers(&filter->prefix, &other->prefix);
-		bool port_in = port_covers(other->port, filter->port);
-		bool port_around = port_covers(filter->port, other->port);
-
-		if (in && port_in)
-			return 0;
-		if (around && port_around) {
-			*other = list->items[--list->count];
-			continue;
-		}
-		if ((in || around) && (port_in || port_around))
-			return -EOPNOTSUPP;
-		i++;
-	}
-	list->items[list->count++] = *filter;
-	return 0;
-}
-
-static int filter_list_init(struct filter_list *list, const struct rule *rule,
-			    bool ipv4)
-{
-	struct prefix everybody = {.length = ipv4 ? 96 : 0};
-
-	list->count = 0;
-	list->any = rule->filter_count == 0;
-	if (ipv4)
-		everybody.addr = addr_from_ipv4((struct in_addr){0});
-	for (unsigned int i = 0; i < rule->filter_count; i++) {
-		struct rule_filter filter = rule->filters[i];
-		int error;
-
-		if (filter.prefix.length == 0)
-			filter.prefix = everybody;
-		if (filter.prefix.length > 128 ||
-		    !prefix_covers(&everybody, &filter.prefix) ||
-		    addr_is_ipv4(&filter.prefix.addr) != ipv4)
-			return -EINVAL;
-		if (filter.prefix.length == everybody.length && filter.port == 0)
-			list->any = true;
-		error = filter_list_add(list, &filter);
-		if (error < 0)
-			return error;
-	}
-	return 0;
+	if (box)
+		put_box(element, box, ipv4);
+	else
+		memcpy(element->key_end, element->key, NFT_KEY_MAX);
 }
 
 struct nft_element nft_element_get_outbound(const struct rule *rule)
@@ -214,59 +156,67 @@ uint16_t nft_element_get_external(const struct nft_element *element,
 	return get_port(element->data + 4);
 }
 
-static int from_rule4(const struct rule *rule, const struct filter_list *filters,
+static struct nft_element get_mapping4(const struct rule *rule,
+				       const struct nft_box *box)
+{
+	struct nft_element element =
+		start(choose_set(NFT_DNAT4, NFT_DNAT4_PEER, NFT_DNAT4_FROM, box), rule);
+
+	put_target(element.key, rule, true);
+	put_peer(&element, box, true);
+	put_internal(element.data, rule);
+	return element;
+}
+
+struct nft_element nft_element_get_counter(const struct rule *rule,
+					   const struct nft_box *box)
+{
+	bool ipv4 = addr_is_ipv4(&rule->internal);
+	struct nft_element element = start(
+		ipv4 ? choose_set(NFT_COUNT4, NFT_COUNT4_PEER, NFT_COUNT4_FROM, box)
+		     : choose_set(NFT_PINHOLE6, NFT_PINHOLE6_PEER, NFT_PINHOLE6_FROM,
+				  box),
+		rule);
+	uint8_t *at = put_target(element.key, rule, ipv4);
+
+	if (ipv4)
+		put_internal(at, rule);
+	put_peer(&element, box, ipv4);
+	return element;
+}
+
+static int from_rule4(const struct rule *rule, const struct nft_boxes *boxes,
 		      struct nft_element *elements)
 {
 	int n = 0;
 
-	if (filters->any) {
-		elements[n] = start(NFT_DNAT4, rule);
-		put_target(elements[n].key, rule, true);
-		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
-		put_internal(elements[n++].data, rule);
-	}
-	for (unsigned int i = 0; i < filters->count && !filters->any; i++) {
-		elements[n] = start(NFT_DNAT4_FROM, rule);
-		put_target(elements[n].key, rule, true);
-		put_filter(&elements[n], &filters->items[i], true);
-		put_internal(elements[n++].data, rule);
-	}
+	if (boxes->any)
+		elements[n++] = get_mapping4(rule, NULL);
+	for (unsigned int i = 0; i < boxes->count; i++)
+		elements[n++] = get_mapping4(rule, &boxes->items[i]);
 	if (rule->outbound)
 		elements[n++] = nft_element_get_outbound(rule);
-	if (filters->any) {
+	if (boxes->any) {
 		elements[n] = start(NFT_HELD4, rule);
 		put_target(elements[n].key, rule, true);
 		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
 		n++;
-		elements[n] = start(NFT_COUNT4, rule);
-		put_internal(put_target(elements[n].key, rule, true), rule);
-		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
-		n++;
+		elements[n++] = nft_element_get_counter(rule, NULL);
 	}
-	for (unsigned int i = 0; i < filters->count && !filters->any; i++) {
-		elements[n] = start(NFT_COUNT4_FROM, rule);
-		put_internal(put_target(elements[n].key, rule, true), rule);
-		put_filter(&elements[n++], &filters->items[i], true);
-	}
+	for (unsigned int i = 0; i < boxes->count; i++)
+		elements[n++] = nft_element_get_counter(rule, &boxes->items[i]);
 	return n;
 }
 
-static int from_rule6(const struct rule *rule, const struct filter_list *filters,
+static int from_rule6(const struct rule *rule, const struct nft_boxes *boxes,
 		      struct nft_element *elements)
 {
 	int n = 0;
 
-	if (filters->any) {
-		elements[n] = start(NFT_PINHOLE6, rule);
-		put_target(elements[n].key, rule, false);
-		memcpy(elements[n].key_end, elements[n].key, NFT_KEY_MAX);
-		return 1;
-	}
-	for (unsigned int i = 0; i < filters->count; i++) {
-		elements[n] = start(NFT_PINHOLE6_FROM, rule);
-		put_target(elements[n].key, rule, false);
-		put_filter(&elements[n++], &filters->items[i], false);
-	}
+	if (boxes->any)
+		elements[n++] = nft_element_get_counter(rule, NULL);
+	for (unsigned int i = 0; i < boxes->count; i++)
+		elements[n++] = nft_element_get_counter(rule, &boxes->items[i]);
 	return n;
 }
 
@@ -278,7 +228,7 @@ static bool is_ipv4_host(const struct ip_addr *addr)
 int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 {
 	bool ipv4 = addr_is_ipv4(&rule->internal);
-	struct filter_list filters;
+	struct nft_boxes boxes;
 	int error;
 
 	if ((rule->protocol != IPPROTO_TCP && rule->protocol != IPPROTO_UDP) ||
@@ -293,11 +243,11 @@ int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 	if (!ipv4 && (rule->external_port != rule->internal_port ||
 		      !addr_equal(&rule->external, &rule->internal)))
 		return -EINVAL;
-	error = filter_list_init(&filters, rule, ipv4);
+	error = nft_boxes_from_rule(rule, &boxes);
 	if (error < 0)
 		return error;
-	return ipv4 ? from_rule4(rule, &filters, elements)
-		    : from_rule6(rule, &filters, elements);
+	return ipv4 ? from_rule4(rule, &boxes, elements)
+		    : from_rule6(rule, &boxes, elements);
 }
 
 void nft_element_to_rule(const struct nft_element *element, struct rule *rule)
@@ -305,7 +255,7 @@ void nft_element_to_rule(const struct nft_element *element, struct rule *rule)
 	const uint8_t *key = element->key;
 
 	*rule = (struct rule){.protocol = key[0], .timeout_ms = element->timeout_ms};
-	if (element->set == NFT_COUNT4 || element->set == NFT_COUNT4_FROM) {
+	if (element->set >= NFT_COUNT4 && element->set <= NFT_COUNT4_FROM) {
 		rule->external_port = get_port(key + 4);
 		rule->internal = get_addr(key + 8, true);
 		rule->internal_port = get_port(key + 12);
@@ -317,26 +267,52 @@ void nft_element_to_rule(const struct nft_element *element, struct rule *rule)
 	rule->external_port = rule->internal_port;
 }
 
-struct rule_filter nft_element_get_filter(const struct nft_element *element)
+struct nft_element nft_element_get_mapping(const struct nft_element *counter)
 {
-	bool ipv4 = element->set != NFT_PINHOLE6_FROM;
-	size_t at = get_target_length(element->set);
+	size_t at = shapes[NFT_COUNT4_FROM].target_length;
+	size_t rest = shapes[counter->set].key_length - at;
+	struct nft_element element = {
+		.set = counter->set - NFT_COUNT4 + NFT_DNAT4,
+		.timeout_ms = counter->timeout_ms,
+	};
+
+	/* Protocol . external port, from here the internal endpoint, or the peer. */
+	memcpy(element.key, counter->key, 8);
+	memcpy(element.key + 8, counter->key + at, rest);
+	memcpy(element.key_end, counter->key_end, 8);
+	memcpy(element.key_end + 8, counter->key_end + at, rest);
+	memcpy(element.data, counter->key + 8, NFT_DATA_LENGTH);
+	return element;
+}
+
+bool nft_element_get_box(const struct nft_element *element, struct nft_box *box)
+{
+	const struct nft_set_shape *shape = &shapes[element->set];
+	bool ipv4 = element->set < NFT_PINHOLE6;
+	size_t at = shape->target_length;
 	size_t port_at = at + (ipv4 ? 4 : 16);
 	struct ip_addr first = get_addr(element->key + at, ipv4);
 	struct ip_addr last = get_addr(element->key_end + at, ipv4);
-	struct rule_filter filter = {.prefix = {.addr = first}};
+	struct prefix prefix = {.addr = first};
 
-	while (filter.prefix.length < 128) {
-		unsigned int byte = filter.prefix.length / 8U;
-		unsigned int mask = 0x80U >> filter.prefix.length % 8U;
+	while (prefix.length < 128) {
+		unsigned int byte = prefix.length / 8U;
+		unsigned int mask = 0x80U >> prefix.length % 8U;
 
 		if ((first.bytes[byte] ^ last.bytes[byte]) & mask)
 			break;
-		filter.prefix.length++;
+		prefix.length++;
 	}
-	if (memcmp(element->key + port_at, element->key_end + port_at, 2) == 0)
-		filter.port = get_port(element->key + port_at);
-	return filter;
+	*box = (struct nft_box){.prefix = prefix, .last_port = UINT16_MAX};
+	if (shape->interval) {
+		box->first_port = get_port(element->key + port_at);
+		box->last_port = get_port(element->key_end + port_at);
+	}
+	prefix.addr = prefix_edge(&box->prefix, false);
+	if (!addr_equal(&first, &prefix.addr))
+		return false;
+	prefix.addr = prefix_edge(&box->prefix, true);
+	return addr_equal(&last, &prefix.addr);
 }
 
 static struct nft_element from_name(enum nft_set set, const char *name)
@@ -379,13 +355,13 @@ int nft_element_compare_target(const struct nft_element *a, const struct nft_ele
 {
 	if (a->set != b->set)
 		return a->set < b->set ? -1 : 1;
-	return memcmp(a->key, b->key, get_target_length(a->set));
+	return memcmp(a->key, b->key, shapes[a->set].target_length);
 }
 
 bool nft_element_holds_peer(const struct nft_element *element,
 			    const struct nft_element *point)
 {
-	size_t at = get_target_length(element->set);
+	size_t at = shapes[element->set].target_length;
 	size_t length = element->set == NFT_PINHOLE6_FROM ? 16 : 4;
 	const uint8_t *peer = point->key + at;
 

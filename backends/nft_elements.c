@@ -61,6 +61,43 @@ struct nft_element *nft_elements_find(const struct nft_elements *elements,
 		       sizeof(*elements->items), compare_keys);
 }
 
+/* First element that is not before `wanted`, which has the lowest key of its target. */
+static size_t lower_bound(const struct nft_elements *elements,
+			  const struct nft_element *wanted)
+{
+	size_t low = 0;
+	size_t high = elements->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (nft_element_compare_target(&elements->items[middle], wanted) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const struct nft_element *nft_elements_find_target(const struct nft_elements *elements,
+						   enum nft_set set,
+						   const struct nft_element *wanted,
+						   size_t *count)
+{
+	struct nft_element target = *wanted;
+	size_t first;
+	size_t end;
+
+	target.set = set;
+	first = lower_bound(elements, &target);
+	end = first;
+	while (end < elements->count &&
+	       nft_element_compare_target(&elements->items[end], &target) == 0)
+		end++;
+	*count = end - first;
+	return *count > 0 ? &elements->items[first] : NULL;
+}
+
 struct collector {
 	struct nft_elements *elements;
 	enum nft_set set;

@@ -42,32 +42,15 @@ static struct rule make_rule(const struct nft_flow *flow)
 	return rule;
 }
 
-/* First element that is not before `wanted`, which has the lowest key of its target. */
-static size_t lower_bound(const struct nft_elements *elements,
-			  const struct nft_element *wanted)
-{
-	size_t low = 0;
-	size_t high = elements->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (nft_element_compare_target(&elements->items[middle], wanted) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 static bool admits_peer(const struct nft_elements *elements,
 			const struct nft_element *point)
 {
-	for (size_t i = lower_bound(elements, point);
-	     i < elements->count &&
-	     nft_element_compare_target(&elements->items[i], point) == 0;
-	     i++)
-		if (nft_element_holds_peer(&elements->items[i], point))
+	size_t count;
+	const struct nft_element *first =
+		nft_elements_find_target(elements, point->set, point, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (nft_element_holds_peer(&first[i], point))
 			return true;
 	return false;
 }
@@ -85,45 +68,43 @@ static const struct nft_element *find(struct nft_live *live, struct nft_element 
 
 bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow)
 {
-	struct nft_element made[NFT_ELEMENTS_MAX];
 	struct rule rule = make_rule(flow);
-	int count = nft_element_from_rule(&rule, made);
+	struct nft_box peer = {.prefix = {flow->peer, 128}, .last_port = UINT16_MAX};
+	struct nft_element wanted = nft_element_get_counter(&rule, NULL);
 
-	/* The last element of a rule counts, and admits. */
-	if (count > 0 && find(live, &made[count - 1]))
+	/* What counts, admits. */
+	if (find(live, &wanted))
 		return true;
-	rule.filter_count = 1;
-	rule.filters[0].prefix.addr = flow->peer;
-	rule.filters[0].prefix.length = 128;
-	rule.filters[0].port = flow->peer_port;
-	count = nft_element_from_rule(&rule, made);
-	if (count < 1)
-		return false;
+	wanted = nft_element_get_counter(&rule, &peer);
+	if (find(live, &wanted))
+		return true;
+	peer.first_port = flow->peer_port;
+	peer.last_port = flow->peer_port;
+	wanted = nft_element_get_counter(&rule, &peer);
 	/* Asked for a point, the kernel finds the interval around it. */
 	if (!live->loaded && live->asked < ASKS_MAX)
-		return find(live, &made[count - 1]) != NULL;
+		return find(live, &wanted) != NULL;
 	nft_live_load(live);
-	return admits_peer(&live->elements, &made[count - 1]);
+	return admits_peer(&live->elements, &wanted);
 }
 
 bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow)
 {
-	struct nft_element made[NFT_ELEMENTS_MAX];
 	struct rule rule = make_rule(flow);
-	const struct nft_elements *elements = &live->elements;
-	int count = nft_element_from_rule(&rule, made);
-	size_t at;
+	struct nft_element wanted = nft_element_get_counter(&rule, NULL);
+	size_t peers;
+	size_t others;
 
-	if (count < 1 || find(live, &made[count - 1]))
+	if (find(live, &wanted))
 		return false;
 	nft_live_load(live);
 	if (live->error < 0)
 		return false;
-	/* With the same target, since both sets begin their keys alike. */
-	made[count - 1].set = NFT_COUNT4_FROM;
-	at = lower_bound(elements, &made[count - 1]);
-	return at == elements->count ||
-	       nft_element_compare_target(&elements->items[at], &made[count - 1]) != 0;
+	(void)nft_elements_find_target(&live->elements, NFT_COUNT4_PEER, &wanted,
+				       &peers);
+	(void)nft_elements_find_target(&live->elements, NFT_COUNT4_FROM, &wanted,
+				       &others);
+	return peers + others == 0;
 }
 
 bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow)

@@ -19,8 +19,8 @@ struct walk {
 
 static bool is_mapping(enum nft_set set)
 {
-	return set == NFT_DNAT4 || set == NFT_DNAT4_FROM || set == NFT_PINHOLE6 ||
-	       set == NFT_PINHOLE6_FROM;
+	return (set >= NFT_DNAT4 && set <= NFT_DNAT4_FROM) ||
+	       (set >= NFT_PINHOLE6 && set <= NFT_PINHOLE6_FROM);
 }
 
 static int send_when_long(struct walk *walk, size_t octets)

@@ -45,16 +45,22 @@ static const char *get_fields(enum nft_set set)
 	case NFT_DNAT4:
 	case NFT_HELD4:
 		return "p";
+	case NFT_DNAT4_PEER:
+		return "p4";
 	case NFT_DNAT4_FROM:
 		return "p4p";
 	case NFT_SNAT4:
 		return "4p";
 	case NFT_COUNT4:
 		return "p4p";
+	case NFT_COUNT4_PEER:
+		return "p4p4";
 	case NFT_COUNT4_FROM:
 		return "p4p4p";
 	case NFT_PINHOLE6:
 		return "6p";
+	case NFT_PINHOLE6_PEER:
+		return "6p6";
 	case NFT_PINHOLE6_FROM:
 		return "6p6p";
 	}

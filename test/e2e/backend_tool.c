@@ -23,7 +23,7 @@
 #include "base/log.h"
 
 #define CHANGES_MAX 4096
-#define LINE_MAX_OCTETS 1024
+#define LINE_MAX_OCTETS 4096 /* two rules with all their filters */
 #define MARK 0x10000000
 
 struct tool {
