@@ -38,10 +38,12 @@ static void fill_network(struct network *network)
 	lan->ifindex = 2;
 	lan->protocols = LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP;
 	lan->address_count = 1;
-	lan->network_count = 1;
+	lan->network_count = 3;
 	if (!addr_parse("203.0.113.1", &network->wan.address) ||
 	    !addr_parse("192.168.77.1", &lan->addresses[0].addr) ||
-	    !prefix_parse("192.168.77.0/24", &lan->networks[0]))
+	    !prefix_parse("192.168.77.0/24", &lan->networks[0]) ||
+	    !prefix_parse("2001:db8:77::/64", &lan->networks[1]) ||
+	    !prefix_parse("fe80::/64", &lan->networks[2]))
 		abort();
 	network->wan.external = network->wan.address;
 }
@@ -87,6 +89,43 @@ static void clear(struct target *target)
 			abort();
 }
 
+/* Every port of a set is there, inside and outside one after the other (PCP-116). */
+static bool set_is_whole(const struct table *table, const struct lease *lease)
+{
+	for (uint16_t i = 0; i < lease->set_count; i++) {
+		struct lease like = *lease;
+		const struct lease *part;
+
+		like.external_port =
+			(uint16_t)(lease->external_port - lease->internal_port +
+				   lease->set_first + i);
+		part = table_get_by_external(table, &like);
+		if (!part || part->internal_port != lease->set_first + i ||
+		    part->set_first != lease->set_first ||
+		    part->set_count != lease->set_count ||
+		    part->expires_ms != lease->expires_ms)
+			return false;
+	}
+	return true;
+}
+
+/* No policy here grants anything for other hosts, so each lease is its client's. */
+static void check_table(const struct target *target)
+{
+	const struct table *table = ledger_get_table(target->ledger);
+	const struct lease *lease = NULL;
+
+	while ((lease = table_get_next(table, lease)))
+		if (!addr_equal(&lease->internal, &lease->client) ||
+		    addr_is_link_local(&lease->internal) ||
+		    lease->filter_count > target->conf.limits.filters_per_lease ||
+		    lease->set_count > target->conf.limits.ports_per_request ||
+		    (!addr_is_ipv4(&lease->internal) &&
+		     lease->external_port != lease->internal_port) ||
+		    !set_is_whole(table, lease))
+			abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -107,9 +146,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			continue;
 		ledger_decide(target->ledger, &request, 1, &reply, &at);
 		/* whatever it asked, nothing may stand that is not the client's own */
-		if (reply.result == RESULT_OK && request.op == REQUEST_MAP &&
+		if (reply.result == RESULT_OK &&
+		    (request.op == REQUEST_MAP || request.op == REQUEST_PEER) &&
 		    !addr_equal(&reply.internal, &request.client))
 			abort();
+		check_table(target);
 	}
 	clear(target);
 	return 0;
