@@ -17,6 +17,10 @@ from lab import Lab  # noqa: E402
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+# Logs of the processes started last that a failed test shows.
+SHOWN_LOGS = 3
+
+
 def get_build(name):
     """Build directory: PORTREEVE_ASAN or PORTREEVE_RELEASE, else build/asan ..."""
     path = os.environ.get("PORTREEVE_" + name.upper(), os.path.join(ROOT, "build", name))
@@ -119,7 +123,7 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.when == "call" and report.failed and "lab" in getattr(item, "funcargs", {}):
-        for process in item.funcargs["lab"].processes:
+        for process in item.funcargs["lab"].processes[-SHOWN_LOGS:]:
             if os.path.exists(process.log):
                 report.sections.append((f"{process.argv[0]} {process.pid}",
                                         process.output()[-8000:]))

@@ -149,7 +149,6 @@ class Response:
         self.opcode = opcode & 0x7f
         self.options = []
         if request is not None:
-            assert len(request) < 2 or self.opcode == request[1] & 0x7f, "PCP-27"
             (self.check_success if self.result == OK else self.check_error)(request)
         if self.opcode in SIZES and len(data) >= SIZES[self.opcode]:
             self.parse_body()
@@ -270,17 +269,23 @@ class Client:
     def ask(self, request, timeout=REPLY_S):
         """
         Send octets; the Response to them. Asked again when nothing comes for a second
-        (§8.1.1): a host gets only so many errors in one.
+        (§8.1.1): a host gets only so many errors in one. What comes of another opcode is
+        a Mapping Update or late, and passed over (§8.3).
         """
-        end = time.monotonic() + timeout
+        end, repeat = time.monotonic() + timeout, 0
         while True:
-            self.send(request)
-            left = end - time.monotonic()
+            now = time.monotonic()
+            if now >= repeat:
+                self.send(request)
+                repeat = now + REPEAT_S
             try:
-                return Response(self.receive(min(left, REPEAT_S)), request)
+                data = self.receive(max(0.001, min(end, repeat) - now))
             except TimeoutError:
-                if left <= REPEAT_S:
+                if time.monotonic() >= end:
                     raise
+                continue
+            if len(request) < 2 or data[1:2] == bytes([request[1] | 0x80]):  # PCP-27
+                return Response(data, request)
 
     def updates(self, timeout=REPLY_S):
         """The next response that nobody asked for (§14.2)."""

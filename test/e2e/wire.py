@@ -2,7 +2,6 @@
 """What ordinary sockets do not do: forged packets, ICMP errors, arrival times, netlink."""
 
 import collections
-import contextlib
 import ipaddress
 import select
 import socket
@@ -135,9 +134,8 @@ def read_stamp(ancillary):
 
 def drain(sock):
     """Forget what has come so far."""
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            sock.recv(4096, socket.MSG_DONTWAIT)
+    while select.select([sock], [], [], 0)[0]:
+        sock.recv(4096)
 
 
 def call_netlink(host, *messages):
