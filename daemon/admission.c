@@ -114,19 +114,24 @@ static bool family_is_served(const struct request *request)
 	       (ipv4 || request->origin == ORIGIN_PCP);
 }
 
-/* A hole for a link-local address leads nowhere (PCP-95). */
+/* A hole for such an address leads nowhere (PCP-95). */
+static bool is_link_local_ipv6(const struct ip_addr *addr)
+{
+	return !addr_is_ipv4(addr) && addr_is_link_local(addr);
+}
+
 bool admission_is_host(const struct network *network, const struct request *request)
 {
 	const struct lan_info *lan = &network->lans[request->lan];
 
 	if (lan->ifindex != request->ifindex ||
-	    !lan_info_has_host(lan, &request->client))
+	    !lan_info_has_host(lan, &request->client) ||
+	    is_link_local_ipv6(&request->client))
 		return false;
 	if (request->op != REQUEST_MAP && request->op != REQUEST_ADD &&
 	    request->op != REQUEST_PEER)
 		return true;
-	if (!family_is_served(request) || addr_is_link_local(&request->client) ||
-	    addr_is_link_local(&request->internal))
+	if (!family_is_served(request) || is_link_local_ipv6(&request->internal))
 		return false;
 	if (addr_equal(&request->internal, &request->client))
 		return true;

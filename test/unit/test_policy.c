@@ -327,6 +327,75 @@ static void test_every_port(void **state)
 	}
 }
 
+static bool is_same(const struct verdict *a, const struct verdict *b)
+{
+	bool same = a->range_count == b->range_count;
+
+	for (size_t i = 0; same && i < a->range_count; i++)
+		same = memcmp(&a->ranges[i], &b->ranges[i], sizeof(a->ranges[i])) == 0;
+	return same;
+}
+
+/* PCP-116: what is said of one internal port holds for the stretch that is named. */
+static void test_internal_stretch(void **state)
+{
+	struct request request = make_request("192.168.1.2", 80);
+	struct verdict verdict, other;
+	struct conf conf;
+
+	(void)state;
+	for (uint32_t seed = 0; seed < RANDOM_ROUNDS; seed++) {
+		uint32_t random = seed;
+
+		conf_init(&conf);
+		conf.rule_count = 1 + next_random(&random, 6);
+		for (size_t i = 0; i < conf.rule_count; i++) {
+			uint16_t first = (uint16_t)(1 + next_random(&random, 30));
+
+			conf.rules[i] = (struct conf_rule){
+				.allow = next_random(&random, 2),
+				.internal = {first,
+					     (uint16_t)(first +
+							next_random(&random, 20))},
+				.external = {(uint16_t)(1 + i), UINT16_MAX},
+				.line = 1 + (unsigned int)i};
+		}
+		request.internal_port = (uint16_t)(1 + next_random(&random, 60));
+		policy_decide(&conf, &request, "lan0", &verdict);
+		assert_in_range(request.internal_port, verdict.internal.first,
+				verdict.internal.last);
+		for (uint16_t port = 1; port < 60; port++) {
+			request.internal_port = port;
+			policy_decide(&conf, &request, "lan0", &other);
+			if (port >= verdict.internal.first &&
+			    port <= verdict.internal.last)
+				assert_true(is_same(&verdict, &other));
+		}
+	}
+}
+
+static void test_internal_stretch_ends(void **state)
+{
+	const struct request request = make_request("192.168.1.2", 80);
+	struct verdict verdict;
+	struct conf conf;
+
+	(void)state;
+	conf_init(&conf);
+	policy_decide(&conf, &request, "lan0", &verdict);
+	assert_int_equal(verdict.internal.first, 1);
+	assert_int_equal(verdict.internal.last, UINT16_MAX);
+	conf.rules[0].internal = (struct port_range){70, 90};
+	conf.rules[1] = conf.rules[0];
+	conf.rules[1].internal = (struct port_range){1, 75};
+	conf.rules[2] = conf.rules[0];
+	conf.rules[2].internal = (struct port_range){85, UINT16_MAX};
+	conf.rule_count = 3;
+	policy_decide(&conf, &request, "lan0", &verdict);
+	assert_int_equal(verdict.internal.first, 76);
+	assert_int_equal(verdict.internal.last, 84);
+}
+
 /* As many cuts as there can be, then one rule that takes all that is left. */
 static void test_most_ranges(void **state)
 {
@@ -364,6 +433,8 @@ int main(void)
 		cmocka_unit_test(test_patterns_against_fnmatch),
 		cmocka_unit_test(test_every_port),
 		cmocka_unit_test(test_most_ranges),
+		cmocka_unit_test(test_internal_stretch),
+		cmocka_unit_test(test_internal_stretch_ends),
 	};
 
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
