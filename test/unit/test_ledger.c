@@ -563,6 +563,148 @@ static void test_rate(void **state)
 	assert_int_equal(map(fixture, C1, (uint16_t)(PORT + granted)), RESULT_OK);
 }
 
+/* --- PCP --- */
+
+static struct request *fill_pcp(struct fixture *fixture, enum request_op op,
+				uint16_t port, const char *filter)
+{
+	struct request *request = &fixture->requests[0];
+
+	fill_map(request, C1, port);
+	request->op = (uint8_t)op;
+	request->origin = ORIGIN_PCP;
+	memset(request->nonce, 'n', sizeof(request->nonce));
+	if (filter) {
+		request->filter_count = 1;
+		assert_true(prefix_parse(filter, &request->filters[0].prefix));
+	}
+	return request;
+}
+
+static const struct reply *ask_pcp(struct fixture *fixture, enum request_op op,
+				   uint16_t port, const char *filter)
+{
+	(void)fill_pcp(fixture, op, port, filter);
+	decide(fixture, 1);
+	return &fixture->replies[0];
+}
+
+/* PCP-49: the answer says when asking again may help. */
+static void test_pcp49_nonce_lifetime(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_ledger(fixture);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, NULL)->result, RESULT_OK);
+	pass_time(fixture, 1500);
+	fill_pcp(fixture, REQUEST_MAP, PORT, NULL)->nonce[11] ^= 1;
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_FOREIGN);
+	assert_int_equal(fixture->replies[0].lifetime_s, LIFETIME_S - 1);
+}
+
+/* PCP-51: for ever, to PCP; NAT-PMP is told what it asked for. */
+static void test_pcp51_static_lifetime(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *request = &fixture->requests[0];
+
+	open_ledger(fixture);
+	fill_map(request, C1, PORT);
+	request->op = REQUEST_ADD;
+	request->origin = ORIGIN_STATIC;
+	request->lifetime_s = 0;
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_OK);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, NULL)->result, RESULT_OK);
+	assert_int_equal(fixture->replies[0].lifetime_s, UINT32_MAX);
+	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
+	assert_int_equal(fixture->replies[0].lifetime_s, LIFETIME_S);
+	assert_int_equal(count_leases(fixture), 1);
+}
+
+/* What the firewall cannot hold beside another lease of the port is a conflict, and
+ * nothing has changed (PCP-16). */
+static void test_pcp80_overlapping_filters(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *request = &fixture->requests[0];
+	const struct lease *lease;
+
+	open_ledger(fixture);
+	fill_map(request, C1, PORT);
+	request->op = REQUEST_ADD;
+	request->origin = ORIGIN_IGD;
+	request->remote = address("198.51.100.9");
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_OK);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "198.51.100.0/24")->result,
+			 RESULT_CONFLICT);
+	assert_int_equal(count_leases(fixture), 1);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "192.0.2.0/24")->result,
+			 RESULT_OK);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "198.51.100.0/24")->result,
+			 RESULT_CONFLICT);
+	assert_int_equal(count_rules(fixture), 2);
+	for (lease = table_get_next(ledger_get_table(fixture->ledger), NULL); lease;
+	     lease = table_get_next(ledger_get_table(fixture->ledger), lease))
+		assert_int_equal(lease->filter_count, lease->origin == ORIGIN_PCP);
+}
+
+/* PCP-85, PCP-116: filters and sets are those of before a restart, and each port of a
+ * set got an id of its own; the end of one is the end of all. */
+static void test_pcp116_set_over_restart(void **state)
+{
+	struct fixture *fixture = *state;
+	struct store_time *at = &fixture->at;
+	uint64_t most;
+
+	fixture->conf.limits.ports_per_request = 16;
+	open_ledger(fixture);
+	fill_pcp(fixture, REQUEST_MAP, PORT, "192.0.2.0/24")->port_count = 16;
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_OK);
+	assert_int_equal(fixture->replies[0].port_count, 16);
+	most = get_id_most(fixture);
+	open_ledger(fixture);
+	assert_int_equal(count_leases(fixture), 16);
+	assert_int_equal(count_rules(fixture), 16);
+	assert_int_equal(map(fixture, C2, 9000), RESULT_OK);
+	assert_true(get_id_most(fixture) > most);
+	fill_pcp(fixture, REQUEST_MAP, PORT + 3, NULL)->nonce[0] ^= 1;
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_FOREIGN);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT + 3, NULL)->result,
+			 RESULT_OK);
+	pass_time(fixture, (LIFETIME_S - 1) * 1000);
+	(void)ledger_expire(fixture->ledger, at);
+	assert_int_equal(count_leases(fixture), 17);
+	pass_time(fixture, 1000);
+	(void)ledger_expire(fixture->ledger, at);
+	assert_int_equal(count_leases(fixture), 0);
+	assert_int_equal(count_rules(fixture), 0);
+	open_ledger(fixture);
+	assert_int_equal(count_leases(fixture), 0);
+}
+
+/* A kernel that refuses one port of a set has none of them. */
+static void test_pcp116_set_is_refused_whole(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_ledger(fixture);
+	fixture->conf.limits.ports_per_request = 16;
+	plan_fault(fixture, 1);
+	fixture->next_fault = 1;
+	fill_pcp(fixture, REQUEST_MAP, PORT, NULL)->port_count = 16;
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_BACKEND);
+	assert_int_equal(count_leases(fixture), 0);
+	assert_int_equal(count_rules(fixture), 0);
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].port_count, 16);
+}
+
 #define LEDGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -581,6 +723,11 @@ int main(void)
 		LEDGER_TEST(test_answers_follow_the_retry),
 		LEDGER_TEST(test_quota),
 		LEDGER_TEST(test_rate),
+		LEDGER_TEST(test_pcp49_nonce_lifetime),
+		LEDGER_TEST(test_pcp51_static_lifetime),
+		LEDGER_TEST(test_pcp80_overlapping_filters),
+		LEDGER_TEST(test_pcp116_set_over_restart),
+		LEDGER_TEST(test_pcp116_set_is_refused_whole),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);
