@@ -96,7 +96,7 @@ void lease_updates_tell_end(struct updates *updates, const struct lease *lease,
 
 static void updates_arm(struct updates *updates, int delay_ms)
 {
-	const struct timeval delay = {.tv_usec = delay_ms * 1000};
+	const struct timeval delay = {.tv_usec = (suseconds_t)delay_ms * 1000};
 
 	(void)event_add(updates->timer, &delay);
 }

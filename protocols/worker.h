@@ -73,6 +73,7 @@ struct lan_info {
 	uint8_t igd;	     /* 1, 2, or 3 = both */
 	uint8_t third_party; /* 1: some rule lets hosts here ask for others (PCP-73) */
 	uint8_t anycast;     /* 1: PCP's anycast addresses are ours here (PCP-119) */
+	uint8_t reserved[2]; /* no hole: core compares the octets */
 	uint32_t ifindex;    /* 0 = the interface is gone: close its sockets */
 	uint32_t address_count;
 	char name[IF_NAMESIZE];
