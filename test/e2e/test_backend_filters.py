@@ -247,6 +247,29 @@ def test_no_peer_by_two_rules(lab, tool, version):
     assert tool.dump() == []
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_changes_of_one_batch_that_depend_on_each_other(lab, tool, version):
+    """What a REPLACE of filters gives up is free for the next change."""
+    everybody, one, two = (make(version, "udp", f) for f in ([], ["one@0"], ["two@0"]))
+    other = {"host": LAN2} if version == 4 else {}
+    tool.apply("add " + everybody)
+    tool.apply(f"replace {everybody} > {one}", "add " + make(version, "udp", **other))
+    assert tool.dump() == sorted([stripped(one), stripped(make(version, "udp", **other))])
+    tool.apply(f"replace {one} > {two}", "add " + make(version, "udp", ["one@0"], **other),
+               "delete " + make(version, "udp", **other))
+    # Away and back, by way of each kind of set.
+    all_of_them, late = make(version, "udp", ["all@0"], **other), [f"all@{PORT}", "one@0"]
+    tool.apply("delete " + two,
+               f"replace {make(version, 'udp', ['one@0'], **other)} > {all_of_them}",
+               f"replace {all_of_them} > {make(version, 'udp', late, **other)}",
+               f"replace {make(version, 'udp', late, **other)} > {everybody}",
+               f"replace {everybody} > {one}", f"replace {one} > {everybody}",
+               f"replace {everybody} > {one}")
+    assert tool.dump() == [stripped(one)] and who(lab, "udp", version) == "aA--"
+    tool.apply("delete " + one)
+    assert count_elements(lab) == 0
+
+
 def test_clashes_are_known_after_a_restart_and_end_in_time(lab, tool, tools):
     first, wide = make(4, "udp", ["one@0"]), make(4, "udp", ["all@0"], host=LAN2)
     short = make(6, "udp", ["one@0"], timeout=300)
