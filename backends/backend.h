@@ -28,6 +28,10 @@ struct rule_filter {
 struct rule {
 	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
 	bool outbound;	  /* also translate outbound traffic of the internal endpoint */
+	/** Keeps one flow: it has one filter, an address and a port, and comes before
+	 * rules with other filters. Flows that the internal endpoint began outlive it.
+	 */
+	bool flow;
 	uint16_t external_port; /* host order, like every port here */
 	uint16_t internal_port;
 	uint8_t filter_count; /* 0 = any remote peer */
@@ -146,7 +150,7 @@ bool rule_equal(const struct rule *a, const struct rule *b);
 /**
  * True when a and b, of one protocol and external endpoint, would admit the same remote
  * peer. A rule open to all does so with another one only: it leaves the peers of rules
- * with filters to these.
+ * with filters to these, and these theirs to rules that keep a flow.
  */
 bool rule_overlaps(const struct rule *a, const struct rule *b);
 

@@ -41,14 +41,17 @@ enum nft_set {
 	NFT_LAN_IF,
 	NFT_WAN4,
 	NFT_DNAT4,
+	NFT_DNAT4_FLOW,
 	NFT_DNAT4_PEER,
 	NFT_DNAT4_FROM,
 	NFT_SNAT4,
 	NFT_HELD4,
 	NFT_COUNT4,
+	NFT_COUNT4_FLOW,
 	NFT_COUNT4_PEER,
 	NFT_COUNT4_FROM,
 	NFT_PINHOLE6,
+	NFT_PINHOLE6_FLOW,
 	NFT_PINHOLE6_PEER,
 	NFT_PINHOLE6_FROM,
 };
@@ -134,7 +137,7 @@ size_t nft_element_from_network(const struct backend_network *network,
 bool nft_element_same_key(const struct nft_element *a, const struct nft_element *b);
 /**
  * Order as by set and key, but elements of rules that differ in nothing but their
- * filters are equal. For sets whose names end in _PEER or _FROM.
+ * filters are equal. For sets whose keys end with a peer.
  */
 int nft_element_compare_target(const struct nft_element *a,
 			       const struct nft_element *b);
@@ -436,9 +439,10 @@ struct nft_flows {
 	bool armed;
 	bool complained;
 	bool has_orphans; /* flows of rules that ended unseen */
-	bool has_fresh;	  /* UDP is among begun */
+	bool has_fresh;	  /* there are bits in fresh */
 	int64_t resting_until_ms;
 	uint8_t *buffer;
+	uint8_t *fresh; /* one bit for each external port that got a UDP rule */
 	uint8_t *begun; /* one bit for each external port that got a rule: TCP, UDP */
 	size_t begun_count;
 	uint8_t last_protocol; /* of begun */

@@ -15,14 +15,17 @@ static const struct nft_set_shape shapes[NFT_SET_COUNT] = {
 	[NFT_LAN_IF] = {"lan_if", IF_NAMESIZE, 0, false, false, 0},
 	[NFT_WAN4] = {"wan4", 4, 0, false, false, 0},
 	[NFT_DNAT4] = {"dnat4", 8, NFT_DATA_LENGTH, false, true, 0},
+	[NFT_DNAT4_FLOW] = {"dnat4_flow", 16, NFT_DATA_LENGTH, false, true, 8},
 	[NFT_DNAT4_PEER] = {"dnat4_peer", 12, NFT_DATA_LENGTH, false, true, 8},
 	[NFT_DNAT4_FROM] = {"dnat4_from", 16, NFT_DATA_LENGTH, true, true, 8},
 	[NFT_SNAT4] = {"snat4", 12, NFT_DATA_LENGTH, false, true, 0},
 	[NFT_HELD4] = {"held4", 8, 0, false, true, 0},
 	[NFT_COUNT4] = {"count4", 16, 0, false, true, 0},
+	[NFT_COUNT4_FLOW] = {"count4_flow", 24, 0, false, true, 16},
 	[NFT_COUNT4_PEER] = {"count4_peer", 20, 0, false, true, 16},
 	[NFT_COUNT4_FROM] = {"count4_from", 24, 0, true, true, 16},
 	[NFT_PINHOLE6] = {"pinhole6", 24, 0, false, true, 0},
+	[NFT_PINHOLE6_FLOW] = {"pinhole6_flow", 44, 0, false, true, 24},
 	[NFT_PINHOLE6_PEER] = {"pinhole6_peer", 40, 0, false, true, 24},
 	[NFT_PINHOLE6_FROM] = {"pinhole6_from", 44, 0, true, true, 24},
 };
@@ -105,6 +108,18 @@ static struct ip_addr prefix_edge(const struct prefix *prefix, bool last)
 	return edge;
 }
 
+static bool is_flow_set(enum nft_set set)
+{
+	return set == NFT_DNAT4_FLOW || set == NFT_COUNT4_FLOW ||
+	       set == NFT_PINHOLE6_FLOW;
+}
+
+/* True when the set's keys end with the peer's port, too. */
+static bool has_port(enum nft_set set)
+{
+	return shapes[set].interval || is_flow_set(set);
+}
+
 /* The key holds the target already. */
 static void put_box(struct nft_element *element, const struct nft_box *box, bool ipv4)
 {
@@ -113,21 +128,24 @@ static void put_box(struct nft_element *element, const struct nft_box *box, bool
 	struct ip_addr last = prefix_edge(&box->prefix, true);
 	uint8_t *port = put_addr(element->key + shape->target_length, &first, ipv4);
 
-	if (shape->interval)
+	if (has_port(element->set))
 		put_port(port, box->first_port);
 	memcpy(element->key_end, element->key, NFT_KEY_MAX);
 	port = put_addr(element->key_end + shape->target_length, &last, ipv4);
-	if (shape->interval)
+	if (has_port(element->set))
 		put_port(port, box->last_port);
 }
 
-/* Of the sets that one packet is looked up in. */
-static enum nft_set choose_set(enum nft_set any, enum nft_set peer, enum nft_set from,
+/* Of the sets that one packet is looked up in: `any` and those that follow it. */
+static enum nft_set choose_set(enum nft_set any, const struct rule *rule,
 			       const struct nft_box *box)
 {
 	if (!box)
 		return any;
-	return nft_box_is_peer(box) ? peer : from;
+	if (rule->flow)
+		return any + (NFT_DNAT4_FLOW - NFT_DNAT4);
+	return any + (nft_box_is_peer(box) ? NFT_DNAT4_PEER - NFT_DNAT4
+					   : NFT_DNAT4_FROM - NFT_DNAT4);
 }
 
 /* The key holds all but the remote peer. */
@@ -159,8 +177,7 @@ uint16_t nft_element_get_external(const struct nft_element *element,
 static struct nft_element get_mapping4(const struct rule *rule,
 				       const struct nft_box *box)
 {
-	struct nft_element element =
-		start(choose_set(NFT_DNAT4, NFT_DNAT4_PEER, NFT_DNAT4_FROM, box), rule);
+	struct nft_element element = start(choose_set(NFT_DNAT4, rule, box), rule);
 
 	put_target(element.key, rule, true);
 	put_peer(&element, box, true);
@@ -172,11 +189,8 @@ struct nft_element nft_element_get_counter(const struct rule *rule,
 					   const struct nft_box *box)
 {
 	bool ipv4 = addr_is_ipv4(&rule->internal);
-	struct nft_element element = start(
-		ipv4 ? choose_set(NFT_COUNT4, NFT_COUNT4_PEER, NFT_COUNT4_FROM, box)
-		     : choose_set(NFT_PINHOLE6, NFT_PINHOLE6_PEER, NFT_PINHOLE6_FROM,
-				  box),
-		rule);
+	struct nft_element element =
+		start(choose_set(ipv4 ? NFT_COUNT4 : NFT_PINHOLE6, rule, box), rule);
 	uint8_t *at = put_target(element.key, rule, ipv4);
 
 	if (ipv4)
@@ -220,6 +234,14 @@ static int from_rule6(const struct rule *rule, const struct nft_boxes *boxes,
 	return n;
 }
 
+static bool is_one_flow(const struct nft_boxes *boxes)
+{
+	const struct nft_box *box = &boxes->items[0];
+
+	return boxes->count == 1 && box->prefix.length == 128 &&
+	       box->first_port == box->last_port;
+}
+
 static bool is_ipv4_host(const struct ip_addr *addr)
 {
 	return addr_is_ipv4(addr) && !addr_is_none(addr);
@@ -246,6 +268,8 @@ int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 	error = nft_boxes_from_rule(rule, &boxes);
 	if (error < 0)
 		return error;
+	if (rule->flow && !is_one_flow(&boxes))
+		return -EINVAL;
 	return ipv4 ? from_rule4(rule, &boxes, elements)
 		    : from_rule6(rule, &boxes, elements);
 }
@@ -254,7 +278,11 @@ void nft_element_to_rule(const struct nft_element *element, struct rule *rule)
 {
 	const uint8_t *key = element->key;
 
-	*rule = (struct rule){.protocol = key[0], .timeout_ms = element->timeout_ms};
+	*rule = (struct rule){
+		.protocol = key[0],
+		.flow = is_flow_set(element->set),
+		.timeout_ms = element->timeout_ms,
+	};
 	if (element->set >= NFT_COUNT4 && element->set <= NFT_COUNT4_FROM) {
 		rule->external_port = get_port(key + 4);
 		rule->internal = get_addr(key + 8, true);
@@ -304,7 +332,7 @@ bool nft_element_get_box(const struct nft_element *element, struct nft_box *box)
 		prefix.length++;
 	}
 	*box = (struct nft_box){.prefix = prefix, .last_port = UINT16_MAX};
-	if (shape->interval) {
+	if (has_port(element->set)) {
 		box->first_port = get_port(element->key + port_at);
 		box->last_port = get_port(element->key_end + port_at);
 	}

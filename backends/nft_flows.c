@@ -228,12 +228,17 @@ static bool has_begun(const struct nft_flows *flows, uint8_t protocol, uint16_t 
 	return (*find_begun(flows, protocol, port) & 1U << port % 8) != 0;
 }
 
+static bool is_fresh(const struct nft_flows *flows, uint16_t port)
+{
+	return (flows->fresh[port / 8] & 1U << port % 8) != 0;
+}
+
 static bool match_fresh(struct nft_flows *flows, const struct nf_conntrack *flow)
 {
 	return nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO) == IPPROTO_UDP &&
 	       has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)) &&
 	       !(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) &&
-	       has_begun(flows, IPPROTO_UDP, get_port(flow, ATTR_ORIG_PORT_DST));
+	       is_fresh(flows, get_port(flow, ATTR_ORIG_PORT_DST));
 }
 
 static void end_fresh(struct nft_flows *flows)
@@ -341,6 +346,8 @@ static void search_all(struct nft_flows *flows)
 	nft_live_drop(&flows->live);
 	if (flows->begun_count > 0)
 		memset(flows->begun, 0, BEGUN_SIZE);
+	if (flows->has_fresh)
+		memset(flows->fresh, 0, PORT_BITMAP_SIZE);
 	flows->begun_count = 0;
 	flows->has_fresh = false;
 	flows->ended_count = 0;
@@ -408,20 +415,31 @@ void nft_flows_set_network(struct nft_flows *flows,
 			note_gone(flows, old[i], same);
 }
 
-void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule)
+static void note_foreign(struct nft_flows *flows, const struct rule *rule)
 {
 	uint8_t *begun = find_begun(flows, rule->protocol, rule->external_port);
 
-	/* IPv6 flows are not translated: there is no wrong way to be on. */
-	if (!addr_is_ipv4(&rule->internal))
-		return;
 	if (!has_begun(flows, rule->protocol, rule->external_port))
 		flows->begun_count++;
 	*begun |= (uint8_t)(1U << rule->external_port % 8);
 	flows->last_protocol = rule->protocol;
 	flows->last_port = rule->external_port;
+}
+
+void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule)
+{
+	/* IPv6 flows are not translated: there is no wrong way to be on. */
+	if (!addr_is_ipv4(&rule->internal))
+		return;
+	/* Other hosts' flows to other peers do not stand in the way of one flow. */
+	if (!rule->flow)
+		note_foreign(flows, rule);
 	/* A first TCP packet without a mapping was refused: it left no flow. */
-	flows->has_fresh = flows->has_fresh || rule->protocol == IPPROTO_UDP;
+	if (rule->protocol == IPPROTO_UDP) {
+		flows->fresh[rule->external_port / 8] |=
+			(uint8_t)(1U << rule->external_port % 8);
+		flows->has_fresh = true;
+	}
 	arm(flows);
 }
 
@@ -445,7 +463,10 @@ void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule)
 	}
 	flows->ended[flows->ended_count++] = (struct nft_ended){
 		.protocol = rule->protocol,
-		.outbound = rule->outbound && addr_is_ipv4(&rule->internal),
+		/* What keeps a flow must not end it, nor others that left with its
+		 * port, before they are idle (RFC 6887 §12.1). */
+		.outbound =
+			rule->outbound && !rule->flow && addr_is_ipv4(&rule->internal),
 		.external_port = rule->external_port,
 		.internal_port = rule->internal_port,
 		.internal = rule->internal,
@@ -469,7 +490,8 @@ int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nf
 	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	flows->buffer = calloc(1, NFT_BUFFER_SIZE);
 	flows->begun = calloc(BEGUN_SIZE, 1);
-	if (flows->timer >= 0 && flows->buffer && flows->begun)
+	flows->fresh = calloc(PORT_BITMAP_SIZE, 1);
+	if (flows->timer >= 0 && flows->buffer && flows->begun && flows->fresh)
 		return 0;
 fail:
 	nft_flows_close(flows);
@@ -478,7 +500,7 @@ fail:
 
 void nft_flows_close(struct nft_flows *flows)
 {
-	if (flows->armed && flows->begun)
+	if (flows->armed && flows->begun && flows->fresh)
 		search_all(flows);
 	if (flows->mnl)
 		mnl_socket_close(flows->mnl);
@@ -486,6 +508,7 @@ void nft_flows_close(struct nft_flows *flows)
 		close(flows->timer);
 	free(flows->buffer);
 	free(flows->begun);
+	free(flows->fresh);
 	free(flows->ended);
 	*flows = (struct nft_flows){.timer = -1};
 }

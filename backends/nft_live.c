@@ -80,6 +80,11 @@ bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow)
 		return true;
 	peer.first_port = flow->peer_port;
 	peer.last_port = flow->peer_port;
+	rule.flow = true;
+	wanted = nft_element_get_counter(&rule, &peer);
+	if (find(live, &wanted))
+		return true;
+	rule.flow = false;
 	wanted = nft_element_get_counter(&rule, &peer);
 	/* Asked for a point, the kernel finds the interval around it. */
 	if (!live->loaded && live->asked < ASKS_MAX)
@@ -92,19 +97,17 @@ bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow)
 {
 	struct rule rule = make_rule(flow);
 	struct nft_element wanted = nft_element_get_counter(&rule, NULL);
-	size_t peers;
-	size_t others;
+	size_t count = 0;
 
 	if (find(live, &wanted))
 		return false;
 	nft_live_load(live);
 	if (live->error < 0)
 		return false;
-	(void)nft_elements_find_target(&live->elements, NFT_COUNT4_PEER, &wanted,
-				       &peers);
-	(void)nft_elements_find_target(&live->elements, NFT_COUNT4_FROM, &wanted,
-				       &others);
-	return peers + others == 0;
+	for (enum nft_set set = NFT_COUNT4_FLOW; set <= NFT_COUNT4_FROM && count == 0;
+	     set++)
+		(void)nft_elements_find_target(&live->elements, set, &wanted, &count);
+	return count == 0;
 }
 
 bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow)

@@ -151,6 +151,26 @@ static int visit_filtered(const struct walk *walk, const struct nft_element *ele
 	return visit_group(walk, &group, rule);
 }
 
+static bool is_flow(enum nft_set set)
+{
+	return set == NFT_COUNT4_FLOW || set == NFT_PINHOLE6_FLOW;
+}
+
+/* Each of them is a rule. */
+static int visit_flow(const struct walk *walk, const struct nft_element *element,
+		      struct rule *rule)
+{
+	struct nft_box box;
+
+	if (!nft_element_get_box(element, &box) ||
+	    !has_mapping(walk->elements, element))
+		return 0;
+	rule->filter_count = 1;
+	rule->filters[0] =
+		(struct rule_filter){.prefix = box.prefix, .port = box.first_port};
+	return visit_rule(walk, rule);
+}
+
 int nft_rules_visit(const struct nft_elements *elements, const struct ip_addr *external,
 		    int (*visit)(void *user, const struct rule *rule), void *user)
 {
@@ -167,7 +187,9 @@ int nft_rules_visit(const struct nft_elements *elements, const struct ip_addr *e
 			continue;
 		}
 		nft_element_to_rule(element, &rule);
-		if (nft_set_get_shape(element->set)->target_length > 0)
+		if (is_flow(element->set))
+			result = visit_flow(&walk, element, &rule);
+		else if (nft_set_get_shape(element->set)->target_length > 0)
 			result = visit_filtered(&walk, element, &rule, &taken);
 		else if (has_mapping(elements, element))
 			result = visit_rule(&walk, &rule);

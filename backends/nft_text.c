@@ -47,6 +47,7 @@ static const char *get_fields(enum nft_set set)
 		return "p";
 	case NFT_DNAT4_PEER:
 		return "p4";
+	case NFT_DNAT4_FLOW:
 	case NFT_DNAT4_FROM:
 		return "p4p";
 	case NFT_SNAT4:
@@ -55,12 +56,14 @@ static const char *get_fields(enum nft_set set)
 		return "p4p";
 	case NFT_COUNT4_PEER:
 		return "p4p4";
+	case NFT_COUNT4_FLOW:
 	case NFT_COUNT4_FROM:
 		return "p4p4p";
 	case NFT_PINHOLE6:
 		return "6p";
 	case NFT_PINHOLE6_PEER:
 		return "6p6";
+	case NFT_PINHOLE6_FLOW:
 	case NFT_PINHOLE6_FROM:
 		return "6p6p";
 	}

@@ -10,7 +10,7 @@ static bool filter_equal(const struct rule_filter *a, const struct rule_filter *
 bool rule_equal(const struct rule *a, const struct rule *b)
 {
 	if (a->protocol != b->protocol || a->outbound != b->outbound ||
-	    a->external_port != b->external_port ||
+	    a->flow != b->flow || a->external_port != b->external_port ||
 	    a->internal_port != b->internal_port ||
 	    a->filter_count != b->filter_count ||
 	    !addr_equal(&a->external, &b->external) ||
@@ -47,6 +47,8 @@ static bool is_open(const struct rule *rule)
 
 bool rule_overlaps(const struct rule *a, const struct rule *b)
 {
+	if (a->flow != b->flow)
+		return false;
 	if (is_open(a) || is_open(b))
 		return is_open(a) && is_open(b);
 	for (unsigned int i = 0; i < a->filter_count; i++)

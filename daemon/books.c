@@ -50,6 +50,7 @@ static void books_fill_filters(const struct lease *lease, struct rule *rule)
 		      "a rule must say what a lease does");
 
 	if (!addr_is_none(&lease->remote)) {
+		rule->flow = lease_is_peer(lease);
 		rule->filter_count = 1;
 		rule->filters[0] = (struct rule_filter){.prefix = {lease->remote, 128},
 							.port = lease->remote_port};

@@ -228,6 +228,30 @@ static void test_no_peer_by_two_rules(void **state)
 	assert_int_equal(memory_get_count(backend), 6);
 }
 
+/* What keeps a flow stands beside any filters, but not beside another one of it. */
+static void test_flow_beside_filters(void **state)
+{
+	struct backend *backend = *state;
+	const struct backend_change filters[] = {
+		add_filtered(2, filter(0xcb007109, 32, 80)),
+		add_filtered(2, filter(0xc6336407, 32, 0)),
+	};
+	struct backend_change flow = add_filtered(2, filter(0xcb007109, 32, 80));
+	struct backend_change other = add_filtered(2, filter(0xcb007109, 32, 81));
+
+	flow.after.flow = true;
+	other.after.flow = true;
+	assert_int_equal(apply(backend, filters, 2), 0);
+	assert_int_equal(apply(backend, &flow, 1), 0);
+	assert_int_equal(apply(backend, &flow, 1), -EEXIST);
+	assert_int_equal(apply(backend, &other, 1), 0);
+	assert_false(rule_equal(&flow.after, &filters[0].after));
+	flow.kind = CHANGE_DELETE;
+	flow.before = flow.after;
+	assert_int_equal(apply(backend, &flow, 1), 0);
+	assert_int_equal(memory_get_count(backend), 3);
+}
+
 static void test_filters_are_replaced(void **state)
 {
 	struct backend *backend = *state;
@@ -309,6 +333,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sync_counts_the_difference,
 						open_backend, close_backend),
 		cmocka_unit_test_setup_teardown(test_no_peer_by_two_rules, open_backend,
+						close_backend),
+		cmocka_unit_test_setup_teardown(test_flow_beside_filters, open_backend,
 						close_backend),
 		cmocka_unit_test_setup_teardown(test_filters_are_replaced, open_backend,
 						close_backend),
