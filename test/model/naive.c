@@ -106,7 +106,7 @@ static bool naive_same(const struct naive_lease *a, const struct naive_lease *b)
 	bool shared = addr_is_ipv4(&a->internal) && addr_is_ipv4(&b->internal);
 
 	return a->protocol == b->protocol && a->external_port == b->external_port &&
-	       addr_equal(&a->remote, &b->remote) &&
+	       addr_equal(&a->remote, &b->remote) && a->remote_port == b->remote_port &&
 	       (shared || addr_equal(&a->internal, &b->internal));
 }
 
@@ -246,6 +246,7 @@ struct naive_lease naive_from(const struct model *model, const struct request *r
 		.remote = request->remote,
 		.internal_port = request->internal_port,
 		.external_port = port,
+		.remote_port = request->remote_port,
 		.filters = naive_get_filters(request->filters, request->filter_count),
 		.expires_ms = naive_end(model, request),
 	};
@@ -449,6 +450,7 @@ static const char *naive_do(struct model *model, const struct request *request,
 	case REQUEST_DELETE:
 		return naive_delete(model, request, reply);
 	case REQUEST_PEER:
+		return naive_pcp_peer(model, request, reply);
 	case REQUEST_GET:
 	case REQUEST_INDEX:
 	case REQUEST_TRAFFIC:
@@ -464,7 +466,8 @@ static const char *check_lease(struct model *model, const struct lease *lease)
 	struct naive_lease like = {.protocol = lease->protocol,
 				   .internal = lease->internal,
 				   .remote = lease->remote,
-				   .external_port = lease->external_port};
+				   .external_port = lease->external_port,
+				   .remote_port = lease->remote_port};
 	const struct naive_lease *naive = naive_find_external(model, &like);
 
 	if (!naive)

@@ -68,6 +68,22 @@ static void fill_filters(uint8_t bits, struct request *request)
 			get_filter((unsigned int)(bits >> 5) % FILTER_POOL, ipv4);
 }
 
+/* Peers that no filter names: what overlaps is told by the firewall, not by the table.
+ */
+static void fill_peer(uint8_t bits, struct request *request)
+{
+	bool ipv4 = addr_is_ipv4(&request->internal);
+
+	request->remote = naive_address(ipv4 ? "203.0.113.20" : "2001:db8:96::1");
+	request->remote_port = (uint16_t)(443 + (bits & 1));
+	request->port_count = 0;
+	request->port_parity = 0;
+	if (bits & 0x10)
+		request->lifetime_s = 0;
+	if (bits & 0x20)
+		request->external_port = 0;
+}
+
 void naive_fill_pcp(const uint8_t **bytes, size_t *length, struct request *request)
 {
 	static const uint16_t internal_ports[] = {22,	5000, 5001, 5002,
@@ -84,6 +100,8 @@ void naive_fill_pcp(const uint8_t **bytes, size_t *length, struct request *reque
 
 	memset(request, 0, sizeof(*request));
 	request->op = op % 4 == 3 ? REQUEST_UNMAP : REQUEST_MAP;
+	if (request->op == REQUEST_MAP && (set & 0xc0) == 0x80)
+		request->op = REQUEST_PEER;
 	request->origin = ORIGIN_PCP;
 	request->protocol = op & 0x80 ? IPPROTO_TCP : IPPROTO_UDP;
 	request->enabled = 1;
@@ -98,6 +116,10 @@ void naive_fill_pcp(const uint8_t **bytes, size_t *length, struct request *reque
 		return;
 	request->external_port = external_ports[(ports >> 3) % 8];
 	request->lifetime_s = lifetimes[(more & 0x0f) % 5];
+	if (request->op == REQUEST_PEER) {
+		fill_peer(extra, request);
+		return;
+	}
 	request->prefer_failure = (more & 0x10) != 0;
 	if (more & 0x80)
 		request->external =
@@ -447,6 +469,19 @@ const char *naive_pcp_map(struct model *model, const struct request *request,
 
 /* --- delete --- */
 
+/* PCP-67 */
+static bool has_peer(const struct model *model, const struct request *request,
+		     uint32_t port)
+{
+	for (size_t i = 0; i < model->count; i++)
+		if (model->leases[i].remote_port != 0 &&
+		    model->leases[i].internal_port == port &&
+		    model->leases[i].protocol == request->protocol &&
+		    addr_equal(&model->leases[i].internal, &request->internal))
+			return true;
+	return false;
+}
+
 static enum result unmap_one(struct model *model, const struct request *request,
 			     uint32_t port)
 {
@@ -465,7 +500,7 @@ static enum result unmap_one(struct model *model, const struct request *request,
 	for (size_t i = model->count; i-- > 0;)
 		if (is_at(&model->leases[i], request, port))
 			naive_remove(model, &model->leases[i]);
-	return RESULT_OK;
+	return !lease && has_peer(model, request, port) ? RESULT_FOREIGN : RESULT_OK;
 }
 
 const char *naive_pcp_unmap(struct model *model, const struct request *request,

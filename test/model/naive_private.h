@@ -26,7 +26,7 @@ struct naive_lease {
 	bool enabled, has_nonce;
 	uint8_t nonce; /* every octet of it */
 	struct ip_addr internal, remote;
-	uint16_t internal_port, external_port;
+	uint16_t internal_port, external_port, remote_port;
 	uint16_t set_first, set_count;
 	unsigned int filters; /* a bit for each that is known */
 	int64_t expires_ms;
@@ -78,6 +78,10 @@ const char *naive_pcp_map(struct model *model, const struct request *request,
 			  const struct reply *reply);
 const char *naive_pcp_unmap(struct model *model, const struct request *request,
 			    const struct reply *reply);
+/* naive_peer.c */
+const char *naive_pcp_peer(struct model *model, const struct request *request,
+			   const struct reply *reply);
+/* naive_pcp.c */
 /** The bits of filters that are known; UINT_MAX when there is another one. */
 unsigned int naive_get_filters(const struct remote_filter *filters, size_t count);
 
