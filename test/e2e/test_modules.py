@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 
 import igd
 import natpmp
@@ -53,6 +54,20 @@ def test_each_role_has_its_libraries_only(daemon_factory):
     for library, wanted in LIBRARIES.items():
         assert {role for role, text in maps.items() if f"/{library}" in text} == wanted, (
             library)
+
+
+def read_names(path):
+    done = subprocess.run(["nm", "--dynamic", "--defined-only", path], check=True,
+                          capture_output=True, text=True)
+    return {line.split()[2] for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_name_is_there_twice(name):
+    """A function of a module whose name the program has too would never be called."""
+    directory = os.path.join(get_build("release"), "daemon")
+    module = read_names(os.path.join(directory, name))
+    assert module and module & read_names(os.path.join(directory, "portreeved")) == set()
 
 
 def test_no_descriptor_of_a_module_is_left(daemon_factory):
