@@ -5,52 +5,6 @@
 #include "daemon/plan_private.h"
 #include "daemon/table.h"
 
-/*
- * PCP: the lease that a nonce guards is the one it made itself (PCP-52); else with
- * PREFER_FAILURE the one that has the very port (PCP-76). NAT-PMP knows no filters: it
- * takes a filtered one only to see that it may not have it.
- */
-static int lease_get_rank(const struct lease *lease, const struct request *request)
-{
-	if (request->origin != ORIGIN_PCP)
-		return lease->filter_count == 0 ? 2 : 1;
-	if (lease->has_nonce)
-		return 3;
-	return request->prefer_failure && lease->external_port == request->external_port
-		       ? 2
-		       : 1;
-}
-
-const struct lease *plan_find_map(const struct table *table,
-				  const struct request *request, uint16_t port)
-{
-	const struct lease *found = NULL;
-	const struct lease *lease = table_get_by_internal(table, &request->internal,
-							  request->protocol, port);
-	int best = 0;
-
-	for (; lease; lease = table_get_next_of_internal(table, lease)) {
-		int rank = addr_is_none(&lease->remote) ? lease_get_rank(lease, request)
-							: 0;
-
-		if (rank <= best)
-			continue;
-		best = rank;
-		found = lease;
-	}
-	return found;
-}
-
-bool plan_knows_nonce(const struct plan_context *context, const struct lease *lease)
-{
-	const struct request *request = context->request;
-
-	return !lease->has_nonce ||
-	       memcmp(lease->nonce, request->nonce, sizeof(lease->nonce)) == 0 ||
-	       (context->nonce_relaxed && request->op != REQUEST_UNMAP &&
-		addr_equal(&lease->client, &request->client));
-}
-
 /* --- MAP of a lease that is there --- */
 
 /* May the request renew the lease as it is? *retry_s where asking later may help. */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/ports.h"
@@ -526,7 +527,8 @@ static void test_pcp83_filters(void **state)
 static void describe(struct plan_lab *lab, const char *text)
 {
 	lab_ask(lab, REQUEST_MAP, C1, 5000, 6000)->has_description = 1;
-	(void)strcpy(lab->request.description, text);
+	(void)snprintf(lab->request.description, sizeof(lab->request.description), "%s",
+		       text);
 }
 
 static void test_pcp112_description(void **state)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,7 +59,8 @@ static void test_grant(void **state)
 	struct plan_lab *lab = *state;
 
 	ask_set(lab, C1, 5000, 6000, 8)->has_description = 1;
-	(void)strcpy(lab->request.description, "a set");
+	(void)snprintf(lab->request.description, sizeof(lab->request.description),
+		       "a set");
 	lab_filter(lab, "198.51.100.0/24", 0);
 	assert_int_equal(lab_decide(lab), RESULT_OK);
 	assert_set(lab, C1, 5000, 8);
