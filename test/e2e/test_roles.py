@@ -26,7 +26,7 @@ ROLE_FD = 3
 SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
 # Messages as protocols/worker.h and request.h have them.
 MSG_REQUEST, MSG_READY = 6, 7
-REQUEST_SIZE = 512
+REQUEST_SIZE = 712
 
 
 @pytest.fixture
@@ -192,15 +192,18 @@ def borrow_channel(pid):
 def pack_request(**fields):
     """A struct request that is right but for what is given."""
     values = {"op": 0, "origin": 0, "protocol": 17, "lan": 0, "ifindex": 1,
-              "client": "192.168.77.2", "internal": "192.168.77.2", "filter_count": 0}
+              "client": "192.168.77.2", "internal": "192.168.77.2", "filter_count": 0,
+              "port_count": 0}
     values.update(fields)
 
     def mapped(text):
         return bytes(10) + b"\xff\xff" + socket.inet_aton(text)
-    body = struct.pack("=QBBBBBB12sBxHxxI16s16sHH16sII", 1, values["op"], values["origin"],
-                       values["protocol"], 1, 0, 0, bytes(12), values["filter_count"],
-                       values["lan"], values["ifindex"], mapped(values["client"]),
-                       mapped(values["internal"]), 4000, 4000, bytes(16), 600, 0)
+    body = struct.pack(
+        "=QBBBBBB12sBBBBHHxxI16sH16s16sHH16s16sHII", 1, values["op"], values["origin"],
+        values["protocol"], 1, 0, 0, bytes(12), 0, 0, values["filter_count"], 0,
+        values["port_count"], values["lan"], values["ifindex"], mapped(values["client"]),
+        7000, mapped("192.168.77.1"), mapped(values["internal"]), 4000, 4000, bytes(16),
+        bytes(16), 0, 600, 0)
     return struct.pack("=I", MSG_REQUEST) + body.ljust(REQUEST_SIZE, b"\0")
 
 
@@ -210,7 +213,7 @@ def set_interface(lab, message):
         return message
     ifindex = next(int(line.split(":")[0]) for line in lab.gw.ip("-o", "link").splitlines()
                    if " lan0:" in line)
-    return message[:36] + struct.pack("=I", ifindex) + message[40:]
+    return message[:40] + struct.pack("=I", ifindex) + message[44:]
 
 
 LIES = {
@@ -226,6 +229,7 @@ LIES = {
     "not its protocol's origin": pack_request(origin=3),
     "unknown transport": pack_request(protocol=99),
     "too many filters": pack_request(filter_count=200),
+    "too many ports": pack_request(port_count=65),
 }
 
 
