@@ -82,7 +82,7 @@ static void lan_fill(struct lan_info *lan, const struct conf_lan *conf,
 
 	lan->protocols = conf->protocols;
 	lan->igd = conf->igd;
-	lan->anycast = conf->pcp_anycast;
+	lan->anycast = conf->pcp_anycast && (conf->protocols & CONF_PROTOCOL_PCP) != 0;
 	memcpy(lan->name, conf->name, sizeof(lan->name));
 	if (!link)
 		return;

@@ -320,7 +320,7 @@ def test_static_pinhole(lab, daemon):
 
 
 def test_watch_tells_why(lab, daemon):
-    """Who deleted a lease: its client or the owner"""
+    """Who deleted a lease, its client or the owner; and that its filters changed"""
     process = lab.gw.start([daemon.tool, "--socket", daemon.control, "--json", "watch"])
 
     def events():
@@ -330,10 +330,14 @@ def test_watch_tells_why(lab, daemon):
         client.grant("udp", 4000)
         client.unmap("udp", 4000)
         client.grant("udp", 4001)
+        client.grant("udp", 4001)
+        client.grant("udp", 4001, options=[pcp.pack_filter(lab.inet1.ipv4)])
     daemon.admin("delete", "--client", lab.lan1.ipv4)
     wait_for(lambda: [x["why"] for x in events() if x.get("event") == "deleted"] == [
         "client", "owner"], "two leases to be deleted")
     assert all("why" not in x for x in events() if x.get("event") != "deleted")
+    assert [x["event"] for x in events()[1:]] == [
+        "added", "deleted", "added", "renewed", "changed", "deleted"]
     assert process.stop() == 0
 
 

@@ -246,6 +246,9 @@ static void test_third_party_and_anycast(void **state)
 	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
 	assert_false(network.lans[0].anycast);
 	assert_true(network.lans[1].anycast);
+	conf.lans[1].protocols = CONF_PROTOCOL_NATPMP; /* then there is no PCP at all */
+	assert_int_equal(network_choose(&conf, &links, &network, error), 0);
+	assert_false(network.lans[1].anycast);
 	/* one allows without, the other has it, but denies */
 	assert_false(network.lans[0].third_party || network.lans[1].third_party);
 	conf.rules[0].has_third_party = true;
