@@ -28,9 +28,9 @@ struct rule_filter {
 struct rule {
 	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
 	bool outbound;	  /* also translate outbound traffic of the internal endpoint */
-	/** Keeps one flow: it has one filter, an address and a port, and comes before
-	 * rules with other filters. Flows that the internal endpoint began outlive it.
-	 */
+	/** Keeps one flow: it has one filter, an address and a port, comes before
+	 * rules with other filters, and also translates traffic to that peer. Flows
+	 * that the internal endpoint began outlive it. */
 	bool flow;
 	uint16_t external_port; /* host order, like every port here */
 	uint16_t internal_port;

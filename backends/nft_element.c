@@ -19,6 +19,7 @@ static const struct nft_set_shape shapes[NFT_SET_COUNT] = {
 	[NFT_DNAT4_PEER] = {"dnat4_peer", 12, NFT_DATA_LENGTH, false, true, 8},
 	[NFT_DNAT4_FROM] = {"dnat4_from", 16, NFT_DATA_LENGTH, true, true, 8},
 	[NFT_SNAT4] = {"snat4", 12, NFT_DATA_LENGTH, false, true, 0},
+	[NFT_SNAT4_FLOW] = {"snat4_flow", 20, NFT_DATA_LENGTH, false, true, 0},
 	[NFT_HELD4] = {"held4", 8, 0, false, true, 0},
 	[NFT_COUNT4] = {"count4", 16, 0, false, true, 0},
 	[NFT_COUNT4_FLOW] = {"count4_flow", 24, 0, false, true, 16},
@@ -167,6 +168,18 @@ struct nft_element nft_element_get_outbound(const struct rule *rule)
 	return element;
 }
 
+/* The same, to the one peer of a rule that keeps a flow: whatever port others have. */
+static struct nft_element get_outbound_flow(const struct rule *rule,
+					    const struct nft_box *box)
+{
+	struct nft_element element = nft_element_get_outbound(rule);
+
+	element.set = NFT_SNAT4_FLOW;
+	put_port(put_addr(element.key + 12, &box->prefix.addr, true), box->first_port);
+	memcpy(element.key_end, element.key, NFT_KEY_MAX);
+	return element;
+}
+
 uint16_t nft_element_get_external(const struct nft_element *element,
 				  struct ip_addr *addr)
 {
@@ -199,6 +212,11 @@ struct nft_element nft_element_get_counter(const struct rule *rule,
 	return element;
 }
 
+static bool is_ipv4_host(const struct ip_addr *addr)
+{
+	return addr_is_ipv4(addr) && !addr_is_none(addr);
+}
+
 static int from_rule4(const struct rule *rule, const struct nft_boxes *boxes,
 		      struct nft_element *elements)
 {
@@ -210,6 +228,8 @@ static int from_rule4(const struct rule *rule, const struct nft_boxes *boxes,
 		elements[n++] = get_mapping4(rule, &boxes->items[i]);
 	if (rule->outbound)
 		elements[n++] = nft_element_get_outbound(rule);
+	if (rule->flow && is_ipv4_host(&rule->external))
+		elements[n++] = get_outbound_flow(rule, &boxes->items[0]);
 	if (boxes->any) {
 		elements[n] = start(NFT_HELD4, rule);
 		put_target(elements[n].key, rule, true);
@@ -240,11 +260,6 @@ static bool is_one_flow(const struct nft_boxes *boxes)
 
 	return boxes->count == 1 && box->prefix.length == 128 &&
 	       box->first_port == box->last_port;
-}
-
-static bool is_ipv4_host(const struct ip_addr *addr)
-{
-	return addr_is_ipv4(addr) && !addr_is_none(addr);
 }
 
 int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)

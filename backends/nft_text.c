@@ -52,6 +52,8 @@ static const char *get_fields(enum nft_set set)
 		return "p4p";
 	case NFT_SNAT4:
 		return "4p";
+	case NFT_SNAT4_FLOW:
+		return "4p4p";
 	case NFT_COUNT4:
 		return "p4p";
 	case NFT_COUNT4_PEER:

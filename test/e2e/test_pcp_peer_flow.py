@@ -13,6 +13,7 @@ WAN = Lab.WAN_ADDRESS
 LIMITS = "[limits]\nrequests-per-second = 0\nleases-per-client = 0\nlifetime-min = 1\n"
 PORTS = itertools.count(25000)
 SINK = 7007
+HEALED = "someone changed our firewall rules; put right"
 
 
 @pytest.fixture
@@ -151,16 +152,30 @@ def test_beside_filters(lab, family, client, inside, port, one, two, three):
     assert not two.reaches(target, inside) and not three.reaches(target, inside)
 
 
-def test_mapping_with_filters_after_it(lab, family, client, inside, port, one, two, three):
+def test_mapping_with_filters_after_it(lab, daemon, family, client, inside, port, one, two, three):
     """PCP-81: the other way round, and over a restart of nothing but the rules"""
     target = ask(client, port, one)
     filters = [pcp.pack_filter(one.remote[0], port=SINK), pcp.pack_filter(two.remote[0])]
     assert client.grant("udp", port, 0, 3600, filters).endpoint == target
+    healed = daemon.log().count(HEALED)
     lab.gw.run(["nft", "delete", "table", "inet", "portreeve"], check=True)
-    wait_for(lambda: "dnat4" in lab.gw.run(
-        ["nft", "list", "table", "inet", "portreeve"]).stdout, "the table to come back")
+    daemon.wait_log(HEALED, healed + 1)
     assert one.reaches(target, inside) and two.reaches(target, inside)
     assert not three.reaches(target, inside)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET], ids=["ipv4"], indirect=True)
+def test_other_port_than_the_mapping(lab, family, client, inside, port, one, two):
+    """PCP-89: a flow that is older than the mapping keeps its port, and its peer's"""
+    seen = one.hears(inside)
+    mapped = client.grant("udp", port, port + 20000).endpoint
+    assert mapped == (WAN, port + 20000) != seen
+    assert ask(client, port, one) == seen
+    assert ask(client, port, one) == seen
+    for _ in range(2):
+        assert one.hears(inside) == seen and two.hears(inside) == mapped
+        assert one.reaches(seen, inside) and two.reaches(mapped, inside)
+        forget(lab, family)
 
 
 def test_end_leaves_the_flow(lab, daemon, family, client, inside, port, one):
