@@ -284,31 +284,38 @@ static void host_leases_find(const struct table *table, const struct ip_addr *ho
 	}
 }
 
-/* End them; *ended says how many, *result why not all. NULL = out of memory. */
-static struct json_object *host_leases_end(const struct control_source *source,
-					   const struct host_leases *leases,
-					   size_t *ended, enum result *result)
+/* As they are before any ends: one may end with others of its set. NULL = no memory. */
+static struct json_object *host_leases_new(const struct control_source *source,
+					   const struct host_leases *leases)
 {
+	const struct table *table = ledger_get_table(source->ledger);
 	struct json_object *array = json_object_new_array();
 	struct store_time at = moment_now();
 	bool ok = array != NULL;
 
-	*result = RESULT_OK;
-	*ended = 0;
-	for (size_t i = 0; ok && i < leases->count; i++) {
-		struct lease last;
-
-		*result = ledger_end(source->ledger, leases->ids[i], &at, &last);
-		if (*result == RESULT_OK)
-			ok = list_add(source, array, &last, &at);
-		else if (*result != RESULT_NO_ENTRY) /* with others of its set */
-			break;
-		++*ended;
-	}
+	for (size_t i = 0; ok && i < leases->count; i++)
+		ok = list_add(source, array, table_get_by_id(table, leases->ids[i]),
+			      &at);
 	if (ok)
 		return array;
 	json_object_put(array);
 	return NULL;
+}
+
+/* How many ended, and why not all. */
+static size_t host_leases_end(const struct control_source *source,
+			      const struct host_leases *leases, enum result *result)
+{
+	struct store_time at = moment_now();
+	struct lease last;
+	size_t ended = 0;
+
+	for (; ended < leases->count; ended++) {
+		*result = ledger_end(source->ledger, leases->ids[ended], &at, &last);
+		if (*result != RESULT_OK && *result != RESULT_NO_ENTRY)
+			break;
+	}
+	return ended;
 }
 
 /*
@@ -321,7 +328,7 @@ static void delete_of_host(const struct control_source *source,
 {
 	struct host_leases leases;
 	struct json_object *array, *answer;
-	enum result result;
+	enum result result = RESULT_OK;
 	size_t ended;
 
 	host_leases_find(ledger_get_table(source->ledger), host, &leases);
@@ -329,12 +336,15 @@ static void delete_of_host(const struct control_source *source,
 		control_no_client(client, text);
 		return;
 	}
-	array = host_leases_end(source, &leases, &ended, &result);
+	array = host_leases_new(source, &leases);
+	ended = array ? host_leases_end(source, &leases, &result) : 0;
 	if (array && ended == 0) {
 		json_object_put(array);
 		control_refuse(client, result, "the firewall did not take the change");
 		return;
 	}
+	if (ended < leases.count && array)
+		(void)json_object_array_del_idx(array, ended, leases.count - ended);
 	answer = wrap_new("leases", array);
 	if (answer &&
 	    varlink_add_int(answer, "left", (int64_t)(leases.total - ended))) {

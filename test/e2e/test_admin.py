@@ -224,11 +224,13 @@ def test_delete_of_a_client(lab, daemon_factory):
         lan1.grant("udp", 4000, 5000)
         lan1.grant("udp", 4001, 5001, options=[pcp.third_party(lab.lan2.ipv4)])
         lan2.grant("udp", 4002, 5002)
+        lan2.grant("udp", 4010, 5010, options=[pcp.port_set(3, 4010)])
         lan6.grant("udp", 4003)
         other.map("udp", 4004, 5004, 600)
         igd.Gateway(lab.lan1).add(5005, 4005)
         daemon.admin("add", "tcp", "5006", f"{lab.lan1.ipv4}:4006")
-        assert deleted(daemon, lab.lan2.ipv4) == [5001, 5002]  # one by another's asking
+        assert deleted(daemon, lab.lan2.ipv4) == [
+            5001, 5002, 5010, 5011, 5012]  # one by another's asking, and a set
         with pcp.Client(lab.lan1) as again:  # lan1 hears of the end
             again.grant("udp", 4001, 5001, options=[pcp.third_party(lab.lan2.ipv4)])
         assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is not None
