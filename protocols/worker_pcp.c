@@ -286,12 +286,13 @@ static void open_port(struct port *port, int64_t now_ms)
 	struct lan *lan = port->lan;
 	const char *name =
 		responder_get_lan(lan->worker->responder, get_index(lan))->name;
+	const char *by = port->family == RESPONDER_IPV6 ? " by IPv6" : "";
 	int error = try_open_port(port);
 
 	if (error == 0) {
 		if (port->failing)
-			log_notice("pcp: UDP port %d on %s is open now", NATPMP_PORT,
-				   name);
+			log_notice("pcp: UDP port %d on %s is open now%s", NATPMP_PORT,
+				   name, by);
 		port->failing = false;
 		responder_set_open(lan->worker->responder, get_index(lan), port->family,
 				   true, now_ms);
@@ -299,13 +300,14 @@ static void open_port(struct port *port, int64_t now_ms)
 	}
 	close_port(port, now_ms);
 	if (!port->failing && error == -EADDRINUSE)
-		log_error("pcp: UDP port %d on %s is taken: is another NAT-PMP/PCP "
+		log_error("pcp: UDP port %d on %s is taken%s: is another NAT-PMP/PCP "
 			  "server running? Trying again every %d s",
-			  NATPMP_PORT, name, OPEN_RETRY_MS / 1000);
+			  NATPMP_PORT, name, by, OPEN_RETRY_MS / 1000);
 	else if (!port->failing)
-		log_error("pcp: cannot open UDP port %d on %s: %s; trying again every "
-			  "%d s",
-			  NATPMP_PORT, name, strerror(-error), OPEN_RETRY_MS / 1000);
+		log_error("pcp: cannot open UDP port %d on %s%s: %s; trying again "
+			  "every %d s",
+			  NATPMP_PORT, name, by, strerror(-error),
+			  OPEN_RETRY_MS / 1000);
 	port->failing = true;
 }
 

@@ -279,7 +279,8 @@ static struct mapping_update get_update(void)
 
 static void take_message(struct run *run, uint32_t type, const void *body, size_t size)
 {
-	(void)responder_take_message(run->responder, type, body, size, run->now_ms);
+	expect(responder_take_message(run->responder, type, body, size, run->now_ms) <=
+	       0);
 	responder_flush(run->responder);
 	expect(run->sent <= (run->is_update ? 1 : 0));
 	if (responder_steal_changed(run->responder))
