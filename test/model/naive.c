@@ -77,16 +77,16 @@ struct model *model_new(const char *dir)
 	model->conf.limits.filters_per_lease = FILTERS;
 	model->conf.limits.ports_per_request = PORTS;
 	model->conf.limits.requests_per_second = 0;
-	snprintf(model->conf.global.state_dir, sizeof(model->conf.global.state_dir),
-		 "%s", dir);
+	(void)snprintf(model->conf.global.state_dir,
+		       sizeof(model->conf.global.state_dir), "%s", dir);
 	model->network.wan.present = true;
 	model->network.wan.ifindex = 1;
 	model->network.wan.address = naive_address("203.0.113.1");
 	model->network.wan.external = model->network.wan.address;
 	model->network.lan_count = 1;
 	model->network.lans[0].ifindex = 2;
-	snprintf(model->network.lans[0].name, sizeof(model->network.lans[0].name),
-		 "lan0");
+	(void)snprintf(model->network.lans[0].name, sizeof(model->network.lans[0].name),
+		       "lan0");
 	model->at = (struct store_time){.now_ms = 1000000, .wall_ms = 1700000000000};
 	model_open(model);
 	return model;
@@ -278,8 +278,9 @@ const char *naive_expect(const struct reply *reply, enum result result)
 
 	if (reply->result == result)
 		return NULL;
-	snprintf(text, sizeof(text), "answer %s, the naive table says %s",
-		 result_get_name((enum result)reply->result), result_get_name(result));
+	(void)snprintf(text, sizeof(text), "answer %s, the naive table says %s",
+		       result_get_name((enum result)reply->result),
+		       result_get_name(result));
 	return text;
 }
 

@@ -15,6 +15,7 @@
 #define V6 "2001:db8:77::2"
 #define WAN "203.0.113.1"
 #define LIFETIME_S 7200
+#define LIFETIME_MS INT64_C(7200000)
 
 struct plan_lab {
 	struct table *table;

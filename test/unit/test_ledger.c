@@ -676,7 +676,7 @@ static void test_pcp116_set_over_restart(void **state)
 	assert_int_equal(fixture->replies[0].result, RESULT_FOREIGN);
 	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT + 3, NULL)->result,
 			 RESULT_OK);
-	pass_time(fixture, (LIFETIME_S - 1) * 1000);
+	pass_time(fixture, INT64_C(1000) * (LIFETIME_S - 1));
 	(void)ledger_expire(fixture->ledger, at);
 	assert_int_equal(count_leases(fixture), 17);
 	pass_time(fixture, 1000);

@@ -227,7 +227,7 @@ static void test_pcp53_natpmp_on_pcp(void **state)
 	lab_ask(lab, REQUEST_MAP, C1, 5000, 0)->origin = ORIGIN_NATPMP;
 	lab->request.lifetime_s = 2 * LIFETIME_S;
 	assert_int_equal(lab_decide(lab), RESULT_OK);
-	before.expires_ms += LIFETIME_S * 1000;
+	before.expires_ms += LIFETIME_MS;
 	assert_memory_equal(lab_find(lab, C1, 5000), &before, sizeof(before));
 	lab_ask(lab, REQUEST_UNMAP, C1, 5000, 0)->origin = ORIGIN_NATPMP;
 	assert_int_equal(lab_decide(lab), RESULT_FOREIGN); /* NP-49 */

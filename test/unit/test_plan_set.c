@@ -208,7 +208,7 @@ static void test_renewal_of_any_part(void **state)
 
 	assert_int_equal(map_set(lab, 5000, 6000, 8), RESULT_OK);
 	lab->context.now_ms += 100000;
-	expires_ms = lab->context.now_ms + LIFETIME_S * 1000;
+	expires_ms = lab->context.now_ms + LIFETIME_MS;
 	assert_int_equal(lab_map(lab, C1, 5003, 0), RESULT_OK); /* no option */
 	assert_int_equal(lab->plan.port_count, 0);
 	assert_int_equal(lab_get_port(lab), 6003);
@@ -311,7 +311,7 @@ static void test_overlap(void **state)
 	lab_ask(lab, REQUEST_MAP, C1, 5007, 9007)->nonce[0] ^= 1;
 	assert_int_equal(lab_decide(lab), RESULT_OK);
 	lab->context.now_ms += 50000;
-	expires_ms = lab->context.now_ms + LIFETIME_S * 1000;
+	expires_ms = lab->context.now_ms + LIFETIME_MS;
 	assert_int_equal(map_set(lab, 5000, 6000, 16), RESULT_OK);
 	assert_set(lab, C1, 5000, 4); /* up to the first that is there */
 	assert_int_equal(table_get_count(lab->table), 7);
