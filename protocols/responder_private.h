@@ -47,7 +47,7 @@ struct responder_arrival {
 	uint32_t epoch_s;
 };
 
-/* Of the responder: responder.c */
+/* What is served where, and what waits to be sent: responder_send.c */
 
 uint32_t responder_get_epoch_s(const struct responder *responder, int64_t now_ms);
 enum responder_family responder_get_family(const struct ip_addr *addr);

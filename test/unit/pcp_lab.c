@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "test/unit/pcp_lab.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +18,6 @@
 
 #include "base/clock.h"
 #include "protocols/announce.h"
-#include "test/unit/pcp_lab.h"
 
 #define TICK_US 10000
 
