@@ -100,8 +100,17 @@ static bool parse_rule(char **at, struct rule *rule)
 	rule->external_port = (uint16_t)external;
 	rule->internal_port = (uint16_t)internal;
 	word = strtok_r(NULL, " \n", at);
-	rule->outbound = word && strcmp(word, "out") == 0;
+	rule->outbound = word && strncmp(word, "out", 3) == 0;
+	rule->flow = word && strstr(word, "flow");
 	return parse_filters(at, rule);
+}
+
+/* "out", "flow", "outflow", "-" */
+static const char *get_kind(const struct rule *rule)
+{
+	if (rule->flow)
+		return rule->outbound ? "outflow" : "flow";
+	return rule->outbound ? "out" : "-";
 }
 
 static void print_rule(const struct rule *rule)
@@ -114,7 +123,7 @@ static void print_rule(const struct rule *rule)
 	       rule->protocol == IPPROTO_UDP ? "udp" : "tcp",
 	       addr_format(&rule->external, external), rule->external_port,
 	       addr_format(&rule->internal, internal), rule->internal_port,
-	       (unsigned long long)rule->timeout_ms, rule->outbound ? "out" : "-");
+	       (unsigned long long)rule->timeout_ms, get_kind(rule));
 	for (unsigned int i = 0; i < rule->filter_count; i++)
 		printf(" %s@%u", prefix_format(&rule->filters[i].prefix, prefix),
 		       rule->filters[i].port);

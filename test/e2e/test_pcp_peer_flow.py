@@ -232,3 +232,20 @@ def test_other_hosts_flows_stay(lab, client, inside, port, one, two):
         # to that peer there is none
         answer = client.peer("udp", port + 500, two.remote, port)
         assert answer.result == pcp.CANNOT_PROVIDE_EXTERNAL, answer
+
+
+def test_tcp(lab, client, family, port):
+    """PCP-88: a connection leaves with what was reserved; its peer, and it alone, may call"""
+    remote = (lab.inet1.address(family), SINK)
+    answer = client.peer("tcp", port, remote)
+    assert answer.result == pcp.OK, answer
+    with lab.inet1.listen(SINK, family=family) as server:
+        with lab.lan1.connect(remote, port=port), server.accept()[0] as accepted:
+            assert accepted.getpeername()[:2] == answer.endpoint
+    answer = client.peer("tcp", port + 500, remote)
+    assert answer.result == pcp.OK, answer
+    with lab.lan1.listen(port + 500, family=family) as server:
+        with lab.inet1.connect(answer.endpoint, port=SINK), server.accept()[0] as accepted:
+            assert accepted.getpeername()[:2] == remote
+    for stranger in (lab.inet1, lab.inet2):
+        assert not lab.tcp_arrives(stranger, answer.endpoint, lab.lan1, port + 500)
