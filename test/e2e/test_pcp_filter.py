@@ -195,6 +195,47 @@ def test_prefixes(lab, hole, daemon):
     hole.check(False, False)
 
 
+def test_overlapping(lab, hole, daemon):
+    """PCP-82, PCP-83: a wide one, a host in it, and that host with one port"""
+    wide = 127 - 7  # both hosts
+    filters = [pcp.pack_filter(hole.one), pcp.pack_filter(hole.one, wide, 7777),
+               pcp.pack_filter(hole.one, port=7777), pcp.pack_filter(hole.two, wide + 4, 8),
+               pcp.pack_filter(hole.two, port=9)]
+    hole.map(*filters)
+    hole.check(True, False)
+    with lab.inet2.udp(7777, family=hole.family) as source:
+        assert hole.opens(lab.inet2, source=source)
+    assert len(hole.shown(daemon)) == 5
+    for each in filters:
+        hole.map(each)
+    hole.map(pcp.pack_filter(hole.one, wide))
+    hole.check(True, True)
+    hole.map(pcp.clear_filters(), *reversed(filters))
+    hole.check(True, False)
+    assert hole.client.unmap("udp", hole.port).result == pcp.OK
+    hole.check(False, False)
+
+
+def test_hairpin(lab, daemon):
+    """PCP-81: for the other hosts of the LAN as for those of the internet"""
+    with pcp.Client(lab.lan1) as client:
+        hole = Hole(lab, client, next(PORTS))
+        hole.map(pcp.pack_filter(hole.one))
+        assert not hole.opens(lab.lan2)
+        hole.map(pcp.pack_filter(lab.lan2.ipv4))
+        assert hole.opens(lab.lan2)
+
+
+def test_outbound_of_a_filtered_mapping(lab, hole, daemon):
+    """PCP-59, PCP-81: what the host itself begins is not filtered, and keeps the port"""
+    hole.map(pcp.pack_filter(hole.one))
+    with lab.lan1.udp(hole.port, family=hole.family) as inside:
+        for host in (lab.inet1, lab.inet2):
+            assert lab.udp_arrives(lab.lan1, (host.address(hole.family), 9), host, 9,
+                                   source=inside) == hole.target
+    hole.check(True, False)
+
+
 def test_whole_family(hole, daemon):
     """PCP-82: IPv4-mapped/96 is a filter that any IPv4 host passes; ::/0 is none"""
     if hole.client.ipv6:
@@ -290,6 +331,23 @@ def test_limit_of_the_owner(lab, keeper, limit):
             assert client.map("udp", hole.port, 0, options=[pcp.pack_filter(hole.two)]
                               ).result == pcp.EXCESSIVE_REMOTE_PEERS
             hole.check(True, False)
+
+
+def test_adopted_with_filter(lab, daemon):
+    """PCP-53, PCP-81: a lease of UPnP that a MAP narrows is narrow from then on"""
+    port = next(PORTS)
+    gateway = igd.Gateway(lab.lan1)
+    gateway.add(port, port)
+    with pcp.Client(lab.lan1) as client, lab.inet2.udp() as source:
+        hole = Hole(lab, client, port)
+        assert hole.opens(lab.inet2, source=source)
+        hole.map(pcp.pack_filter(lab.inet1.ipv4))
+        hole.check(True, False)
+        wait_for(lambda: not hole.opens(lab.inet2, source=source),
+                 "the flow of a host that is not named to end", 2)
+        with pytest.raises(igd.SoapError):
+            gateway.add(port, port)
+        hole.check(True, False)
 
 
 def test_igd_listing(lab, daemon):
