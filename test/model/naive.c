@@ -612,7 +612,7 @@ uint8_t naive_take(const uint8_t **bytes, size_t *length)
 
 static void fill_request(const uint8_t **bytes, size_t *length, struct request *request)
 {
-	static const uint16_t internal_ports[] = {22, 1024, 5000, 5351};
+	static const uint16_t internal_ports[] = {22, 5000, 5001, 5351};
 	static const uint16_t external_ports[] = {0, 80, 5000, 5001, 5351, 65535};
 	static const uint32_t lifetimes[] = {0, 1, 2, 60, 7200, UINT32_MAX};
 	static const uint8_t ops[] = {REQUEST_MAP,    REQUEST_MAP, REQUEST_UNMAP,

@@ -15,7 +15,7 @@
 #include "test/model/naive.h"
 
 #define SEQUENCES 10000
-#define BYTES 96
+#define BYTES 144
 
 /* xorshift64*: any generator will do, as long as the seed repeats it */
 static uint8_t next_byte(uint64_t *state)
