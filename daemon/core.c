@@ -31,6 +31,15 @@ static void core_on_lease(void *user, enum lease_event event, const struct lease
 	core_follow_up(core);
 }
 
+/* PCP-116 */
+static void core_on_unasked(void *user, const struct lease *lease)
+{
+	struct core *core = user;
+
+	if (core->updates)
+		lease_updates_tell(core->updates, lease, clock_now_ms());
+}
+
 static void core_on_disturbed(void *user)
 {
 	struct core *core = user;
@@ -41,6 +50,7 @@ static void core_on_disturbed(void *user)
 static const struct ledger_events core_ledger_events = {
 	.lease = core_on_lease,
 	.disturbed = core_on_disturbed,
+	.unasked = core_on_unasked,
 };
 
 /* --- the network --- */

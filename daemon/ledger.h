@@ -57,6 +57,9 @@ struct ledger_events {
 	void (*lease)(void *user, enum lease_event event, const struct lease *lease);
 	/** Someone changed our rules: call ledger_heal() soon. */
 	void (*disturbed)(void *user);
+	/** A request renewed this lease besides the one that it was answered about; may
+	 * be NULL. lease is borrowed. */
+	void (*unasked)(void *user, const struct lease *lease);
 };
 
 /**

@@ -92,4 +92,6 @@ void ledger_report(struct ledger *ledger, const struct lease_change *change,
 		lease_log(level, event, why, lease, now_ms);
 	}
 	ledger->events->lease(ledger->user, event, lease);
+	if (change->unasked && ledger->events->unasked)
+		ledger->events->unasked(ledger->user, lease);
 }

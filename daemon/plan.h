@@ -25,6 +25,9 @@ struct lease_change {
 	enum lease_change_kind kind;
 	struct lease before; /* UPDATE, REMOVE */
 	struct lease after;  /* ADD, UPDATE */
+	/** The answer is not about this lease: its client hears of it all the same
+	 * (PCP-116). */
+	bool unasked;
 };
 
 /** What is true of the gateway while a request is planned. */

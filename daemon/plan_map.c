@@ -180,6 +180,7 @@ static enum result map_renew_rest(const struct table *table,
 	const struct request *request = context->request;
 	const struct lease answer = plan->lease;
 	const uint16_t port_count = plan->port_count;
+	const size_t asked = plan->count;
 	uint32_t end = (uint32_t)request->internal_port + size;
 	uint32_t port = request->internal_port + 1u;
 	enum result result = RESULT_OK;
@@ -198,6 +199,8 @@ static enum result map_renew_rest(const struct table *table,
 		if (lease->set_count > 0)
 			port = (uint32_t)lease->set_first + lease->set_count - 1;
 	}
+	for (size_t i = asked; i < plan->count; i++)
+		plan->changes[i].unasked = true;
 	plan_answer(plan, &answer);
 	plan->port_count = port_count;
 	plan->retry_s = 0;

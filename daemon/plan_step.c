@@ -20,6 +20,7 @@ static struct lease_change *plan_add_change(struct plan *plan)
 		plan->changes = grown;
 		plan->size = size;
 	}
+	plan->changes[plan->count].unasked = false;
 	return &plan->changes[plan->count++];
 }
 

@@ -109,7 +109,7 @@ static bool lease_is_void(const struct lease *lease)
 	       addr_is_ipv4(&lease->internal);
 }
 
-static void updates_tell(struct updates *updates, const struct lease *lease,
+static void updates_send(struct updates *updates, const struct lease *lease,
 			 int64_t now_ms)
 {
 	struct mapping_update update;
@@ -120,6 +120,14 @@ static void updates_tell(struct updates *updates, const struct lease *lease,
 	update.lifetime_s = lease_get_left_s(lease, now_ms);
 	if (update.lifetime_s > 0)
 		updates->sink->send(updates->user, &update);
+}
+
+void lease_updates_tell(struct updates *updates, const struct lease *lease,
+			int64_t now_ms)
+{
+	if (updates->sink->is_up(updates->user) &&
+	    updates->sink->has_room(updates->user))
+		updates_send(updates, lease, now_ms);
 }
 
 /* What is told shall be what the kernel does. */
@@ -143,7 +151,7 @@ static bool updates_take(struct updates *updates, uint64_t id,
 		       !updates_must_wait(updates);
 	if (!updates->sink->is_up(updates->user))
 		return false;
-	updates_tell(updates, lease, at->now_ms);
+	updates_send(updates, lease, at->now_ms);
 	return true;
 }
 

@@ -75,7 +75,14 @@ static void on_disturbed(void *user)
 	(void)user;
 }
 
-static const struct ledger_events events = {on_lease, on_disturbed};
+static void on_unasked(void *user, const struct lease *lease)
+{
+	struct fixture *fixture = user;
+
+	lease_updates_tell(fixture->updates, lease, fixture->at.now_ms);
+}
+
+static const struct ledger_events events = {on_lease, on_disturbed, on_unasked};
 
 static bool sink_is_up(void *user)
 {
@@ -295,6 +302,44 @@ static void assert_addr(const struct ip_addr *addr, const char *text)
 	char buffer[ADDR_TEXT_SIZE];
 
 	assert_string_equal(addr_format(addr, buffer), text);
+}
+
+/* PCP-116: what a set's request renews besides is told by updates, not in the answer.
+ */
+static void test_overlapped_by_a_set(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease lease = make_lease(fixture, PORT + 2);
+	struct request request = {
+		.op = REQUEST_MAP,
+		.origin = ORIGIN_PCP,
+		.protocol = IPPROTO_UDP,
+		.enabled = 1,
+		.nonce = {1, 2, 3},
+		.port_count = 4,
+		.client = address(C1),
+		.client_port = 40001,
+		.server = address(GATEWAY),
+		.internal = address(C1),
+		.internal_port = PORT,
+		.lifetime_s = 3600,
+	};
+	struct reply reply;
+
+	hold(fixture, &lease);
+	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	assert_int_equal(reply.result, RESULT_OK);
+	assert_int_equal(reply.port_count, 2);
+	assert_int_equal(fixture->sent_count, 1);
+	assert_int_equal(fixture->sent[0].internal_port, PORT + 2);
+	assert_int_equal(fixture->sent[0].external_port, PORT + 3);
+	assert_int_equal(fixture->sent[0].lifetime_s, 3600);
+	assert_int_equal(fixture->sent[0].client_port, 40001);
+	/* its own ports alone: nothing besides */
+	request.port_count = 2;
+	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	assert_int_equal(reply.port_count, 2);
+	assert_int_equal(fixture->sent_count, 1);
 }
 
 /* PCP-40, PCP-41: the new values, as the client asked: filters, peer, third party. */
@@ -574,6 +619,7 @@ int main(void)
 		UPDATES_TEST(test_epoch_follows_the_address),
 		UPDATES_TEST(test_epoch_over_a_restart),
 		UPDATES_TEST(test_update_values),
+		UPDATES_TEST(test_overlapped_by_a_set),
 		UPDATES_TEST(test_update_needs_a_client),
 		UPDATES_TEST(test_address_changes),
 		UPDATES_TEST(test_worker_sets_the_pace),
