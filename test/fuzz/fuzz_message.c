@@ -57,7 +57,8 @@ struct target {
 /* One ledger for all inputs, emptied after each. */
 static struct target *get_target(void)
 {
-	static const struct ledger_events events = {nothing_lease, nothing_disturbed};
+	static const struct ledger_events events = {nothing_lease, nothing_disturbed,
+						    NULL};
 	static struct target target;
 	struct ledger_setup setup = {.conf = &target.conf,
 				     .network = &target.network,

@@ -73,7 +73,7 @@ static void on_disturbed(void *user)
 	fixture->next_fault = 0;
 }
 
-static const struct ledger_events events = {on_lease, on_disturbed};
+static const struct ledger_events events = {on_lease, on_disturbed, NULL};
 
 static int setup(void **state)
 {
