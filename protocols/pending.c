@@ -152,3 +152,9 @@ const struct pending_entry *pending_take(struct pending *pending, uint64_t cooki
 	release(pending, index);
 	return &pending->places[index].entry;
 }
+
+bool pending_has_slow_room(struct pending *pending, uint32_t count, int64_t now_ms)
+{
+	release_expired(pending, now_ms);
+	return pending->slow_count + count <= PENDING_SLOW_MAX;
+}

@@ -15,7 +15,7 @@
 /** Of these, those of one client ... */
 #define PENDING_CLIENT_MAX 256
 /** ... and of all sources in the slow lanes together, so that others find room. */
-#define PENDING_SLOW_MAX 512
+#define PENDING_SLOW_MAX 192
 /** After this a request is forgotten: the client has long asked again. */
 #define PENDING_TIMEOUT_MS 10000
 
@@ -61,5 +61,8 @@ struct pending_entry *pending_add(struct pending *pending,
  * Errors: NULL for an unknown cookie.
  */
 const struct pending_entry *pending_take(struct pending *pending, uint64_t cookie);
+
+/** Whether so many more requests of slow lanes would find room. */
+bool pending_has_slow_room(struct pending *pending, uint32_t count, int64_t now_ms);
 
 #endif

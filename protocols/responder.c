@@ -56,6 +56,11 @@ bool responder_take_datagram(struct responder *responder, size_t lan_index,
 	return false;
 }
 
+bool responder_has_slow_room(struct responder *responder, int64_t now_ms)
+{
+	return pending_has_slow_room(responder->pending, DATAGRAM_BATCH_MAX, now_ms);
+}
+
 /* What core says. */
 
 static int take_setup(struct responder *responder, const struct worker_setup *setup)

@@ -46,6 +46,10 @@ int responder_take_message(struct responder *responder, uint32_t type, const voi
 bool responder_take_datagram(struct responder *responder, size_t lan,
 			     const struct datagram *in, bool slow, int64_t now_ms);
 
+/** Whether a batch from a slow lane finds room: until then its queue is the kernel's.
+ */
+bool responder_has_slow_room(struct responder *responder, int64_t now_ms);
+
 /** Have what waits sent: at the end of a wake-up. */
 void responder_flush(struct responder *responder);
 

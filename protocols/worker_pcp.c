@@ -23,6 +23,8 @@
 /* A slow lane that brings nothing but what is dropped rests: the kernel drops cheaper.
  */
 #define SLOW_REST_MS 10
+/* While core is busy with as much from slow lanes as it may be, they wait. */
+#define SLOW_FULL_MS 1
 
 /* Lanes of a port. The second is read only after the first (PCP-7). */
 enum { LANE_FIRST, LANE_SLOW, LANES };
@@ -197,19 +199,26 @@ static void on_first_readable(evutil_socket_t fd, short what, void *user)
 	responder_flush(port->lan->worker->responder);
 }
 
+static void rest(const struct port *port, int64_t delay_ms)
+{
+	event_del(port->readable[LANE_SLOW]);
+	arm_timer(port->rest_timer, delay_ms);
+}
+
 static void on_slow_readable(evutil_socket_t fd, short what, void *user)
 {
 	struct port *port = user;
+	struct responder *responder = port->lan->worker->responder;
 	int64_t now_ms = clock_now_ms();
 
 	(void)fd;
 	(void)what;
 	(void)read_lane(port, LANE_FIRST, now_ms);
-	if (read_lane(port, LANE_SLOW, now_ms) == 0) {
-		event_del(port->readable[LANE_SLOW]);
-		arm_timer(port->rest_timer, SLOW_REST_MS);
-	}
-	responder_flush(port->lan->worker->responder);
+	if (!responder_has_slow_room(responder, now_ms))
+		rest(port, SLOW_FULL_MS);
+	else if (read_lane(port, LANE_SLOW, now_ms) == 0)
+		rest(port, SLOW_REST_MS);
+	responder_flush(responder);
 }
 
 static void on_rest_timer(evutil_socket_t fd, short what, void *user)

@@ -127,6 +127,8 @@ static void test_slow(void **state)
 
 		assert_non_null(pending_add(pending, &path, true, NOW_MS, &cookie));
 		first = i == 0 ? cookie : first;
+		assert_int_equal(pending_has_slow_room(pending, 10, NOW_MS),
+				 i + 1 + 10 <= PENDING_SLOW_MAX);
 	}
 	for (uint32_t i = 0; i < 10; i++) {
 		struct pending_path path = path_of(i, 1);
