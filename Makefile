@@ -32,6 +32,7 @@ bench: ## measure speed and memory (root; gcc, no sanitizers)
 	@meson configure $(BUILD) -Dtests=true && ninja -C $(BUILD)
 	@/usr/bin/python3 test/bench/speed.py --build $(BUILD)
 	@/usr/bin/python3 test/bench/memory.py --build $(BUILD)
+	@/usr/bin/python3 test/bench/fairness.py --build $(BUILD)
 
 lint: ## check the rules of the code
 	@packaging/install-packages build demo test
