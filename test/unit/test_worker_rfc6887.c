@@ -529,6 +529,45 @@ static void test_slow_is_served(void **state)
 	lab_host_free(host);
 }
 
+/* The kernel takes the longest programs, without any privilege that is not there in a
+ * worker: as many loud sources as there may be, of both families. */
+static void check_longest(int family, const char *network)
+{
+	struct lanes lanes;
+	struct sock_filter code[LANES_PROGRAM_MAX];
+	struct sock_fprog program = {.filter = code};
+	struct ip_addr source = lab_ip(network);
+	int fds[2];
+
+	assert_int_equal(lanes_init(&lanes), 0);
+	for (size_t i = 0; i < LANES_SLOW_MAX; i++) {
+		source.bytes[15] = (uint8_t)(i + 1);
+		for (int k = 0; k < 2 * LANES_PACKETS_PER_SECOND; k++)
+			(void)lanes_count(&lanes, &source, 0);
+	}
+	assert_int_equal(lanes.count, LANES_SLOW_MAX);
+	program.len = (unsigned short)lanes_write_program(
+		&lanes, family, (struct lanes_verdict){1, 0}, code);
+	assert_int_equal(
+		datagram_open(family, lab_get()->ifindex[LAN0], NATPMP_PORT, &fds[0]),
+		0);
+	assert_int_equal(datagram_open_second(fds[0], family, lab_get()->ifindex[LAN0],
+					      NATPMP_PORT, &fds[1]),
+			 0);
+	assert_int_equal(datagram_select(fds[0], &program, &program), 0);
+	close(fds[0]);
+	close(fds[1]);
+	lanes_fini(&lanes);
+}
+
+static void test_longest_programs(void **state)
+{
+	(void)state;
+	lab_begin();
+	check_longest(AF_INET, "192.168.77.0");
+	check_longest(AF_INET6, "fd77::");
+}
+
 static int take_port(int family, bool shared)
 {
 	const struct sockaddr_in6 any6 = {.sin6_family = AF_INET6,
@@ -570,13 +609,21 @@ static void test_port_taken(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		LAB_TEST(test_map),	      LAB_TEST(test_refused_by_core),
-		LAB_TEST(test_link_local),    LAB_TEST(test_versions),
-		LAB_TEST(test_silence),	      LAB_TEST(test_too_long),
-		LAB_TEST(test_anycast),	      LAB_TEST(test_no_nat),
-		LAB_TEST(test_announcements), LAB_TEST(test_updates),
-		LAB_TEST(test_update_ends),   LAB_TEST(test_rate),
-		LAB_TEST(test_lanes),	      LAB_TEST(test_slow_is_served),
+		LAB_TEST(test_map),
+		LAB_TEST(test_refused_by_core),
+		LAB_TEST(test_link_local),
+		LAB_TEST(test_versions),
+		LAB_TEST(test_silence),
+		LAB_TEST(test_too_long),
+		LAB_TEST(test_anycast),
+		LAB_TEST(test_no_nat),
+		LAB_TEST(test_announcements),
+		LAB_TEST(test_updates),
+		LAB_TEST(test_update_ends),
+		LAB_TEST(test_rate),
+		LAB_TEST(test_lanes),
+		LAB_TEST(test_slow_is_served),
+		LAB_TEST(test_longest_programs),
 		LAB_TEST(test_port_taken),
 	};
 
