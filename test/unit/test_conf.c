@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "conf/conf.h"
 #include "conf/parser.h"
 
@@ -198,11 +199,13 @@ static void test_pcp_keys(void **state)
 	assert_int_equal(conf.wan.nat64.length, 0);
 	for (size_t i = 0; i < COUNT(nat64); i++) {
 		const char *slash = strchr(nat64[i], '/');
+		uint64_t length = 0;
 
+		assert_true(parse_number(slash + 1, 128, &length));
 		(void)snprintf(text, sizeof(text), "[wan]\nnat64-prefix = %s",
 			       nat64[i]);
 		parse(text, &conf);
-		assert_int_equal(conf.wan.nat64.length, atoi(slash + 1));
+		assert_int_equal(conf.wan.nat64.length, length);
 	}
 }
 
