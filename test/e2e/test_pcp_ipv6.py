@@ -219,7 +219,7 @@ def test_expiry(lab, keeper, port):
     daemon = keeper.get(LIMITS + "lifetime-min = 1\n")
     with open_client(lab.lan1) as client:
         client.grant("udp", port, port, 1)
-        client.grant("udp", port + 100, port, 3)
+        client.grant("udp", port + 100, port, 2)
         assert arrives(lab, port) and arrives(lab, port + 100)
         wait_for(lambda: leases_of(daemon, port) == [], "the lease to end", 3)
         assert not arrives(lab, port)

@@ -155,7 +155,7 @@ def test_expiry(lab, keeper, port):
     """PCP-64: a mapping that nobody renews ends, in the kernel too"""
     daemon = keeper.get(LIMITS + "lifetime-min = 1\n")
     with pcp.Client(lab.lan1) as client:
-        assert client.grant("udp", port, port, 2).lifetime == 2
+        assert client.grant("udp", port, port, 1).lifetime == 1
         assert arrives(lab, port, port)
         wait_for(lambda: leases_of(daemon, port) == [], "the lease to end", 4)
         assert not arrives(lab, port, port)
