@@ -37,7 +37,7 @@ static void core_on_unasked(void *user, const struct lease *lease)
 	struct core *core = user;
 
 	if (core->updates)
-		lease_updates_tell(core->updates, lease, clock_now_ms());
+		lease_updates_tell(core->updates, lease->id);
 }
 
 static void core_on_disturbed(void *user)

@@ -18,15 +18,24 @@
  * address yet. */
 #define RETRY_MS 100
 
+/* A lease as it was when the address changed: who has renewed it since knows. */
+struct concerned {
+	uint64_t id;
+	int64_t expires_ms;
+};
+
 struct updates {
 	struct ledger *ledger;
 	const struct network *network;
 	const struct updates_sink *sink;
 	void *user;
 	struct event *timer;
-	uint64_t *ids; /* those to end first, then those to tell */
+	struct concerned *list; /* those to end first, then those to tell */
 	size_t count;
-	size_t at; /* the next */
+	size_t at;	   /* the next */
+	uint64_t *unasked; /* to tell when what was asked is answered */
+	size_t unasked_count;
+	size_t unasked_size;
 };
 
 /* --- what is told --- */
@@ -122,12 +131,43 @@ static void updates_send(struct updates *updates, const struct lease *lease,
 		updates->sink->send(updates->user, &update);
 }
 
-void lease_updates_tell(struct updates *updates, const struct lease *lease,
-			int64_t now_ms)
+static bool updates_reserve_unasked(struct updates *updates)
 {
-	if (updates->sink->is_up(updates->user) &&
-	    updates->sink->has_room(updates->user))
-		updates_send(updates, lease, now_ms);
+	size_t size = updates->unasked_size > 0 ? 2 * updates->unasked_size : TURN_MAX;
+	uint64_t *grown;
+
+	if (updates->unasked_count < updates->unasked_size)
+		return true;
+	grown = reallocarray(updates->unasked, size, sizeof(*grown));
+	if (!grown)
+		return false;
+	updates->unasked = grown;
+	updates->unasked_size = size;
+	return true;
+}
+
+void lease_updates_tell(struct updates *updates, uint64_t id)
+{
+	/* out of memory: the client hears nothing, and its lease lives all the same */
+	if (!updates_reserve_unasked(updates))
+		return;
+	updates->unasked[updates->unasked_count++] = id;
+	updates_arm(updates, 0);
+}
+
+/* What a slow worker does not take is not told: these leases are as good as before. */
+static void updates_tell_unasked(struct updates *updates, const struct store_time *at)
+{
+	const struct table *table = ledger_get_table(updates->ledger);
+
+	for (size_t i = 0; i < updates->unasked_count; i++) {
+		const struct lease *lease = table_get_by_id(table, updates->unasked[i]);
+
+		if (lease && updates->sink->is_up(updates->user) &&
+		    updates->sink->has_room(updates->user))
+			updates_send(updates, lease, at->now_ms);
+	}
+	updates->unasked_count = 0;
 }
 
 /* What is told shall be what the kernel does. */
@@ -137,17 +177,18 @@ static bool updates_must_wait(const struct updates *updates)
 }
 
 /* True: done with this lease; false: later. */
-static bool updates_take(struct updates *updates, uint64_t id,
+static bool updates_take(struct updates *updates, const struct concerned *concerned,
 			 const struct store_time *at)
 {
 	const struct lease *lease =
-		table_get_by_id(ledger_get_table(updates->ledger), id);
+		table_get_by_id(ledger_get_table(updates->ledger), concerned->id);
 
-	if (!lease)
-		return true; /* has ended meanwhile */
+	/* has ended, or was answered with the new address */
+	if (!lease || lease->expires_ms != concerned->expires_ms)
+		return true;
 	if (lease_is_void(lease))
-		return ledger_revoke(updates->ledger, id, LEASE_END_ADDRESS, at) ==
-			       RESULT_OK ||
+		return ledger_revoke(updates->ledger, lease->id, LEASE_END_ADDRESS,
+				     at) == RESULT_OK ||
 		       !updates_must_wait(updates);
 	if (!updates->sink->is_up(updates->user))
 		return false;
@@ -163,19 +204,22 @@ static void updates_turn(evutil_socket_t fd, short what, void *user)
 
 	(void)fd;
 	(void)what;
+	updates_tell_unasked(updates, &at);
+	if (updates->at == updates->count)
+		return;
 	if (updates_must_wait(updates) ||
 	    (up && !updates->sink->has_room(updates->user))) {
 		updates_arm(updates, RETRY_MS);
 		return;
 	}
 	for (size_t i = 0; i < TURN_MAX && updates->at < updates->count; i++) {
-		if (!updates_take(updates, updates->ids[updates->at], &at))
+		if (!updates_take(updates, &updates->list[updates->at], &at))
 			break;
 		updates->at++;
 	}
 	if (updates->at == updates->count) {
-		free(updates->ids);
-		updates->ids = NULL;
+		free(updates->list);
+		updates->list = NULL;
 		updates->at = updates->count = 0;
 	} else if (updates_must_wait(updates)) {
 		updates_arm(updates, RETRY_MS);
@@ -197,17 +241,18 @@ static void updates_collect(struct updates *updates, bool ending)
 
 	while ((lease = table_get_next(table, lease)))
 		if (lease_is_concerned(lease) && lease_is_void(lease) == ending)
-			updates->ids[updates->count++] = lease->id;
+			updates->list[updates->count++] =
+				(struct concerned){lease->id, lease->expires_ms};
 }
 
 void lease_updates_begin(struct updates *updates)
 {
 	size_t most = table_get_count(ledger_get_table(updates->ledger));
 
-	free(updates->ids);
+	free(updates->list);
 	updates->at = updates->count = 0;
-	updates->ids = calloc(most + 1, sizeof(*updates->ids));
-	if (!updates->ids) {
+	updates->list = calloc(most + 1, sizeof(*updates->list));
+	if (!updates->list) {
 		log_error("out of memory: PCP clients are not told of the new external "
 			  "address, but by the new epoch");
 		return;
@@ -245,6 +290,7 @@ void lease_updates_free(struct updates *updates)
 	if (!updates)
 		return;
 	event_free(updates->timer);
-	free(updates->ids);
+	free(updates->list);
+	free(updates->unasked);
 	free(updates);
 }

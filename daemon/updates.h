@@ -40,9 +40,11 @@ void lease_updates_free(struct updates *updates);
 void lease_updates_begin(struct updates *updates);
 /** The worker is up: go on. */
 void lease_updates_continue(struct updates *updates);
-/** The lease is not what its client was answered last: tell it, now. */
-void lease_updates_tell(struct updates *updates, const struct lease *lease,
-			int64_t now_ms);
+/**
+ * The lease is not what its client was answered last: tell it, in the next turn of the
+ * loop, behind the answers of this one.
+ */
+void lease_updates_tell(struct updates *updates, uint64_t id);
 /** A lease has ended, for `why`: tell its client, if that is news to it. */
 void lease_updates_tell_end(struct updates *updates, const struct lease *lease,
 			    enum lease_end why);

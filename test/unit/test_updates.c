@@ -79,7 +79,7 @@ static void on_unasked(void *user, const struct lease *lease)
 {
 	struct fixture *fixture = user;
 
-	lease_updates_tell(fixture->updates, lease, fixture->at.now_ms);
+	lease_updates_tell(fixture->updates, lease->id);
 }
 
 static const struct ledger_events events = {on_lease, on_disturbed, on_unasked};
@@ -304,6 +304,37 @@ static void assert_addr(const struct ip_addr *addr, const char *text)
 	assert_string_equal(addr_format(addr, buffer), text);
 }
 
+/* PCP-41: who has asked anew in between has what it wants. */
+static void test_exact_renewed_in_time(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease lease = make_lease(fixture, PORT);
+	struct request request = {
+		.op = REQUEST_MAP,
+		.origin = ORIGIN_PCP,
+		.protocol = IPPROTO_UDP,
+		.enabled = 1,
+		.prefer_failure = 1,
+		.nonce = {1, 2, 3},
+		.client = address(C1),
+		.internal = address(C1),
+		.internal_port = PORT,
+		.external = address(WAN2),
+		.external_port = PORT + 1,
+		.lifetime_s = 3600,
+	};
+	struct reply reply;
+
+	lease.exact = true;
+	hold(fixture, &lease);
+	assert_true(move_to(fixture, WAN2));
+	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	assert_int_equal(reply.result, RESULT_OK);
+	run(fixture);
+	assert_int_equal(fixture->ended, 0);
+	assert_int_equal(table_get_count(ledger_get_table(fixture->ledger)), 1);
+}
+
 /* PCP-116: what a set's request renews besides is told by updates, not in the answer.
  */
 static void test_overlapped_by_a_set(void **state)
@@ -330,15 +361,18 @@ static void test_overlapped_by_a_set(void **state)
 	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
 	assert_int_equal(reply.result, RESULT_OK);
 	assert_int_equal(reply.port_count, 2);
+	assert_int_equal(fixture->sent_count, 0); /* the answer is first */
+	run(fixture);
 	assert_int_equal(fixture->sent_count, 1);
 	assert_int_equal(fixture->sent[0].internal_port, PORT + 2);
 	assert_int_equal(fixture->sent[0].external_port, PORT + 3);
-	assert_int_equal(fixture->sent[0].lifetime_s, 3600);
+	assert_in_range(fixture->sent[0].lifetime_s, 3590, 3600);
 	assert_int_equal(fixture->sent[0].client_port, 40001);
 	/* its own ports alone: nothing besides */
 	request.port_count = 2;
 	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
 	assert_int_equal(reply.port_count, 2);
+	run(fixture);
 	assert_int_equal(fixture->sent_count, 1);
 }
 
@@ -619,6 +653,7 @@ int main(void)
 		UPDATES_TEST(test_epoch_follows_the_address),
 		UPDATES_TEST(test_epoch_over_a_restart),
 		UPDATES_TEST(test_update_values),
+		UPDATES_TEST(test_exact_renewed_in_time),
 		UPDATES_TEST(test_overlapped_by_a_set),
 		UPDATES_TEST(test_update_needs_a_client),
 		UPDATES_TEST(test_address_changes),
