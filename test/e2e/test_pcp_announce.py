@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import re
+import signal
 import socket
 
 import natpmp
@@ -19,7 +20,7 @@ THIRD = """[policy]
 rule = allow client 192.168.77.2/32 third-party 192.168.77.0/24
 rule = allow external 1024-65535
 """
-PORTS = itertools.count(26000)
+PORTS = itertools.count(26000, 3)
 # Gaps of updates and of the first announcements, and what a loaded machine adds.
 GAPS_S, LATE_S = (0.25, 0.5, 1.0), 0.15
 # From the change of the address to the first packet that tells of it.
@@ -27,8 +28,12 @@ PROMPT_S = 0.05
 
 
 @pytest.fixture
-def daemon(keeper):
-    return keeper.get(CONFIG)
+def daemon(lab, keeper):
+    """It knows of the address that the test before has restored."""
+    made = keeper.get(CONFIG)
+    with natpmp.Client(lab.lan1) as client:
+        wait_for(lambda: client.address().address == WAN, "the usual external address")
+    return made
 
 
 @pytest.fixture
@@ -286,6 +291,42 @@ def test_update_after_a_restart(lab, lan1, daemon, wan, port):
     daemon.start()
     wan.move(ELSEWHERE)
     assert lan1.updates().endpoint == (ELSEWHERE, port)
+
+
+def test_update_without_a_worker(lab, lan1, daemon, wan, port):
+    """PCP-40: a worker that has just died is waited for"""
+    lan1.grant("udp", port, port)
+    os.kill(daemon.roles()["pcp"], signal.SIGKILL)
+    wan.move(ELSEWHERE)
+    assert lan1.updates().endpoint == (ELSEWHERE, port)
+
+
+def test_many_updates(lab, keeper, wan):
+    """PCP-40: every mapping is told of, each three times at most"""
+    keeper.get(CONFIG + "[limits]\nrequests-per-second = 0\nleases-per-client = 0\n")
+    ports = range(30000, 30200)
+    with pcp.Client(lab.lan1) as client:
+        for port in ports:
+            client.grant("udp", port, port)
+        wan.move(ELSEWHERE)
+        heard = [pcp.Response(x.data) for x in wire.collect(client.socket, 5, 600)]
+        assert wire.collect(client.socket, 0) == []
+    assert {x.endpoint for x in heard} == {(ELSEWHERE, port) for port in ports}
+    assert all(sum(x.port == port for x in heard) == 3 for port in ports)
+
+
+def test_update_of_a_port_set(lab, lan1, daemon, wan, port):
+    """PCP-116, PCP-40, PCP-42: each mapping of a set is told of, and all end as one"""
+    lan1.grant("udp", port, port, options=[pcp.port_set(3, port)])
+    wan.move(ELSEWHERE)
+    told = {pcp.Response(x.data).endpoint for x in wire.collect(lan1.socket, 3, 3)}
+    assert told == {(ELSEWHERE, port + number) for number in range(3)}
+    daemon.admin("delete", str(leases_of(daemon, port + 1)[0]["id"]))
+    ended = wait_for(lambda: {pcp.Response(x.data).internal
+                              for x in wire.collect(lan1.socket, 0.5)
+                              if pcp.Response(x.data).lifetime == 0}, "its end to be told")
+    assert ended == set(range(port, port + 3))
+    assert not [x for x in daemon.leases() if port <= x["internal_port"] < port + 3]
 
 
 def test_update_of_a_loss_and_return(lab, lan1, daemon, wan, port):

@@ -161,6 +161,21 @@ def test_several_addresses_of_a_host(lab, lan1, port):
         lab.lan1.ip("address", "del", "fd77::22/64", "dev", "eth0")
 
 
+def test_prefix_that_comes_later(lab, lan1, port):
+    """PCP-95: a prefix that the LAN got while we serve it is one of its own"""
+    hosts = ((lab.gw, "fd99::1/64", "lan0"), (lab.lan1, "fd99::2/64", "eth0"))
+    for host, address, interface in hosts:
+        host.ip("address", "add", address, "dev", interface)
+    try:
+        with open_client(lab.lan1, address="fd99::2", gateway="fd99::1") as client:
+            answer = client.map("udp", port)
+            assert (answer.result, answer.endpoint) == (pcp.OK, ("fd99::2", port))
+            assert client.announce().result == pcp.OK
+    finally:
+        for host, address, interface in hosts:
+            host.ip("address", "del", address, "dev", interface)
+
+
 def test_icmp_errors_pass(lab, lan1, port):
     """PCP-60: unreachable and too big, to the host with the pinhole and from it"""
     lan1.grant("udp", port)
