@@ -386,6 +386,13 @@ void msg_channel_free(struct msg_channel *channel)
 		msg_destroy(channel);
 }
 
+void msg_channel_flush(struct msg_channel *channel)
+{
+	/* What does not leave, and why, is seen when the turn ends. */
+	if (channel && !channel->ended && !channel->blocked)
+		(void)msg_flush(channel);
+}
+
 int msg_channel_send_fd(struct msg_channel *channel, uint32_t type, const void *body,
 			size_t length, int fd)
 {

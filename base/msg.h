@@ -55,6 +55,12 @@ int msg_channel_send_fd(struct msg_channel *channel, uint32_t type, const void *
 /** Messages that wait until the peer reads: who may hold back looks here. */
 size_t msg_channel_get_queued(const struct msg_channel *channel);
 
+/**
+ * Let what is queued leave now, before the caller does something that takes long. Safe
+ * on NULL.
+ */
+void msg_channel_flush(struct msg_channel *channel);
+
 /** A connected pair, close-on-exec, non-blocking. Errors: -errno. */
 int msg_pair(int pair[2]) __attribute__((warn_unused_result));
 

@@ -133,16 +133,23 @@ static void core_log_changes(const struct network *before, const struct network 
 			core_log_lan(&now->lans[i]);
 }
 
-/* Kernel and clients follow; the epoch is new before anybody is told (PCP-32). */
+/*
+ * Clients and kernel follow; the epoch is new before anybody is told (PCP-32). That the
+ * address is another one is true at once, and thousands of rules take the kernel longer
+ * than clients should wait for the news (PCP-37). What they ask then is decided when
+ * the kernel has followed.
+ */
 static void core_follow_network(struct core *core, const struct network *before)
 {
 	struct store_time at = moment_now();
 	bool moved =
 		ledger_follow_external(core->ledger, &core->network.wan.external, &at);
 
+	core_tell_network(core, before);
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		msg_channel_flush(core->workers[i].channel);
 	if (ledger_set_network(core->ledger, &core->network, at.now_ms) != 0)
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
-	core_tell_network(core, before);
 	if (moved)
 		lease_updates_begin(core->updates);
 }
