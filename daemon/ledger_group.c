@@ -205,6 +205,25 @@ static void ledger_answer(struct ledger *ledger, const struct request *request,
 	memcpy(reply->description, lease->description, sizeof(reply->description));
 }
 
+/* The owner should know: it is a limit of his, or somebody takes it all. */
+static void ledger_warn_full(struct ledger *ledger, const struct request *request,
+			     int64_t now_ms)
+{
+	char client[ADDR_TEXT_SIZE];
+	unsigned int held_back;
+
+	if (ledger->plan.result == RESULT_TABLE_FULL &&
+	    log_limit_pass(&ledger->full_limit, now_ms, &held_back))
+		log_warning(
+			"no lease left for %s: %zu are held, %zu of them over IPv6, of "
+			"[limits] leases-total = %u, of which IPv6 may have half; "
+			"suppressed=%u",
+			addr_format(&request->client, client),
+			table_get_count(ledger->table),
+			table_get_ipv6_count(ledger->table),
+			ledger->conf->limits.leases_total, held_back);
+}
+
 /* Decide one request into the group; its answer holds if the group does. */
 static void ledger_decide_one(struct ledger *ledger, const struct request *request,
 			      int64_t now_ms, struct reply *reply)
@@ -220,6 +239,7 @@ static void ledger_decide_one(struct ledger *ledger, const struct request *reque
 		ledger->plan.count = 0;
 		ledger->plan.result = RESULT_NO_MEMORY;
 	}
+	ledger_warn_full(ledger, request, now_ms);
 	ledger_answer(ledger, request, now_ms, reply);
 }
 

@@ -24,6 +24,7 @@ struct ledger {
 	enum lease_end end; /* why leases end that end now */
 	struct log_limit log_limit;
 	struct log_limit refused_limit;
+	struct log_limit full_limit;
 	struct log_limit heal_limit;
 	uint64_t next_id;
 	int64_t cautious_until_ms;

@@ -86,6 +86,13 @@ void lease_plan(const struct table *table, const struct plan_context *context,
  */
 void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan);
 
+/**
+ * Of leases_total, how many IPv6 hosts may hold together: one host has as many
+ * addresses there as it likes, each a client to us, and must not take what IPv4 hosts
+ * need. 0 = no limit, as there.
+ */
+uint32_t plan_get_ipv6_share(uint32_t leases_total);
+
 /** Owns: frees what the plan holds, not the plan. */
 void plan_fini(struct plan *plan);
 

@@ -71,16 +71,26 @@ static size_t get_rest(uint32_t limit, size_t used)
 	return used < limit ? limit - used : 0;
 }
 
+uint32_t plan_get_ipv6_share(uint32_t leases_total)
+{
+	return leases_total - leases_total / 2;
+}
+
 /* Source: RFC 6887 §17.2: renewals are not counted, only a lease more (PCP-61). */
 size_t plan_get_quota(const struct table *table, const struct plan_context *context,
 		      enum result *why)
 {
-	size_t total, own;
+	size_t total, own, pinholes = SIZE_MAX;
 
 	*why = RESULT_OK;
 	if (context->request->origin == ORIGIN_STATIC)
 		return SIZE_MAX;
 	total = get_rest(context->leases_total, table_get_count(table));
+	if (!addr_is_ipv4(&context->request->internal))
+		pinholes = get_rest(plan_get_ipv6_share(context->leases_total),
+				    table_get_ipv6_count(table));
+	if (pinholes < total)
+		total = pinholes;
 	own = get_rest(context->leases_per_client,
 		       table_get_count_of_client(table, &context->request->client));
 	if (total == 0)

@@ -7,6 +7,7 @@
 
 #include "backends/backend.h"
 #include "base/varlink.h"
+#include "daemon/plan.h"
 #include "daemon/table.h"
 
 #define TIME_TEXT_SIZE 32
@@ -353,6 +354,15 @@ static bool status_socket_failed(const struct report_status *status)
 	return false;
 }
 
+static bool status_table_full(const struct report_status *status)
+{
+	const struct table *table = ledger_get_table(status->ledger);
+	uint32_t total = status->conf->limits.leases_total;
+
+	return total > 0 && (table_get_count(table) >= total ||
+			     table_get_ipv6_count(table) >= plan_get_ipv6_share(total));
+}
+
 static bool status_lan_missing(const struct report_status *status)
 {
 	for (size_t i = 0; i < status->network->lan_count; i++)
@@ -392,6 +402,10 @@ static size_t status_find_problems(const struct report_status *status,
 		 {"store-damaged",
 		  "the lease store was damaged at start and set aside; leases were "
 		  "lost"}},
+		{status_table_full(status),
+		 {"table-full",
+		  "all leases that [limits] leases-total allows are held, or the half "
+		  "of them that IPv6 may have; who asks for more is refused"}},
 		{status_worker_down(status),
 		 {"worker-down", "a protocol worker does not run; see the log"}},
 		{status_socket_failed(status),

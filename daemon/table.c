@@ -81,6 +81,7 @@ struct table {
 	struct ports *ports;
 	struct listing listings[LANS_MAX];
 	size_t count_of_origin[ORIGIN_COUNT];
+	size_t ipv6_count;
 };
 
 static const struct entry *entry_of(const struct lease *lease)
@@ -377,6 +378,8 @@ static void table_release_port(struct table *table, const struct lease *lease,
 static void table_count(struct table *table, const struct entry *entry, int step)
 {
 	table->count_of_origin[entry->lease.origin] += (size_t)step;
+	if (!addr_is_ipv4(&entry->lease.internal))
+		table->ipv6_count += (size_t)step;
 	if (entry->lease.origin != ORIGIN_STATIC)
 		entry->holder->asked += (size_t)step;
 }
@@ -593,6 +596,11 @@ size_t table_get_count_of_client(const struct table *table,
 	const struct holder *holder = holder_find(table, client);
 
 	return holder ? holder->asked : 0;
+}
+
+size_t table_get_ipv6_count(const struct table *table)
+{
+	return table->ipv6_count;
 }
 
 size_t table_get_count_of_origin(const struct table *table, enum origin origin)

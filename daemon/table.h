@@ -73,6 +73,7 @@ const struct lease *table_get_next(const struct table *table,
 				   const struct lease *lease);
 
 size_t table_get_count(const struct table *table);
+size_t table_get_ipv6_count(const struct table *table);	  /* pinholes */
 size_t table_get_client_count(const struct table *table); /* clients that hold leases */
 /** Leases a client asked for; those that the owner made for it do not count. */
 size_t table_get_count_of_client(const struct table *table,

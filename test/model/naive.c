@@ -255,21 +255,36 @@ struct naive_lease naive_from(const struct model *model, const struct request *r
 	return lease;
 }
 
+static size_t naive_count_ipv6(const struct model *model)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < model->count; i++)
+		count += !addr_is_ipv4(&model->leases[i].internal);
+	return count;
+}
+
 size_t naive_quota(const struct model *model, const struct request *request,
 		   enum result *why)
 {
 	size_t own = naive_count_of(model, &request->client);
+	size_t pinholes = 0, rest;
 
 	*why = RESULT_OK;
 	if (request->origin == ORIGIN_STATIC)
 		return SIZE_MAX;
-	if (model->count >= TOTAL)
+	if (!addr_is_ipv4(&request->internal))
+		pinholes = naive_count_ipv6(model);
+	if (pinholes >= IPV6_TOTAL || model->count >= TOTAL)
 		*why = RESULT_TABLE_FULL;
 	else if (own >= QUOTA)
 		*why = RESULT_QUOTA;
 	if (*why != RESULT_OK)
 		return 0;
-	return TOTAL - model->count < QUOTA - own ? TOTAL - model->count : QUOTA - own;
+	rest = TOTAL - model->count;
+	if (!addr_is_ipv4(&request->internal) && IPV6_TOTAL - pinholes < rest)
+		rest = IPV6_TOTAL - pinholes;
+	return rest < QUOTA - own ? rest : QUOTA - own;
 }
 
 const char *naive_expect(const struct reply *reply, enum result result)

@@ -15,6 +15,8 @@
 #define HOSTS_IPV4 3
 #define QUOTA 6
 #define TOTAL 14
+/* IPv6 hosts may have half of them, rounded up. */
+#define IPV6_TOTAL ((TOTAL + 1) / 2)
 #define FILTERS 3
 #define PORTS 5
 #define NAIVE_MAX 64
