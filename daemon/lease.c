@@ -10,3 +10,13 @@ bool lease_is_peer(const struct lease *lease)
 {
 	return lease->remote_port != 0;
 }
+
+size_t lease_count_wide_filters(const struct lease *lease)
+{
+	size_t count = 0;
+
+	for (uint8_t i = 0; i < lease->filter_count; i++)
+		count += lease->filters[i].prefix.length < 128 ||
+			 lease->filters[i].port != 0;
+	return count;
+}

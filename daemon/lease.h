@@ -48,6 +48,11 @@ struct lease {
 
 /** True when only some peers may use the lease. */
 bool lease_is_filtered(const struct lease *lease);
+/**
+ * Filters of MAP that are not simply one host: a prefix, or a port. The kernel looks
+ * for them in sets whose every change costs as much as they are long.
+ */
+size_t lease_count_wide_filters(const struct lease *lease);
 /** True for a lease that PEER made: one flow, kept (RFC 6887 §12). */
 bool lease_is_peer(const struct lease *lease);
 

@@ -32,6 +32,33 @@ static bool request_needs_grant(const struct request *request)
 	       !addr_equal(&request->internal, &request->client);
 }
 
+/* How many wide filters more the plan makes. */
+static size_t plan_get_widening(const struct plan *plan)
+{
+	size_t before = 0, after = 0;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct lease_change *change = &plan->changes[i];
+
+		if (change->kind != LEASE_ADD)
+			before += lease_count_wide_filters(&change->before);
+		if (change->kind != LEASE_REMOVE)
+			after += lease_count_wide_filters(&change->after);
+	}
+	return after > before ? after - before : 0;
+}
+
+static bool plan_is_too_wide(const struct table *table, const struct request *request,
+			     const struct plan *plan)
+{
+	size_t more = request->filter_count > 0 ? plan_get_widening(plan) : 0;
+
+	return more > 0 &&
+	       (table_get_wide_count(table) + more > PLAN_WIDE_FILTERS_MAX ||
+		table_get_wide_count_of_client(table, &request->client) + more >
+			PLAN_WIDE_FILTERS_OF_CLIENT_MAX);
+}
+
 void lease_plan(const struct table *table, const struct plan_context *context,
 		struct plan *plan)
 {
@@ -77,6 +104,8 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 	case REQUEST_TRAFFIC:
 		break;
 	}
+	if (plan->result == RESULT_OK && plan_is_too_wide(table, request, plan))
+		plan->result = RESULT_PEERS;
 	/* Half a plan is none; PCP's refusals leave all as it is (PCP-16), NAT-PMP's
 	 * deletes go as far as they can (NP-48). */
 	if (plan->result == RESULT_NO_MEMORY ||

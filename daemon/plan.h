@@ -87,6 +87,14 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan);
 
 /**
+ * Filters that are a prefix or have a port, which all leases together and those of one
+ * client may have: each change of one costs the kernel as much as there are, so that
+ * some thousands of one host's would make everybody wait. More is RESULT_PEERS.
+ */
+#define PLAN_WIDE_FILTERS_MAX 1024
+#define PLAN_WIDE_FILTERS_OF_CLIENT_MAX 64
+
+/**
  * Of leases_total, how many IPv6 hosts may hold together: one host has as many
  * addresses there as it likes, each a client to us, and must not take what IPv4 hosts
  * need. 0 = no limit, as there.

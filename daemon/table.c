@@ -60,6 +60,7 @@ struct holder {
 	struct ip_addr client;
 	size_t count;
 	size_t asked; /* of them not made by the owner */
+	size_t wide;  /* their wide filters */
 	struct entry *entries;
 	UT_hash_handle hh;
 };
@@ -82,6 +83,7 @@ struct table {
 	struct listing listings[LANS_MAX];
 	size_t count_of_origin[ORIGIN_COUNT];
 	size_t ipv6_count;
+	size_t wide_count;
 };
 
 static const struct entry *entry_of(const struct lease *lease)
@@ -377,9 +379,13 @@ static void table_release_port(struct table *table, const struct lease *lease,
 /* By origin, and of the client what it asked for itself. */
 static void table_count(struct table *table, const struct entry *entry, int step)
 {
+	size_t wide = lease_count_wide_filters(&entry->lease) * (size_t)step;
+
 	table->count_of_origin[entry->lease.origin] += (size_t)step;
 	if (!addr_is_ipv4(&entry->lease.internal))
 		table->ipv6_count += (size_t)step;
+	table->wide_count += wide;
+	entry->holder->wide += wide;
 	if (entry->lease.origin != ORIGIN_STATIC)
 		entry->holder->asked += (size_t)step;
 }
@@ -596,6 +602,19 @@ size_t table_get_count_of_client(const struct table *table,
 	const struct holder *holder = holder_find(table, client);
 
 	return holder ? holder->asked : 0;
+}
+
+size_t table_get_wide_count(const struct table *table)
+{
+	return table->wide_count;
+}
+
+size_t table_get_wide_count_of_client(const struct table *table,
+				      const struct ip_addr *client)
+{
+	const struct holder *holder = holder_find(table, client);
+
+	return holder ? holder->wide : 0;
 }
 
 size_t table_get_ipv6_count(const struct table *table)

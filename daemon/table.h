@@ -73,6 +73,11 @@ const struct lease *table_get_next(const struct table *table,
 				   const struct lease *lease);
 
 size_t table_get_count(const struct table *table);
+/** Filters that lease_count_wide_filters() counts, of all and of one client's leases.
+ */
+size_t table_get_wide_count(const struct table *table);
+size_t table_get_wide_count_of_client(const struct table *table,
+				      const struct ip_addr *client);
 size_t table_get_ipv6_count(const struct table *table);	  /* pinholes */
 size_t table_get_client_count(const struct table *table); /* clients that hold leases */
 /** Leases a client asked for; those that the owner made for it do not count. */

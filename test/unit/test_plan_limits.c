@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What one host may take from all others: leases over IPv6, and filters that cost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "test/unit/plan_lab.h"
+
+#define LEASES_TOTAL 7
+#define HOSTS_MAX 200
+#define FILTERS 8
+
+static const char *format_host(unsigned int number, char text[32])
+{
+	(void)snprintf(text, 32, "192.168.77.%u", number + 2);
+	return text;
+}
+
+/* A host with eight prefixes on one of its ports. */
+static enum result map_wide(struct plan_lab *lab, const char *host, uint16_t port)
+{
+	char prefix[32];
+
+	lab_ask(lab, REQUEST_MAP, host, port, port);
+	for (unsigned int i = 0; i < FILTERS; i++) {
+		(void)snprintf(prefix, sizeof(prefix), "198.51.%u.0/24", i);
+		lab_filter(lab, prefix, 0);
+	}
+	return lab_decide(lab);
+}
+
+/* PCP-61: a host has as many IPv6 addresses as it likes; IPv4 hosts keep their half. */
+static void test_ipv6_share(void **state)
+{
+	struct plan_lab *lab = *state;
+	char host[32];
+
+	lab->context.leases_total = LEASES_TOTAL;
+	for (unsigned int i = 0; i < 4; i++) {
+		(void)snprintf(host, sizeof(host), "2001:db8:77::%u", i + 2);
+		assert_int_equal(lab_map(lab, host, 5000, 5000), RESULT_OK);
+	}
+	assert_int_equal(lab_map(lab, "2001:db8:77::9", 5000, 5000), RESULT_TABLE_FULL);
+	assert_int_equal(lab_map(lab, "2001:db8:77::2", 5000, 5000), RESULT_OK);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(
+			lab_map(lab, format_host(i, host), 6000, (uint16_t)(6000 + i)),
+			RESULT_OK);
+	assert_int_equal(lab_map(lab, format_host(9, host), 6000, 6009),
+			 RESULT_TABLE_FULL);
+}
+
+/* PCP-80: filters that the kernel finds only by a walk are few, of one host and all. */
+static void test_wide_filters(void **state)
+{
+	struct plan_lab *lab = *state;
+	unsigned int each = PLAN_WIDE_FILTERS_OF_CLIENT_MAX / FILTERS;
+	unsigned int hosts = PLAN_WIDE_FILTERS_MAX / PLAN_WIDE_FILTERS_OF_CLIENT_MAX;
+	char host[32];
+
+	lab->context.leases_total = 0;
+	lab->context.leases_per_client = 0;
+	lab->context.filters_max = FILTERS;
+	for (unsigned int i = 0; i < hosts; i++) {
+		for (unsigned int n = 0; n < each; n++)
+			assert_int_equal(map_wide(lab, format_host(i, host),
+						  (uint16_t)(5000 + 100 * i + n)),
+					 RESULT_OK);
+		/* no more of this host, and nothing changes */
+		assert_int_equal(map_wide(lab, host, (uint16_t)(5000 + 100 * i + each)),
+				 RESULT_PEERS);
+		assert_null(lab_find(lab, host, (uint16_t)(5000 + 100 * i + each)));
+	}
+	assert_int_equal(map_wide(lab, format_host(HOSTS_MAX, host), 5000),
+			 RESULT_PEERS);
+	/* renewed, and without filters, or with whole hosts, as before */
+	assert_int_equal(map_wide(lab, format_host(0, host), 5000), RESULT_OK);
+	lab_ask(lab, REQUEST_MAP, format_host(HOSTS_MAX, host), 5000, 40000);
+	lab_filter(lab, "198.51.100.1", 0);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(lab_map(lab, host, 5001, 40001), RESULT_OK);
+	/* what ends makes room */
+	lab_ask(lab, REQUEST_UNMAP, format_host(0, host), 5000, 0)->lifetime_s = 0;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(map_wide(lab, format_host(HOSTS_MAX, host), 5002), RESULT_OK);
+}
+
+#define TEST(name)                                                                     \
+	cmocka_unit_test_setup_teardown(name, plan_lab_setup, plan_lab_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_ipv6_share),
+		TEST(test_wide_filters),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
