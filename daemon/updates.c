@@ -186,12 +186,12 @@ static bool updates_take(struct updates *updates, const struct concerned *concer
 	/* has ended, or was answered with the new address */
 	if (!lease || lease->expires_ms != concerned->expires_ms)
 		return true;
+	if (!updates->sink->is_up(updates->user))
+		return false; /* it shall be told of its end, too */
 	if (lease_is_void(lease))
 		return ledger_revoke(updates->ledger, lease->id, LEASE_END_ADDRESS,
 				     at) == RESULT_OK ||
 		       !updates_must_wait(updates);
-	if (!updates->sink->is_up(updates->user))
-		return false;
 	updates_send(updates, lease, at->now_ms);
 	return true;
 }

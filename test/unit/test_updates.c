@@ -552,8 +552,8 @@ static void test_exact_lease_ends(void **state)
 	assert_int_equal(fixture->sent[1].result, RESULT_OK);
 }
 
-/* The rules of such leases go even while nobody can be told. */
-static void test_exact_lease_ends_without_worker(void **state)
+/* PCP-41: who loses such a lease is told, so it waits for the worker to be up. */
+static void test_exact_lease_waits_for_worker(void **state)
 {
 	struct fixture *fixture = *state;
 	struct lease lease = make_lease(fixture, PORT);
@@ -565,12 +565,15 @@ static void test_exact_lease_ends_without_worker(void **state)
 	fixture->down = true;
 	assert_true(move_to(fixture, WAN2));
 	run(fixture);
-	assert_int_equal(fixture->ended, 1);
+	assert_int_equal(fixture->ended, 0);
 	assert_int_equal(fixture->sent_count, 0);
 	fixture->down = false;
 	lease_updates_continue(fixture->updates);
 	run(fixture);
-	assert_int_equal(fixture->sent_count, 1);
+	assert_int_equal(fixture->ended, 1);
+	assert_int_equal(fixture->sent_count, 2);
+	assert_int_equal(fixture->sent[0].result, RESULT_CONFLICT);
+	assert_int_equal(fixture->sent[1].result, RESULT_OK);
 }
 
 /* A kernel that refuses is asked again; nobody is told before it agrees. */
@@ -660,7 +663,7 @@ int main(void)
 		UPDATES_TEST(test_worker_sets_the_pace),
 		UPDATES_TEST(test_address_changes_again),
 		UPDATES_TEST(test_exact_lease_ends),
-		UPDATES_TEST(test_exact_lease_ends_without_worker),
+		UPDATES_TEST(test_exact_lease_waits_for_worker),
 		UPDATES_TEST(test_kernel_refuses_the_end),
 		UPDATES_TEST(test_owner_deletes),
 		UPDATES_TEST(test_no_news_is_not_told),
