@@ -27,14 +27,27 @@ bool lan_info_has_address(const struct lan_info *lan, const struct ip_addr *addr
 	return false;
 }
 
+/* RFC 4291 §2.6.1: all of a subnet's routers, and so us. RFC 6164: not on a /127. */
+static bool prefix_is_router(const struct prefix *prefix, const struct ip_addr *addr)
+{
+	if (prefix->length > 126)
+		return false;
+	for (unsigned int bit = prefix->length; bit < 128; bit++)
+		if (addr->bytes[bit / 8] & 0x80u >> bit % 8)
+			return false;
+	return true;
+}
+
 /* The network's own address and its broadcast address are nobody's (RFC 1122 §3.2.1.3).
  */
 static bool prefix_is_edge(const struct prefix *prefix, const struct ip_addr *addr)
 {
 	uint32_t host_mask, host;
 
-	/* an IPv4 /31 or /32 has no such addresses (RFC 3021), IPv6 never has */
-	if (!addr_is_ipv4(addr) || prefix->length < 96 || prefix->length > 126)
+	if (!addr_is_ipv4(addr))
+		return prefix_is_router(prefix, addr);
+	/* an IPv4 /31 or /32 has no such addresses (RFC 3021) */
+	if (prefix->length < 96 || prefix->length > 126)
 		return false;
 	host_mask = UINT32_MAX >> (prefix->length - 96);
 	host = ntohl(addr_to_ipv4(addr).s_addr) & host_mask;
