@@ -84,7 +84,21 @@ static int bind_port(int fd, int family, uint16_t port)
 	return bind(fd, (const struct sockaddr *)&address, length) < 0 ? -errno : 0;
 }
 
-static int open_bound(int family, uint32_t ifindex, uint16_t port, bool shared,
+/* Takes nothing in. */
+static int set_deaf(int fd)
+{
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	const struct sock_fprog filter = {.len = 1, .filter = &nothing};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* Of the sockets of a port. */
+enum place { PLACE_FIRST, PLACE_SECOND, PLACE_SENDER };
+
+static int open_bound(int family, uint32_t ifindex, uint16_t port, enum place place,
 		      int *out)
 {
 	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -93,8 +107,10 @@ static int open_bound(int family, uint32_t ifindex, uint16_t port, bool shared,
 	if (fd < 0)
 		return -errno;
 	error = set_options(fd, family, ifindex);
-	if (error == 0 && shared)
+	if (error == 0 && place != PLACE_FIRST)
 		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (error == 0 && place == PLACE_SENDER)
+		error = set_deaf(fd);
 	if (error == 0)
 		error = bind_port(fd, family, port);
 	if (error != 0) {
@@ -109,7 +125,7 @@ int datagram_open(int family, uint32_t ifindex, uint16_t port, int *out)
 {
 	/* Neither SO_REUSEADDR nor SO_REUSEPORT: another server on this port must be
 	 * noticed. */
-	return open_bound(family, ifindex, port, false, out);
+	return open_bound(family, ifindex, port, PLACE_FIRST, out);
 }
 
 int datagram_open_second(int first, int family, uint32_t ifindex, uint16_t port,
@@ -118,7 +134,13 @@ int datagram_open_second(int first, int family, uint32_t ifindex, uint16_t port,
 	/* Only now that the port is known to be ours does the first one share it. */
 	int error = set_option(first, SOL_SOCKET, SO_REUSEPORT, 1);
 
-	return error == 0 ? open_bound(family, ifindex, port, true, out) : error;
+	return error == 0 ? open_bound(family, ifindex, port, PLACE_SECOND, out)
+			  : error;
+}
+
+int datagram_open_sender(int family, uint32_t ifindex, uint16_t port, int *out)
+{
+	return open_bound(family, ifindex, port, PLACE_SENDER, out);
 }
 
 int datagram_select(int first, const struct sock_fprog *choice,
@@ -273,28 +295,43 @@ static void prepare_send(struct vectors *vectors, size_t i, struct datagram *fro
 	};
 }
 
-static bool goes_by(const struct datagram *datagram, int family, uint32_t ifindex)
+static bool goes_by(const struct datagram *datagram, const struct datagram_route *route)
 {
-	return datagram->ifindex == ifindex &&
-	       addr_is_ipv4(&datagram->peer) == (family == AF_INET);
+	return !datagram->left && datagram->ifindex == route->ifindex &&
+	       datagram->use == route->use &&
+	       addr_is_ipv4(&datagram->peer) == (route->family == AF_INET);
 }
 
-void datagram_send(int fd, int family, uint32_t ifindex, struct datagram_batch *batch)
+struct datagram_outcome datagram_send(int fd, const struct datagram_route *route,
+				      struct datagram_batch *batch)
 {
+	struct datagram_outcome outcome = {0};
+	struct datagram *list[DATAGRAM_BATCH_MAX];
 	struct vectors vectors;
 	unsigned int count = 0;
 	unsigned int done = 0;
 
 	for (size_t i = 0; i < batch->count; i++)
-		if (goes_by(&batch->list[i], family, ifindex))
+		if (goes_by(&batch->list[i], route)) {
+			list[count] = &batch->list[i];
 			prepare_send(&vectors, count++, &batch->list[i]);
+		}
 	while (done < count) {
 		int sent = sendmmsg(fd, vectors.headers + done, count - done,
 				    MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
+		if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			break;
 		/* An error is about the first of them alone; the others go on. */
-		done += sent > 0 ? (unsigned int)sent : 1;
+		if (sent <= 0) {
+			outcome.failed++;
+			sent = 1;
+		}
+		for (int i = 0; i < sent; i++)
+			list[done++]->left = true;
 	}
+	outcome.stuck = count - done;
+	return outcome;
 }

@@ -15,8 +15,17 @@
 
 struct sock_fprog;
 
+/**
+ * What is sent, by sockets of its own: datagrams to hosts that are gone wait in the
+ * kernel for seconds, at the expense of whatever leaves by the same socket.
+ */
+enum datagram_use { DATAGRAM_REPLY, DATAGRAM_UPDATE, DATAGRAM_MULTICAST };
+#define DATAGRAM_USES (DATAGRAM_MULTICAST + 1)
+
 /** One datagram and the way it came, or goes. */
 struct datagram {
+	uint8_t use; /* enum datagram_use, of one that is sent */
+	bool left;   /* it has been sent, or cannot be */
 	uint32_t ifindex;
 	struct ip_addr
 		local; /* our end: destination of what came, source of what goes */
@@ -62,6 +71,14 @@ int datagram_select(int first, const struct sock_fprog *choice,
 	__attribute__((warn_unused_result));
 
 /**
+ * One more for the same port, that only sends: what `choice` returns is never it, and
+ * it takes no copies. first has been told to choose already. Owns: *out, closed by the
+ * caller. Errors: -errno.
+ */
+int datagram_open_sender(int family, uint32_t ifindex, uint16_t port, int *out)
+	__attribute__((warn_unused_result));
+
+/**
  * Receive what is there, at most a batch, over the former contents of *batch. ifindex
  * is 0 where the kernel does not say by which interface it came. Errors: -errno, batch
  * empty; -EAGAIN when nothing is there.
@@ -69,11 +86,24 @@ int datagram_select(int first, const struct sock_fprog *choice,
 int datagram_receive(int fd, struct datagram_batch *batch)
 	__attribute__((warn_unused_result));
 
+/** Which datagrams of a batch leave by a socket. */
+struct datagram_route {
+	int family;
+	uint32_t ifindex;
+	enum datagram_use use;
+};
+
+/** What has become of them. */
+struct datagram_outcome {
+	unsigned int stuck;  /* no room in the socket: another one may have some */
+	unsigned int failed; /* no socket can send them */
+};
+
 /**
- * Send those of the batch that go out by ifindex to peers of this family, each from its
- * local address. What the kernel does not take is dropped: whoever waits for it asks
- * again.
+ * Send those of the batch that go this way and have not left yet, each from its local
+ * address; all but the stuck ones have left then.
  */
-void datagram_send(int fd, int family, uint32_t ifindex, struct datagram_batch *batch);
+struct datagram_outcome datagram_send(int fd, const struct datagram_route *route,
+				      struct datagram_batch *batch);
 
 #endif

@@ -50,6 +50,12 @@ bool responder_is_link_local(const struct ip_addr *addr)
 	return addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
 }
 
+static bool is_multicast(const struct ip_addr *addr)
+{
+	return addr_is_ipv4(addr) ? (addr->bytes[12] & 0xf0) == 0xe0
+				  : addr->bytes[0] == 0xff;
+}
+
 /* Sending. What is sent waits in responder->out until the end of the wake-up. */
 
 void responder_flush(struct responder *responder)
@@ -72,6 +78,8 @@ struct datagram *responder_add_datagram(struct responder *responder,
 	out->local = path->local;
 	out->peer = path->peer;
 	out->peer_port = path->peer_port;
+	out->use = is_multicast(&path->peer) ? DATAGRAM_MULTICAST : DATAGRAM_REPLY;
+	out->left = false;
 	out->truncated = false;
 	out->length = 0;
 	return out;

@@ -102,6 +102,7 @@ static void send_update(struct responder *responder,
 	if (!is_deliverable(responder, update))
 		return;
 	out = responder_add_datagram(responder, &path);
+	out->use = DATAGRAM_UPDATE;
 	responder_end_datagram(
 		responder, out,
 		pcp_encode_update(update, responder_get_epoch_s(responder, now_ms),

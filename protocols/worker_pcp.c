@@ -15,6 +15,7 @@
 #include "protocols/datagram.h"
 #include "protocols/lanes.h"
 #include "protocols/natpmp.h"
+#include "protocols/outlet.h"
 #include "protocols/responder.h"
 #include "protocols/worker.h"
 
@@ -34,6 +35,7 @@ struct port {
 	struct lan *lan;
 	enum responder_family family;
 	int fds[LANES]; /* -1 = not open */
+	struct outlet outlet;
 	struct event *readable[LANES];
 	struct event *rest_timer;
 	bool failing; /* it should be open but cannot be opened; logged */
@@ -55,6 +57,7 @@ struct worker {
 	struct responder *responder;
 	int64_t due_ms; /* what due_timer is armed for */
 	struct worker_ready told;
+	struct log_limit lost_limit;
 	struct lan lans[LANS_MAX];
 	struct datagram_batch in;
 };
@@ -80,17 +83,34 @@ static size_t get_index(const struct lan *lan)
 
 /* What the responder needs done. */
 
+static void log_lost(const struct port *port, unsigned int lost, int64_t now_ms)
+{
+	struct worker *worker = port->lan->worker;
+	unsigned int suppressed;
+
+	if (log_limit_pass(&worker->lost_limit, now_ms, &suppressed))
+		log_warning("pcp: %u datagrams could not be sent on %s suppressed=%u",
+			    lost,
+			    responder_get_lan(worker->responder, get_index(port->lan))
+				    ->name,
+			    suppressed);
+}
+
 static void send_batch(void *user, struct datagram_batch *batch)
 {
 	struct worker *worker = user;
+	int64_t now_ms = clock_now_ms();
 
 	for (size_t i = 0; i < LANS_MAX; i++)
 		for (int family = 0; family < RESPONDER_FAMILIES; family++) {
-			const struct port *port = &worker->lans[i].ports[family];
+			struct port *port = &worker->lans[i].ports[family];
+			unsigned int lost;
 
-			if (port->fds[LANE_FIRST] >= 0)
-				datagram_send(port->fds[LANE_FIRST], families[family],
-					      worker->lans[i].ifindex, batch);
+			if (port->fds[LANE_FIRST] < 0)
+				continue;
+			lost = outlet_send(&port->outlet, batch, now_ms);
+			if (lost > 0)
+				log_lost(port, lost, now_ms);
 		}
 }
 
@@ -242,6 +262,7 @@ static void close_port(struct port *port, int64_t now_ms)
 	if (port->rest_timer)
 		event_free(port->rest_timer);
 	port->rest_timer = NULL;
+	outlet_close(&port->outlet);
 	for (int lane = 0; lane < LANES; lane++) {
 		if (port->readable[lane])
 			event_free(port->readable[lane]);
@@ -287,6 +308,11 @@ static int try_open_port(struct port *port)
 					     &port->fds[LANE_SLOW]);
 	if (error == 0)
 		error = steer(lan, port);
+	port->outlet.family = family;
+	port->outlet.ifindex = lan->ifindex;
+	port->outlet.port = NATPMP_PORT;
+	if (error == 0)
+		error = outlet_open(&port->outlet, port->fds[LANE_FIRST]);
 	return error == 0 ? watch_port(port) : error;
 }
 
@@ -450,6 +476,9 @@ static void init_lans(struct worker *worker)
 				.lan = lan,
 				.family = (enum responder_family)family,
 				.fds = {-1, -1},
+				.outlet = {.ways = {{.fd = -1},
+						    {.fd = -1},
+						    {.fd = -1}}},
 			};
 	}
 }
