@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 static const uint8_t ipv4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -98,6 +99,16 @@ uint32_t addr_get_hash(const struct ip_addr *addr, uint64_t seed)
 
 	memcpy(half, addr->bytes, sizeof(half));
 	return (uint32_t)mix(mix(half[0] ^ seed) ^ half[1]);
+}
+
+uint64_t addr_make_seed(void)
+{
+	uint64_t seed;
+
+	/* Without a random one any that differs from run to run has to do. */
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed))
+		seed = (uint64_t)(uintptr_t)&seed;
+	return seed;
 }
 
 bool addr_is_none(const struct ip_addr *addr)

@@ -48,6 +48,8 @@ socklen_t addr_to_sockaddr(const struct ip_addr *addr, uint16_t port,
 bool addr_equal(const struct ip_addr *a, const struct ip_addr *b);
 /** Spread addresses over a table. seed: a secret where strangers choose addresses. */
 uint32_t addr_get_hash(const struct ip_addr *addr, uint64_t seed);
+/** For addr_get_hash(), so that nobody outside can tell who shares a place. */
+uint64_t addr_make_seed(void);
 bool addr_is_none(const struct ip_addr *addr); /* all zero, or ::ffff:0.0.0.0 */
 bool addr_is_ipv4(const struct ip_addr *addr);
 /** A unicast host address: not none, loopback, multicast, broadcast or 240/4. */

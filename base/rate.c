@@ -2,7 +2,6 @@
 #include "base/rate.h"
 
 #include <stdlib.h>
-#include <sys/random.h>
 
 #define RATE_SETS 256 /* a power of two */
 #define RATE_WAYS 4
@@ -28,8 +27,7 @@ struct rate *rate_new(uint32_t per_second)
 	if (!rate)
 		return NULL;
 	rate->per_second = per_second;
-	if (getrandom(&rate->seed, sizeof(rate->seed), GRND_NONBLOCK) < 0)
-		rate->seed = (uint64_t)(uintptr_t)rate;
+	rate->seed = addr_make_seed();
 	return rate;
 }
 

@@ -36,13 +36,19 @@ struct pending {
 	uint32_t free; /* PENDING_HEAD = none */
 	uint32_t used; /* places ever handed out */
 	uint32_t slow_count;
+	uint64_t seed; /* so that nobody can choose whom to share a set with */
+	enum pending_cap cap;
 	struct client clients[CLIENT_SETS][CLIENT_WAYS];
 	struct place places[PENDING_PLACES];
 };
 
 struct pending *pending_new(void)
 {
-	return calloc(1, sizeof(struct pending));
+	struct pending *pending = calloc(1, sizeof(*pending));
+
+	if (pending)
+		pending->seed = addr_make_seed();
+	return pending;
 }
 
 void pending_free(struct pending *pending)
@@ -78,7 +84,8 @@ static struct client *find_client(struct pending *pending,
 				  const struct pending_path *path)
 {
 	struct client *set =
-		pending->clients[addr_get_hash(&path->peer, path->ifindex) %
+		pending->clients[addr_get_hash(&path->peer,
+					       pending->seed ^ path->ifindex) %
 				 CLIENT_SETS];
 	struct client *unused = NULL;
 
@@ -94,14 +101,31 @@ static struct client *find_client(struct pending *pending,
 	return unused;
 }
 
-/* A place that is in no list. Errors: PENDING_HEAD, all are in use. */
+static bool is_full(struct pending *pending, const struct client *client, bool slow)
+{
+	pending->cap = PENDING_CAP_CLIENT;
+	if (client && client->count >= PENDING_CLIENT_MAX)
+		return true;
+	pending->cap = PENDING_CAP_SLOW;
+	if (slow && pending->slow_count >= PENDING_SLOW_MAX)
+		return true;
+	pending->cap = PENDING_CAP_ALL;
+	return pending->free == PENDING_HEAD && pending->used == PENDING_MAX;
+}
+
+enum pending_cap pending_get_cap(const struct pending *pending)
+{
+	return pending->cap;
+}
+
+/* A place that is in no list; there is one. */
 static uint32_t take_free(struct pending *pending)
 {
 	uint32_t index = pending->free;
 
 	if (index != PENDING_HEAD)
 		pending->free = pending->places[index].next;
-	else if (pending->used < PENDING_MAX)
+	else
 		index = ++pending->used;
 	return index;
 }
@@ -117,12 +141,9 @@ struct pending_entry *pending_add(struct pending *pending,
 
 	release_expired(pending, now_ms);
 	client = find_client(pending, path);
-	if ((client && client->count >= PENDING_CLIENT_MAX) ||
-	    (slow && pending->slow_count >= PENDING_SLOW_MAX))
+	if (is_full(pending, client, slow))
 		return NULL;
 	index = take_free(pending);
-	if (index == PENDING_HEAD)
-		return NULL;
 	if (client)
 		client->count++;
 	if (slow)

@@ -39,6 +39,9 @@ struct pending_entry {
 	uint8_t bytes[PCP_SIZE_MAX]; /* the request, which an error reply copies */
 };
 
+/** What a request found full. */
+enum pending_cap { PENDING_CAP_CLIENT, PENDING_CAP_SLOW, PENDING_CAP_ALL };
+
 /** Requests in flight, by the cookie that core gives back. Fixed size, O(1) each. */
 struct pending;
 
@@ -50,11 +53,14 @@ void pending_free(struct pending *pending);
  * A place for a request of this path: path and slow are set, the caller fills in the
  * rest before anything else is done here. *cookie is never 0 and never the same again
  * within 2^31 uses of a place. Entries older than PENDING_TIMEOUT_MS make room.
- * Errors: NULL when there is no more room, for this client or at all.
+ * Errors: NULL when there is no more room; pending_get_cap() says why.
  */
 struct pending_entry *pending_add(struct pending *pending,
 				  const struct pending_path *path, bool slow,
 				  int64_t now_ms, uint64_t *cookie);
+
+/** What the request found full that was refused last. */
+enum pending_cap pending_get_cap(const struct pending *pending);
 
 /**
  * Forget the request again; what is returned is good until the next pending_add().

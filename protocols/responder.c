@@ -46,12 +46,12 @@ bool responder_take_datagram(struct responder *responder, size_t lan_index,
 	if (!is_acceptable(arrival.lan, in) || in->length == 0)
 		return false;
 	natpmp = addr_is_ipv4(&in->peer) &&
-		 (arrival.lan->info.protocols & LAN_PROTOCOL_NATPMP) != 0;
+		 responder_serves_natpmp(responder, arrival.lan);
 	/* The first octet says which of the two it is (NP-15, PCP-18); where only one
 	 * is served that one also says no to the other (NP-14, PCP-19). */
 	if (responder_serves_pcp(arrival.lan) && (in->bytes[0] != 0 || !natpmp))
 		return responder_take_pcp(responder, &arrival);
-	if (natpmp && responder_serves_natpmp(responder, arrival.lan))
+	if (natpmp)
 		return responder_take_natpmp(responder, &arrival);
 	return false;
 }
@@ -111,6 +111,8 @@ static int take_lan(struct responder *responder, const struct lan_info *info,
 		if (info->networks[i].length > 128)
 			return -EPROTO;
 	lan = &responder->lans[info->lan];
+	if (!lan->throttle.rate && throttle_init(&lan->throttle) != 0)
+		return -ENOMEM;
 	/* A new address of ours is one that clients have heard nothing from yet. */
 	if (info->address_count != lan->info.address_count ||
 	    memcmp(info->addresses, lan->info.addresses, sizeof(info->addresses)) != 0)
@@ -243,6 +245,8 @@ void responder_free(struct responder *responder)
 {
 	if (!responder)
 		return;
+	for (size_t i = 0; i < LANS_MAX; i++)
+		throttle_fini(&responder->lans[i].throttle);
 	rate_free(responder->rate);
 	pending_free(responder->pending);
 	updates_free(responder->updates);

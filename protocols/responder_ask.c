@@ -8,14 +8,28 @@
 
 /* Asking core. */
 
-static void log_full(struct responder *responder, int64_t now_ms)
+static void log_full(struct responder *responder,
+		     const struct responder_arrival *arrival, const char *what)
 {
+	char text[ADDR_TEXT_SIZE];
 	unsigned int suppressed;
 
-	if (log_limit_pass(&responder->full_limit, now_ms, &suppressed))
-		log_warning("pcp: request dropped, too many are in flight already "
-			    "suppressed=%u",
-			    suppressed);
+	if (log_limit_pass(&responder->full_limit, arrival->now_ms, &suppressed))
+		log_warning("pcp: request dropped, client=%s: %s suppressed=%u",
+			    addr_format(&arrival->path.peer, text), what, suppressed);
+}
+
+static const char *get_cap_text(enum pending_cap cap)
+{
+	switch (cap) {
+	case PENDING_CAP_CLIENT:
+		return "it has too many in flight";
+	case PENDING_CAP_SLOW:
+		return "hosts that ask too fast have too many in flight";
+	case PENDING_CAP_ALL:
+		break;
+	}
+	return "too many are in flight";
 }
 
 /* What a client asks too fast is dropped here: dearer answers would slow down others,
@@ -49,7 +63,8 @@ static struct pending_entry *admit(struct responder *responder,
 	entry = pending_add(responder->pending, &arrival->path, arrival->slow,
 			    arrival->now_ms, cookie);
 	if (!entry)
-		log_full(responder, arrival->now_ms);
+		log_full(responder, arrival,
+			 get_cap_text(pending_get_cap(responder->pending)));
 	return entry;
 }
 
@@ -66,14 +81,14 @@ static bool ask_core(struct responder *responder,
 		return true;
 	/* Core cannot take it: the client asks again. */
 	(void)pending_take(responder->pending, cookie);
-	log_full(responder, arrival->now_ms);
+	log_full(responder, arrival, "core does not keep up, its channel is full");
 	return false;
 }
 
 static bool may_answer(struct responder *responder,
 		       const struct responder_arrival *arrival)
 {
-	return throttle_pass(&responder->throttle, &arrival->path.peer,
+	return throttle_pass(&arrival->lan->throttle, &arrival->path.peer,
 			     arrival->now_ms);
 }
 
@@ -170,23 +185,29 @@ static struct pcp_terms get_terms(const struct responder *responder,
 	};
 }
 
-/* Whoever asks needs no more copies of what we had to tell (PCP-40). */
+/* Whoever asks needs no more copies of what we had to tell (PCP-40), nor those of the
+ * other ports that he asks about together (PCP-115). */
 static void stop_updates(struct responder *responder, const struct request *request)
 {
 	struct updates_key key = {
 		.lan = request->lan,
 		.op = request->op == REQUEST_PEER ? REQUEST_PEER : REQUEST_MAP,
 		.protocol = request->protocol,
-		.internal_port = request->internal_port,
 		.client = request->client,
+		.internal = request->internal,
 	};
+	uint32_t port = request->internal_port;
+	uint32_t end = port + (request->port_count > 1 ? request->port_count : 1);
 
 	memcpy(key.nonce, request->nonce, sizeof(key.nonce));
 	if (request->op == REQUEST_PEER) {
 		key.remote = request->remote;
 		key.remote_port = request->remote_port;
 	}
-	updates_stop(responder->updates, &key);
+	for (; port < end && port <= UINT16_MAX; port++) {
+		key.internal_port = (uint16_t)port;
+		updates_stop(responder->updates, &key);
+	}
 }
 
 static bool ask_pcp(struct responder *responder,

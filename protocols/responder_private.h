@@ -17,6 +17,7 @@ struct responder_lan {
 	struct lan_info info; /* ifindex 0 = no such LAN now */
 	bool open[RESPONDER_FAMILIES];
 	struct announce_series series;
+	struct throttle throttle; /* from when core first told of it */
 };
 
 struct responder {
@@ -26,7 +27,6 @@ struct responder {
 	struct wan_info wan; /* nat is 0 until core has spoken */
 	bool changed;
 	struct rate *rate; /* NULL until core has spoken */
-	struct throttle throttle;
 	struct pending *pending;
 	struct updates *updates;
 	int64_t updates_resume_ms; /* after a burst */

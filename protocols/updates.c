@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-#define BUCKETS 1024 /* by client, protocol and port */
+#define BUCKETS 1024 /* by internal address, protocol and port */
 #define NONE UINT32_MAX
 
 /* All that wait for their second copy wait equally long, and so do those that wait for
@@ -89,6 +89,7 @@ static struct updates_key get_key(const struct mapping_update *update)
 		.protocol = update->protocol,
 		.internal_port = update->internal_port,
 		.client = update->client,
+		.internal = update->internal,
 	};
 
 	if (update->op == REQUEST_PEER) {
@@ -109,6 +110,7 @@ static bool is_about(const struct mapping_update *update, const struct updates_k
 	       own.remote_port == key->remote_port &&
 	       memcmp(own.nonce, key->nonce, sizeof(own.nonce)) == 0 &&
 	       addr_equal(&own.client, &key->client) &&
+	       addr_equal(&own.internal, &key->internal) &&
 	       addr_equal(&own.remote, &key->remote);
 }
 
@@ -116,7 +118,7 @@ static uint32_t *get_bucket(struct store *store, const struct updates_key *key)
 {
 	uint64_t seed = (uint64_t)key->protocol << 16 | key->internal_port;
 
-	return &store->buckets[addr_get_hash(&key->client, seed) % BUCKETS];
+	return &store->buckets[addr_get_hash(&key->internal, seed) % BUCKETS];
 }
 
 static void append(struct updates *updates, uint32_t index, enum stage stage,

@@ -31,7 +31,8 @@ struct updates_key {
 	uint16_t remote_port; /* PEER, else 0 */
 	uint8_t nonce[NONCE_SIZE];
 	struct ip_addr client;
-	struct ip_addr remote; /* PEER, else all zero */
+	struct ip_addr internal; /* the client, but for third parties */
+	struct ip_addr remote;	 /* PEER, else all zero */
 };
 
 /** Owns: caller frees. Errors: NULL, out of memory. */

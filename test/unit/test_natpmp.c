@@ -258,27 +258,54 @@ static void test_no_room(void **state)
 /* NP-11: bounded for each source, and for any number of sources together. */
 static void test_throttle(void **state)
 {
-	static struct throttle throttle;
+	struct throttle throttle;
 	struct ip_addr one;
 	struct ip_addr two;
 	unsigned int passed = 0;
 
 	(void)state;
+	assert_int_equal(throttle_init(&throttle), 0);
 	assert_true(addr_parse("192.168.1.10", &one) &&
 		    addr_parse("192.168.1.11", &two));
 	for (int i = 0; i < THROTTLE_ANSWERS_MAX; i++)
 		assert_true(throttle_pass(&throttle, &one, NOW_MS));
-	assert_false(throttle_pass(&throttle, &one, NOW_MS + THROTTLE_WINDOW_MS - 1));
+	assert_false(throttle_pass(&throttle, &one, NOW_MS));
 	assert_true(throttle_pass(&throttle, &two, NOW_MS));
 	assert_true(throttle_pass(&throttle, &one, NOW_MS + THROTTLE_WINDOW_MS));
-	throttle = (struct throttle){0};
+	throttle_fini(&throttle);
+	assert_int_equal(throttle_init(&throttle), 0);
 	for (uint32_t i = 0; i < 100000; i++) {
 		struct ip_addr forged =
 			addr_from_ipv4((struct in_addr){htonl(0x0a000000u + i)});
 
 		passed += throttle_pass(&throttle, &forged, NOW_MS);
 	}
-	assert_true(passed <= THROTTLE_BUCKETS * THROTTLE_ANSWERS_MAX);
+	assert_int_equal(passed, THROTTLE_TOTAL_MAX);
+	assert_true(throttle_pass(&throttle, &two, NOW_MS + THROTTLE_WINDOW_MS));
+	throttle_fini(&throttle);
+}
+
+/* Whatever place a table gives two addresses, none has its answers taken by another:
+ * far more sources than it has sets, each of which takes all that it may. */
+static void test_throttle_apart(void **state)
+{
+	struct throttle throttle;
+	struct ip_addr victim;
+
+	(void)state;
+	assert_int_equal(throttle_init(&throttle), 0);
+	assert_true(addr_parse("192.168.1.10", &victim));
+	for (uint32_t i = 0; i < 1000; i++) {
+		const int64_t now_ms = NOW_MS + (int64_t)i * THROTTLE_WINDOW_MS;
+		struct ip_addr loud =
+			addr_from_ipv4((struct in_addr){htonl(0x0a000000u + i)});
+
+		for (int k = 0; k < 2 * THROTTLE_ANSWERS_MAX; k++)
+			assert_int_equal(throttle_pass(&throttle, &loud, now_ms),
+					 k < THROTTLE_ANSWERS_MAX);
+		assert_true(throttle_pass(&throttle, &victim, now_ms));
+	}
+	throttle_fini(&throttle);
 }
 
 int main(void)
@@ -297,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_bad_replies),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_throttle),
+		cmocka_unit_test(test_throttle_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ static struct mapping_update update_of(uint32_t host, uint16_t port)
 		.external_port = port,
 		.lifetime_s = 600,
 		.client = addr_from_ipv4((struct in_addr){htonl(0x0a000000 + host)}),
+		.internal = addr_from_ipv4((struct in_addr){htonl(0x0a000000 + host)}),
 	};
 }
 
@@ -35,6 +36,7 @@ static struct updates_key key_of(const struct mapping_update *update)
 		.internal_port = update->internal_port,
 		.nonce = {1, 2, 3},
 		.client = update->client,
+		.internal = update->internal,
 	};
 }
 
@@ -90,7 +92,7 @@ static void test_stop(void **state)
 	struct mapping_update one = update_of(1, 7);
 	struct mapping_update peer = update_of(1, 7);
 	struct updates_key key = key_of(&one);
-	struct updates_key others[6];
+	struct updates_key others[7];
 
 	(void)state;
 	assert_non_null(updates);
@@ -98,7 +100,7 @@ static void test_stop(void **state)
 	peer.op = REQUEST_PEER;
 	peer.remote_port = 80;
 	peer.external_port = 8;
-	for (size_t i = 0; i < 6; i++)
+	for (size_t i = 0; i < 7; i++)
 		others[i] = key;
 	others[0].lan++;
 	others[1].protocol = IPPROTO_TCP;
@@ -106,9 +108,10 @@ static void test_stop(void **state)
 	others[3].nonce[11] = 1;
 	others[4].client.bytes[15] ^= 4;
 	others[5].op = REQUEST_PEER;
+	others[6].internal.bytes[15] ^= 4; /* a third party (PCP-73) */
 	assert_true(updates_add(updates, &one, START_MS));
 	assert_true(updates_add(updates, &peer, START_MS));
-	for (size_t i = 0; i < 6; i++)
+	for (size_t i = 0; i < 7; i++)
 		updates_stop(updates, &others[i]);
 	assert_due(updates, START_MS + 250, 7);
 	assert_due(updates, START_MS + 250, 8);

@@ -76,6 +76,7 @@ static void test_full(void **state)
 		assert_true(cookies[i] != 0);
 	}
 	assert_int_equal(add(pending, 200, 1, NOW_MS + PENDING_TIMEOUT_MS - 1), 0);
+	assert_int_equal(pending_get_cap(pending), PENDING_CAP_ALL);
 	/* One out of the middle of the list, so that it is mended. */
 	out = pending_take(pending, cookies[500]);
 	assert_non_null(out);
@@ -102,6 +103,7 @@ static void test_client(void **state)
 		cookie = add(pending, 1, i, NOW_MS);
 	assert_true(cookie != 0);
 	assert_int_equal(add(pending, 1, 1, NOW_MS), 0);
+	assert_int_equal(pending_get_cap(pending), PENDING_CAP_CLIENT);
 	assert_true(add(pending, 2, 1, NOW_MS) != 0);
 	assert_non_null(pending_take(pending, cookie));
 	assert_true(add(pending, 1, 1, NOW_MS) != 0);
@@ -134,6 +136,7 @@ static void test_slow(void **state)
 		struct pending_path path = path_of(i, 1);
 
 		assert_null(pending_add(pending, &path, true, NOW_MS, &cookie));
+		assert_int_equal(pending_get_cap(pending), PENDING_CAP_SLOW);
 		assert_true(add(pending, 5000 + i, 1, NOW_MS) != 0);
 	}
 	assert_non_null(pending_take(pending, first));
