@@ -6,8 +6,9 @@
 
 #include "base/buf.h"
 
-/* Raise it when the bytes change; a reader takes no version but its own. */
+/* Raise it when the bytes change; older ones are read. */
 #define RECORD_VERSION 2
+#define RECORD_VERSION_FIRST 1
 
 enum record_kind {
 	RECORD_LEASE = 1,
@@ -89,7 +90,9 @@ static struct reader record_open(const void *bytes, size_t length,
 	if (reader_u32(&tail) != record_crc(bytes, length - CRC_SIZE))
 		return reader;
 	reader = reader_init(bytes, length - CRC_SIZE);
-	if (reader_u8(&reader) != RECORD_VERSION || reader_u8(&reader) != kind)
+	stamp->version = reader_u8(&reader);
+	if (stamp->version < RECORD_VERSION_FIRST || stamp->version > RECORD_VERSION ||
+	    reader_u8(&reader) != kind)
 		reader.failed = true;
 	reader_copy(&reader, stamp->boot, sizeof(stamp->boot));
 	stamp->at.now_ms = (int64_t)reader_u64(&reader);
@@ -171,7 +174,20 @@ size_t store_record_encode(const struct store_record *record,
 	return record_end(&writer);
 }
 
-static void record_read_lease(struct reader *reader, struct lease *lease)
+/* Version 1 knew no PCP. */
+static void record_read_pcp_ports(struct reader *reader, uint8_t version,
+				  struct lease *lease)
+{
+	if (version == 1)
+		return;
+	lease->remote_port = reader_u16(reader);
+	lease->client_port = reader_u16(reader);
+	lease->set_first = reader_u16(reader);
+	lease->set_count = reader_u16(reader);
+}
+
+static void record_read_lease(struct reader *reader, uint8_t version,
+			      struct lease *lease)
 {
 	uint8_t flags;
 
@@ -179,13 +195,11 @@ static void record_read_lease(struct reader *reader, struct lease *lease)
 	lease->internal = reader_addr(reader);
 	lease->client = reader_addr(reader);
 	lease->remote = reader_addr(reader);
-	lease->server = reader_addr(reader);
+	if (version > 1)
+		lease->server = reader_addr(reader);
 	lease->internal_port = reader_u16(reader);
 	lease->external_port = reader_u16(reader);
-	lease->remote_port = reader_u16(reader);
-	lease->client_port = reader_u16(reader);
-	lease->set_first = reader_u16(reader);
-	lease->set_count = reader_u16(reader);
+	record_read_pcp_ports(reader, version, lease);
 	lease->lan = reader_u16(reader);
 	lease->wan = reader_u16(reader);
 	lease->protocol = reader_u8(reader);
@@ -262,8 +276,9 @@ bool store_record_decode(const void *bytes, size_t length, struct store_record *
 	struct reader reader = record_open(bytes, length, RECORD_LEASE, stamp);
 
 	memset(out, 0, sizeof(*out));
-	record_read_lease(&reader, &out->lease);
-	record_read_filters(&reader, &out->lease);
+	record_read_lease(&reader, stamp->version, &out->lease);
+	if (stamp->version > 1)
+		record_read_filters(&reader, &out->lease);
 	record_read_text(&reader, out->lan_name, sizeof(out->lan_name));
 	record_read_text(&reader, out->lease.description,
 			 sizeof(out->lease.description));
@@ -293,7 +308,8 @@ bool store_meta_decode(const void *bytes, size_t length, struct store_meta *out,
 	out->boot_id = reader_u32(&reader);
 	reader_copy(&reader, out->uuid, sizeof(out->uuid));
 	out->epoch_origin_ms = (int64_t)reader_u64(&reader);
-	out->external = reader_addr(&reader);
+	if (stamp->version > 1)
+		out->external = reader_addr(&reader);
 	return !reader.failed && reader.left == 0 && time_is_sane(out->epoch_origin_ms);
 }
 

@@ -21,6 +21,7 @@
 
 /** When, and in which boot of the kernel. */
 struct store_stamp {
+	uint8_t version; /* of what was read; written is always the latest */
 	uint8_t boot[STORE_BOOT_SIZE]; /* all zero = unknown: equal to no other */
 	struct store_time at;
 };

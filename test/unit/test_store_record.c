@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "daemon/store_record.h"
 
 /* Of one flow, or of a set with filters: not both. */
@@ -253,6 +254,54 @@ static bool decodes(uint8_t *bytes, size_t length)
 	return store_record_decode(bytes, length, &record, &stamp);
 }
 
+/* What the first release wrote: a lease without anything of PCP's extensions. */
+static void test_first_version(void **state)
+{
+	struct store_record record = make_record(1), again;
+	const struct lease *lease = &record.lease;
+	struct store_stamp stamp = *stamp_now();
+	uint8_t bytes[STORE_RECORD_SIZE_MAX] = {0};
+	struct writer writer = writer_init(bytes, sizeof(bytes));
+
+	(void)state;
+	writer_u8(&writer, 1);
+	writer_u8(&writer, 1);
+	writer_copy(&writer, stamp.boot, sizeof(stamp.boot));
+	writer_u64(&writer, (uint64_t)stamp.at.now_ms);
+	writer_u64(&writer, (uint64_t)stamp.at.wall_ms);
+	writer_u64(&writer, lease->id);
+	writer_addr(&writer, &lease->internal);
+	writer_addr(&writer, &lease->client);
+	writer_addr(&writer, &lease->remote);
+	writer_u16(&writer, lease->internal_port);
+	writer_u16(&writer, lease->external_port);
+	writer_u16(&writer, lease->lan);
+	writer_u16(&writer, lease->wan);
+	writer_u8(&writer, lease->protocol);
+	writer_u8(&writer, lease->origin);
+	writer_u8(&writer, 5); /* enabled, outbound */
+	writer_copy(&writer, lease->nonce, sizeof(lease->nonce));
+	writer_u64(&writer, (uint64_t)lease->created_ms);
+	writer_u64(&writer, (uint64_t)lease->expires_ms);
+	writer_u8(&writer, 4);
+	writer_copy(&writer, "lan0", 4);
+	writer_u8(&writer, 5);
+	writer_copy(&writer, "games", 5);
+	writer_u32(&writer, crc(bytes, writer.used));
+	assert_true(store_record_decode(bytes, writer.used, &again, &stamp));
+	assert_int_equal(stamp.version, 1);
+	assert_int_equal(again.lease.id, lease->id);
+	assert_true(addr_equal(&again.lease.internal, &lease->internal));
+	assert_int_equal(again.lease.external_port, lease->external_port);
+	assert_true(again.lease.expires_ms == lease->expires_ms);
+	assert_true(again.lease.enabled && again.lease.outbound);
+	assert_false(again.lease.has_nonce || again.lease.exact);
+	assert_int_equal(again.lease.filter_count, 0);
+	assert_int_equal(again.lease.set_count, 0);
+	assert_string_equal(again.lan_name, "lan0");
+	assert_string_equal(again.lease.description, "games");
+}
+
 /* A later release may write other bytes: sound by their checksum, and no lease to us.
  */
 static void test_version_from_the_future(void **state)
@@ -307,6 +356,7 @@ int main(void)
 		cmocka_unit_test(test_meta_external),
 		cmocka_unit_test(test_record_bytes),
 		cmocka_unit_test(test_record_text),
+		cmocka_unit_test(test_first_version),
 		cmocka_unit_test(test_version_from_the_future),
 	};
 
