@@ -169,6 +169,9 @@ void policy_decide(const struct conf *conf, const struct request *request,
 	out->range_count = 0;
 	out->internal = (struct port_range){1, UINT16_MAX};
 	out->denied_line = 0;
+	/* Nothing is translated here, so no external port is ours to give (NP-5). */
+	if (!conf->wan.nat && addr_is_ipv4(&request->internal))
+		return;
 	for (size_t i = 0; i < conf->rule_count; i++)
 		verdict_narrow(out, &conf->rules[i].internal, request->internal_port);
 	for (size_t i = 0; i < conf->rule_count && undecided.count > 0; i++) {

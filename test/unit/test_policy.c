@@ -57,6 +57,25 @@ static bool is_allowed(const char *rules, const struct request *request, uint16_
 	return verdict_allows(&verdict, port, &lifetime);
 }
 
+/* NP-5: what the gateway does not translate it has no ports of; pinholes it has. */
+static void test_without_translation(void **state)
+{
+	const struct request request = make_request("192.168.1.2", 8080);
+	const struct request pinhole = make_request("2001:db8::2", 8080);
+	struct verdict verdict;
+	struct conf conf;
+	uint32_t lifetime = 0;
+
+	(void)state;
+	conf_init(&conf);
+	conf.wan.nat = false;
+	policy_decide(&conf, &request, "lan0", &verdict);
+	assert_int_equal(verdict.range_count, 0);
+	assert_false(verdict.third_party);
+	policy_decide(&conf, &pinhole, "lan0", &verdict);
+	assert_true(verdict_allows(&verdict, 8080, &lifetime));
+}
+
 static void test_defaults(void **state)
 {
 	const struct request request = make_request("192.168.1.2", 80);
@@ -425,6 +444,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_without_translation),
 		cmocka_unit_test(test_no_rules),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_matching),
