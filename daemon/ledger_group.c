@@ -355,6 +355,7 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 	}
 	ledger_extend_flows(ledger, requests, replies, count);
 	ledger_count(ledger, replies, count);
+	ledger_report_refusals(ledger, requests, replies, count, at->now_ms);
 }
 
 /* --- ends --- */

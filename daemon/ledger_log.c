@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One line for each lease event, and the event itself for those who watch. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/ledger_private.h"
@@ -52,24 +53,104 @@ static enum lease_event change_get_event(const struct lease_change *change,
 	return LEASE_EVENT_CHANGED;
 }
 
+/* What a line says of those who may send: " remote=ADDRESS", or nothing = anybody. */
+#define PEERS_TEXT_SIZE 192
+
+static const char *protocol_get_name(uint8_t protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+		return "udp";
+	}
+	return "other";
+}
+
+/* " remote=ADDRESS" or " remote=[ADDRESS]:PORT"; returns what it has used. */
+static size_t remote_format(char *out, size_t size, const struct ip_addr *remote,
+			    uint16_t port)
+{
+	char text[ADDR_TEXT_SIZE];
+	int length;
+
+	out[0] = '\0';
+	if (addr_is_none(remote))
+		return 0;
+	addr_format(remote, text);
+	if (port == 0)
+		length = snprintf(out, size, " remote=%s", text);
+	else if (addr_is_ipv4(remote))
+		length = snprintf(out, size, " remote=%s:%u", text, port);
+	else
+		length = snprintf(out, size, " remote=[%s]:%u", text, port);
+	return length > 0 && (size_t)length < size ? (size_t)length : 0;
+}
+
+/*
+ * Who may send, in short: a hole for one host shall not look like one for everybody.
+ * `before` is the lease before this change, or NULL: filters that have changed are
+ * told with how many there were.
+ */
+static const char *peers_format(char out[PEERS_TEXT_SIZE], const struct lease *lease,
+				const struct lease *before)
+{
+	bool changed = before && !lease_has_same_filters(before, lease);
+	size_t used =
+		remote_format(out, PEERS_TEXT_SIZE, &lease->remote, lease->remote_port);
+	struct {
+		bool is;
+		const char *name;
+		unsigned int first;
+		char glue;
+		unsigned int second;
+	} rows[] = {
+		{lease->filter_count > 0 || changed, "filters", lease->filter_count,
+		 '\0', 0},
+		{changed, "filters-before", before ? before->filter_count : 0, '\0', 0},
+		{lease->set_count > 0, "set", lease->set_first, '-',
+		 lease->set_first + lease->set_count - 1U},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int length = 0;
+
+		if (rows[i].is && rows[i].glue != '\0')
+			length = snprintf(out + used, PEERS_TEXT_SIZE - used,
+					  " %s=%u%c%u", rows[i].name, rows[i].first,
+					  rows[i].glue, rows[i].second);
+		else if (rows[i].is)
+			length = snprintf(out + used, PEERS_TEXT_SIZE - used, " %s=%u",
+					  rows[i].name, rows[i].first);
+		used += length > 0 ? (size_t)length : 0;
+	}
+	return out;
+}
+
 /* why: of a lease that was deleted; NULL of any other. */
 static void lease_log(enum log_level level, enum lease_event event, const char *why,
-		      const struct lease *lease, int64_t now_ms)
+		      const struct lease_change *change, int64_t now_ms)
 {
+	const struct lease *lease =
+		change->kind == LEASE_REMOVE ? &change->before : &change->after;
+	const struct lease *before =
+		change->kind == LEASE_UPDATE ? &change->before : NULL;
 	char internal[ADDR_TEXT_SIZE], client[ADDR_TEXT_SIZE];
-	char description[ESCAPED_MAX];
+	char description[ESCAPED_MAX], peers[PEERS_TEXT_SIZE];
 	bool forever = lease->expires_ms == TIME_NEVER;
 	int64_t left_ms = lease->expires_ms - now_ms;
 
 	log_write(level,
 		  "lease %s id=%" PRIu64 " proto=%s ext=%u int=%s:%u lifetime=%" PRId64
-		  " via=%s client=%s%s%s desc=\"%s\"",
+		  " via=%s client=%s%s%s%s%s desc=\"%s\"",
 		  lease_event_get_name(event), lease->id,
-		  lease->protocol == IPPROTO_TCP ? "tcp" : "udp", lease->external_port,
+		  protocol_get_name(lease->protocol), lease->external_port,
 		  addr_format(&lease->internal, internal), lease->internal_port,
 		  forever || left_ms < 0 ? 0 : (left_ms + 999) / 1000,
 		  origin_get_name(lease->origin), addr_format(&lease->client, client),
-		  why ? " why=" : "", why ? why : "",
+		  lease_is_peer(lease) ? " kind=flow" : "",
+		  peers_format(peers, lease, before), why ? " why=" : "",
+		  why ? why : "",
 		  log_escape(description, sizeof(description), lease->description));
 }
 
@@ -89,9 +170,58 @@ void ledger_report(struct ledger *ledger, const struct lease_change *change,
 	    log_limit_pass(&ledger->log_limit, now_ms, &held_back)) {
 		if (held_back > 0)
 			log_notice("%u lease lines were held back", held_back);
-		lease_log(level, event, why, lease, now_ms);
+		lease_log(level, event, why, change, now_ms);
 	}
 	ledger->events->lease(ledger->user, event, lease);
 	if (change->unasked && ledger->events->unasked)
 		ledger->events->unasked(ledger->user, lease);
+}
+
+/* Operations that ask for something to be done; NULL = it only looks. */
+static const char *op_get_name(uint8_t op)
+{
+	static const char *const names[REQUEST_OP_COUNT] = {
+		[REQUEST_MAP] = "map",
+		[REQUEST_UNMAP] = "unmap",
+		[REQUEST_UNMAP_ALL] = "unmap-all",
+		[REQUEST_PEER] = "peer",
+		[REQUEST_ADD] = "add",
+		[REQUEST_DELETE] = "delete",
+	};
+
+	return op < REQUEST_OP_COUNT ? names[op] : NULL;
+}
+
+/* Everything that explains the refusal, and no nonce: it is what guards a lease. */
+static void refusal_log(const struct request *request, enum result result)
+{
+	char internal[ADDR_TEXT_SIZE], client[ADDR_TEXT_SIZE];
+	char remote[PEERS_TEXT_SIZE];
+
+	(void)remote_format(remote, sizeof(remote), &request->remote,
+			    request->remote_port);
+	log_info("request refused result=%s op=%s client=%s proto=%s int=%s:%u ext=%u "
+		 "via=%s%s",
+		 result_get_name(result), op_get_name(request->op),
+		 addr_format(&request->client, client),
+		 protocol_get_name(request->protocol),
+		 addr_format(&request->internal, internal), request->internal_port,
+		 request->external_port, origin_get_name(request->origin), remote);
+}
+
+void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
+			    const struct reply *replies, size_t count, int64_t now_ms)
+{
+	unsigned int held_back;
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (replies[i].result == RESULT_OK || !op_get_name(requests[i].op) ||
+		    !log_limit_pass(&ledger->refusal_limit, now_ms, &held_back))
+			continue;
+		if (held_back > 0)
+			log_info("%u refusals were held back", held_back);
+		refusal_log(&requests[i], (enum result)replies[i].result);
+	}
 }

@@ -26,6 +26,7 @@ struct ledger {
 	struct log_limit refused_limit;
 	struct log_limit full_limit;
 	struct log_limit heal_limit;
+	struct log_limit refusal_limit;
 	uint64_t next_id;
 	int64_t cautious_until_ms;
 	struct backend_network network; /* as the kernel shall have it */
@@ -44,6 +45,9 @@ struct ledger {
 /** Log and tell what was done. */
 void ledger_report(struct ledger *ledger, const struct lease_change *change,
 		   bool expired, int64_t now_ms);
+/** Tell an owner who wants to know (log-level info) why clients were refused. */
+void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
+			    const struct reply *replies, size_t count, int64_t now_ms);
 
 /* ledger_flow.c: conntrack for PEER; without it PEER goes on without flows. */
 void ledger_open_flows(struct ledger *ledger);

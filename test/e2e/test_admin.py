@@ -185,6 +185,46 @@ def test_log_tells_each_lease(lab, daemon, leases):
     assert r'desc="a\x22b\x5cc"' in line
 
 
+def test_log_tells_who_may_send(lab, daemon_factory):
+    """A hole for one host does not look like one for everybody; a set and a flow show."""
+    daemon = daemon_factory("").start()
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 4000, 5000)
+        line = daemon.wait_log("lease added .*ext=5000 ")
+        assert not re.search("remote=|filters|set=|kind=", line)
+        client.grant("udp", 4000, 5000, options=[pcp.pack_filter(
+            "203.0.113.9"), pcp.pack_filter("203.0.113.10", port=443)])
+        daemon.wait_log("lease changed .*ext=5000 .* filters=2 filters-before=0 ")
+        client.grant("udp", 4000, 5000, options=[pcp.pack_filter("::", 0)])
+        daemon.wait_log("lease changed .*ext=5000 .* filters=0 filters-before=2 ")
+        client.grant("udp", 4010, 5010, options=[pcp.port_set(3, 4010)])
+        daemon.wait_log("lease added .*ext=5011 .* set=4010-4012 ")
+        client.peer("udp", 4020, ("203.0.113.9", 7000))
+        daemon.wait_log("lease added .*int=[0-9.]+:4020 .* kind=flow remote=203.0.113.9:7000 ")
+    igd.Gateway(lab.lan1).add(5005, 4005, RemoteHost="203.0.113.9")
+    daemon.wait_log("lease added .*ext=5005 .* remote=203.0.113.9 ")
+
+
+def test_log_tells_why_a_client_was_refused(lab, daemon_factory):
+    """For an owner who asks for it; never with the nonce that guards a lease."""
+    daemon = daemon_factory("[global]\nlog-level = info\n[policy]\n"
+                            "rule = deny external 80\nrule = allow\n").start()
+    with pcp.Client(lab.lan1) as client:
+        assert client.map("tcp", 8080, 80, options=[
+            pcp.prefer_failure()]).result == pcp.CANNOT_PROVIDE_EXTERNAL
+        daemon.wait_log(rf"request refused result=\S+ op=map client={lab.lan1.ipv4} "
+                        rf"proto=tcp int={lab.lan1.ipv4}:8080 ext=80 via=pcp$")
+        client.grant("udp", 4000, 5000)
+        secret = client.nonce.hex()
+        for _ in range(30):
+            client.send(client.pack_map("udp", 4000, nonce=bytes(12)))
+        daemon.wait_log("request refused result=foreign ", count=9)
+        wait_for(lambda: daemon.json("status")["status"]["requests"]["refused"] > 20,
+                 "more refusals than the log shall tell")
+    assert len(re.findall("request refused ", daemon.log())) == 10
+    assert secret not in daemon.log()
+
+
 def test_slow_reader_does_not_stop_the_daemon(lab, daemon):
     """A client of the control socket that never reads harms nobody."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
