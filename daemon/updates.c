@@ -74,6 +74,8 @@ bool lease_updates_fill(const struct lease *lease, const struct network *network
 						       : lease->internal;
 	out->remote = lease->remote;
 	out->remote_port = lease->remote_port;
+	out->set_first = lease->set_first;
+	out->set_count = lease->set_count;
 	out->filter_count = lease->filter_count;
 	memcpy(out->filters, lease->filters, sizeof(out->filters));
 	return true;

@@ -85,8 +85,7 @@ static bool ask_core(struct responder *responder,
 	return false;
 }
 
-static bool may_answer(struct responder *responder,
-		       const struct responder_arrival *arrival)
+static bool may_answer(const struct responder_arrival *arrival)
 {
 	return throttle_pass(&arrival->lan->throttle, &arrival->path.peer,
 			     arrival->now_ms);
@@ -104,7 +103,7 @@ static bool ask_natpmp(struct responder *responder,
 	uint64_t cookie;
 
 	if (natpmp_to_request(asked, &request) != RESULT_OK) {
-		if (!may_answer(responder, arrival))
+		if (!may_answer(arrival))
 			return false;
 		reply = natpmp_refuse(asked, RESULT_BAD_PORT, arrival->epoch_s);
 		responder_send_natpmp(responder, &arrival->path, &reply);
@@ -166,7 +165,7 @@ bool responder_take_natpmp(struct responder *responder,
 	kind = natpmp_decode_request(in->bytes, in->length, &asked);
 	if (kind == NATPMP_MAP)
 		return ask_natpmp(responder, arrival, &asked);
-	if (kind == NATPMP_SILENCE || !may_answer(responder, arrival))
+	if (kind == NATPMP_SILENCE || !may_answer(arrival))
 		return false;
 	answer_natpmp(responder, arrival, kind);
 	return true;
@@ -258,7 +257,7 @@ bool responder_take_pcp(struct responder *responder,
 	}
 	if (kind == PCP_ASK)
 		return ask_pcp(responder, arrival, &asked, &terms);
-	if (kind == PCP_SILENCE || !may_answer(responder, arrival))
+	if (kind == PCP_SILENCE || !may_answer(arrival))
 		return false;
 	out = responder_add_datagram(responder, &arrival->path);
 	writer = writer_init(out->bytes, PCP_SIZE_MAX);

@@ -190,17 +190,45 @@ static uint32_t take_free(struct store *store)
 	return index;
 }
 
-void updates_stop(struct updates *updates, const struct updates_key *key)
+/* NONE: there is none. */
+static uint32_t find(const struct updates *updates, const struct updates_key *key)
 {
 	uint32_t index;
 
 	if (!updates->store)
-		return;
+		return NONE;
 	index = *get_bucket(updates->store, key);
 	while (index != NONE && !is_about(&updates->store->entries[index].update, key))
 		index = updates->store->entries[index].chain;
+	return index;
+}
+
+static void stop_one(struct updates *updates, const struct updates_key *key)
+{
+	uint32_t index = find(updates, key);
+
 	if (index != NONE)
 		drop(updates, index);
+}
+
+void updates_stop(struct updates *updates, const struct updates_key *key)
+{
+	uint32_t index = find(updates, key);
+	struct updates_key member = *key;
+	uint32_t port = key->internal_port;
+	uint32_t end = port + 1;
+
+	if (index == NONE)
+		return;
+	if (updates->store->entries[index].update.set_count > 0) {
+		port = updates->store->entries[index].update.set_first;
+		end = port + updates->store->entries[index].update.set_count;
+	}
+	stop_one(updates, key);
+	for (; port < end && port <= UINT16_MAX; port++) {
+		member.internal_port = (uint16_t)port;
+		stop_one(updates, &member);
+	}
 }
 
 bool updates_add(struct updates *updates, const struct mapping_update *update,
@@ -211,7 +239,7 @@ bool updates_add(struct updates *updates, const struct mapping_update *update,
 	uint32_t *bucket;
 	uint32_t index;
 
-	updates_stop(updates, &key);
+	stop_one(updates, &key);
 	if (updates->count == UPDATES_MAX) {
 		drop(updates, get_oldest(updates));
 		all_kept = false;

@@ -47,7 +47,8 @@ void updates_free(struct updates *updates);
 bool updates_add(struct updates *updates, const struct mapping_update *update,
 		 int64_t now_ms);
 
-/** The client has asked: it needs no more copies (PCP-40). */
+/** The client has asked: it needs no more copies (PCP-40), nor those of the other ports
+ * of a set, which is renewed and deleted as one (PCP-115). */
 void updates_stop(struct updates *updates, const struct updates_key *key);
 
 /**

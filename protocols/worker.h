@@ -106,6 +106,8 @@ struct mapping_update {
 	uint16_t internal_port;
 	uint16_t external_port;
 	uint16_t remote_port;	 /* PEER */
+	uint16_t set_first;	 /* of a PORT_SET, which lives and ends as one */
+	uint16_t set_count;	 /* 0 = none */
 	uint32_t lifetime_s;	 /* 0: the lease has ended */
 	struct ip_addr client;	 /* to it, and its client_port */
 	struct ip_addr server;	 /* from our address that it asked */

@@ -407,14 +407,13 @@ def test_nat_off(lab, daemon_factory):
 
 
 def test_nat_off_with_pcp(lab, daemon_factory):
-    """NP-5: where PCP has a socket all the same, NAT-PMP is silent"""
+    """NP-5, PCP-19: where PCP has a socket all the same, it says so"""
     daemon_factory("[wan]\nnat = off\n").start()
     with lab.lan1.udp() as client:
         client.connect(("192.168.77.1", natpmp.PORT))
         client.send(bytes(2))
-        client.send(bytes([2, 0]) + bytes(16) + b"\xff\xff" + bytes([192, 168, 77, 2]))
         answer = client.recv(64)
-        assert answer[:4] == bytes([2, 128, 0, 0]) and len(answer) == 24
+        assert answer[:4] == bytes([2, 128, 0, 1]) and len(answer) == 24
 
 
 def test_protocol_switched_off_on_one_lan(lab, daemon_factory):

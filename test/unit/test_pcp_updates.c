@@ -121,6 +121,32 @@ static void test_stop(void **state)
 	updates_free(updates);
 }
 
+/* PCP-115: a set is renewed and deleted as one, whichever of its ports is named. */
+static void test_stop_set(void **state)
+{
+	struct updates *updates = updates_new();
+	struct updates_key key;
+
+	(void)state;
+	assert_non_null(updates);
+	for (uint16_t port = 9; port < 15; port++) {
+		struct mapping_update update = update_of(1, port);
+
+		if (port >= 10 && port < 14) {
+			update.set_first = 10;
+			update.set_count = 4;
+		}
+		assert_true(updates_add(updates, &update, START_MS));
+		if (port == 12)
+			key = key_of(&update);
+	}
+	updates_stop(updates, &key);
+	assert_due(updates, START_MS + 250, 9);
+	assert_due(updates, START_MS + 250, 14);
+	assert_null(updates_take_due(updates, START_MS + 250));
+	updates_free(updates);
+}
+
 /* News of the same mapping take the place of what was to be said. */
 static void test_replace(void **state)
 {
@@ -175,9 +201,9 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_times), cmocka_unit_test(test_late),
-		cmocka_unit_test(test_stop),  cmocka_unit_test(test_replace),
-		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_times),	cmocka_unit_test(test_late),
+		cmocka_unit_test(test_stop),	cmocka_unit_test(test_stop_set),
+		cmocka_unit_test(test_replace), cmocka_unit_test(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,7 +288,7 @@ static void test_anycast(void **state)
 	check_map("host0", HOST6, "2001:1::1");
 }
 
-/* NP-5: without translation NAT-PMP is silent, and PCP is not. */
+/* NP-5, PCP-19: without translation there is no NAT-PMP, and PCP says so. */
 static void test_no_nat(void **state)
 {
 	struct host *host;
@@ -301,7 +301,9 @@ static void test_no_nat(void **state)
 	lab_wait_ready(2, 0);
 	host = lab_host_new("host0", HOST, 0);
 	lab_host_send(host, GATEWAY, "\0\0", 2);
-	assert_silence(host, HOST, GATEWAY);
+	lab_wait_packets(host, 1);
+	assert_int_equal(host->inbox[0].length, PCP_HEADER_SIZE);
+	assert_memory_equal(host->inbox[0].bytes, "\2\200\0\1", 4);
 	lab_host_free(host);
 }
 
