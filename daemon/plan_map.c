@@ -168,43 +168,70 @@ static void map_grant(const struct table *table, const struct plan_context *cont
 
 /* --- MAP --- */
 
+/* Is the lease one that the client made itself, with this very nonce? */
+static bool is_own_of_pcp(const struct lease *lease, const struct request *request)
+{
+	return lease->has_nonce && lease->origin != ORIGIN_STATIC &&
+	       memcmp(lease->nonce, request->nonce, sizeof(lease->nonce)) == 0;
+}
+
 /*
- * Of what a PORT_SET asks for, the rest: leases that were there are refreshed where the
- * request may do so, and left alone where not; no port is mapped a second time
- * (PCP-116). Errors: PEERS.
+ * A lease, with its set, that a PORT_SET runs over but is not answered for: it lasts as
+ * long as is asked now where that is longer, and is as it was else. Its client learns
+ * of no shorter end before it is there, and asked for no other filters here.
  */
-static enum result map_renew_rest(const struct table *table,
-				  const struct plan_context *context, uint16_t size,
-				  struct plan *plan)
+static void map_extend(const struct table *table, const struct plan_context *context,
+		       const struct lease *lease, struct plan *plan)
+{
+	const struct lease *part;
+	uint32_t port = 0, lifetime_max_s;
+	int64_t expires_ms;
+
+	if (!set_is_allowed(table, context, lease, &lifetime_max_s))
+		return;
+	expires_ms = context_expires(context, lifetime_max_s);
+	while ((part = plan_get_next_of_set(table, lease, &port))) {
+		struct lease after = *part;
+
+		if (after.expires_ms < expires_ms)
+			after.expires_ms = expires_ms;
+		if (addr_equal(&after.client, &context->request->client)) {
+			after.client_port = context->request->client_port;
+			after.server = context->request->server;
+		}
+		plan_update(plan, part, &after);
+	}
+}
+
+/*
+ * Of what a PORT_SET asks for, the rest: what the client mapped there before is
+ * refreshed, and it is told so; what has another nonce or none is left alone. No port
+ * is mapped a second time (PCP-116).
+ */
+static void map_extend_rest(const struct table *table,
+			    const struct plan_context *context, uint16_t size,
+			    struct plan *plan)
 {
 	const struct request *request = context->request;
-	const struct lease answer = plan->lease;
-	const uint16_t port_count = plan->port_count;
+	const struct lease *answer = &plan->lease;
 	const size_t asked = plan->count;
 	uint32_t end = (uint32_t)request->internal_port + size;
 	uint32_t port = request->internal_port + 1u;
-	enum result result = RESULT_OK;
 
-	if (answer.set_count > 0)
-		port = (uint32_t)answer.set_first + answer.set_count;
-	for (; port < end && result == RESULT_OK; port++) {
+	if (answer->set_count > 0)
+		port = (uint32_t)answer->set_first + answer->set_count;
+	for (; port < end; port++) {
 		const struct lease *lease =
 			plan_find_map(table, request, (uint16_t)port);
 
-		if (!lease || lease->origin == ORIGIN_STATIC)
+		if (!lease || !is_own_of_pcp(lease, request))
 			continue;
-		result = map_renew(table, context, lease, plan);
-		if (result == RESULT_FOREIGN || result == RESULT_DENIED)
-			result = RESULT_OK;
+		map_extend(table, context, lease, plan);
 		if (lease->set_count > 0)
 			port = (uint32_t)lease->set_first + lease->set_count - 1;
 	}
 	for (size_t i = asked; i < plan->count; i++)
 		plan->changes[i].unasked = true;
-	plan_answer(plan, &answer);
-	plan->port_count = port_count;
-	plan->retry_s = 0;
-	return result;
 }
 
 /* Of the set that the lease is in, the part that was asked about. */
@@ -237,7 +264,7 @@ void plan_map(const struct table *table, const struct plan_context *context,
 		return;
 	plan->port_count = map_get_port_count(&plan->lease, size);
 	if (size > 1)
-		plan->result = map_renew_rest(table, context, size, plan);
+		map_extend_rest(table, context, size, plan);
 }
 
 /* --- UNMAP: the end of leases of an internal endpoint --- */

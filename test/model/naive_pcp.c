@@ -243,38 +243,28 @@ static void renew(struct model *model, const struct request *request,
 	}
 }
 
-/* The ports of the request behind those that it is answered for. */
-static bool rest_is_too_many(struct model *model, const struct request *request,
-			     uint32_t port)
-{
-	uint32_t end = (uint32_t)request->internal_port + get_size(request);
-
-	for (; port < end; port++) {
-		const struct naive_lease *lease = find_map(model, request, port, 0);
-
-		if (lease && lease->origin != ORIGIN_STATIC &&
-		    knows_nonce(model, lease, request) &&
-		    is_too_many(add_filters(lease->filters, request)))
-			return true;
-	}
-	return false;
-}
-
+/* What was mapped before behind the ports that are answered for: it ends no earlier. */
 static void renew_rest(struct model *model, const struct request *request,
 		       uint32_t port)
 {
+	const struct naive_lease after = naive_from(model, request, 1);
 	uint32_t end = (uint32_t)request->internal_port + get_size(request);
 
 	while (port < end) {
 		const struct naive_lease *lease = find_map(model, request, port++, 0);
+		struct naive_lease like;
 
 		if (!lease)
 			continue;
-		if (lease->set_count > 0)
-			port = (uint32_t)lease->set_first + lease->set_count;
-		if (lease->origin != ORIGIN_STATIC &&
-		    knows_nonce(model, lease, request))
-			renew(model, request, lease);
+		like = *lease;
+		if (like.set_count > 0)
+			port = (uint32_t)like.set_first + like.set_count;
+		if (!like.has_nonce || like.nonce != request->nonce[0])
+			continue;
+		for (size_t i = 0; i < model->count; i++)
+			if (is_of_set(&model->leases[i], &like) &&
+			    model->leases[i].expires_ms < after.expires_ms)
+				model->leases[i].expires_ms = after.expires_ms;
 	}
 }
 
@@ -330,8 +320,6 @@ static const char *map_renew(struct model *model, const struct request *request,
 		count = (uint16_t)(next - request->internal_port);
 		count = count < size ? count : size;
 	}
-	if (result == RESULT_OK && size > 1 && rest_is_too_many(model, request, next))
-		result = RESULT_PEERS;
 	wrong = check_renewal(model, lease, result, reply);
 	if (wrong || result != RESULT_OK)
 		return wrong;
@@ -426,8 +414,6 @@ static const char *map_grant(struct model *model, const struct request *request,
 
 	if (result == RESULT_OK)
 		result = get_grant(model, request);
-	if (result == RESULT_OK && rest_is_too_many(model, request, next))
-		result = RESULT_PEERS;
 	wrong = naive_expect(reply, result);
 	if (wrong || result != RESULT_OK)
 		return wrong;

@@ -315,8 +315,9 @@ static void test_overlap(void **state)
 	assert_int_equal(map_set(lab, 5000, 6000, 16), RESULT_OK);
 	assert_set(lab, C1, 5000, 4); /* up to the first that is there */
 	assert_int_equal(table_get_count(lab->table), 7);
-	assert_true(lab_find(lab, C1, 5004)->expires_ms == expires_ms);
-	assert_true(lab_find(lab, C1, 5004)->has_nonce);
+	/* of another protocol: left alone */
+	assert_true(lab_find(lab, C1, 5004)->expires_ms == expires_ms - 50000);
+	assert_false(lab_find(lab, C1, 5004)->has_nonce);
 	assert_int_equal(lab_find(lab, C1, 5004)->external_port, 9004);
 	assert_true(lab_find(lab, C1, 5006)->expires_ms == expires_ms);
 	assert_true(lab_find(lab, C1, 5007)->expires_ms == expires_ms - 50000);
@@ -329,6 +330,56 @@ static void test_overlap(void **state)
 	assert_int_equal(map_set(lab, 5002, 0, 3), RESULT_OK);
 	assert_set(lab, C1, 5002, 2);
 	assert_int_equal(table_get_count(lab->table), 7);
+}
+
+static unsigned int count_unasked(const struct plan_lab *lab)
+{
+	unsigned int count = 0;
+
+	for (size_t i = 0; i < lab->plan.count; i++)
+		count += lab->plan.changes[i].unasked;
+	return count;
+}
+
+/* What a set only runs over ends no earlier, and keeps its terms. */
+static void test_overlap_ends_nothing(void **state)
+{
+	struct plan_lab *lab = *state;
+	int64_t expires_ms = lab->context.now_ms + LIFETIME_MS;
+
+	assert_int_equal(map_set(lab, 5002, 9002, 2), RESULT_OK);
+	lab_ask(lab, REQUEST_MAP, C1, 5005, 9005)->has_description = 1;
+	(void)snprintf(lab->request.description, sizeof(lab->request.description),
+		       "one");
+	lab_filter(lab, "198.51.100.1", 0);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	lab_ask(lab, REQUEST_MAP, C1, 5006, 9006)->nonce[0] ^= 1;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	for (unsigned int i = 0; i < 2; i++) {
+		ask_set(lab, C1, 5000, 6000, 8)->has_description = 1;
+		lab->request.lifetime_s = i == 0 ? 300 : 2 * LIFETIME_S;
+		lab->request.client_port = 40001;
+		for (uint16_t n = 1; n < 5; n++)
+			lab_filter(lab, "192.0.2.1", n);
+		lab->context.nonce_relaxed = true;
+		assert_int_equal(lab_decide(lab), RESULT_OK);
+		assert_set(lab, C1, 5000, 2);
+		assert_int_equal(lab_get_lifetime_s(lab), lab->request.lifetime_s);
+		assert_int_equal(count_unasked(lab), 3);
+		for (uint16_t port = 5002; port < 5006; port++) {
+			const struct lease *lease = lab_find(lab, C1, port);
+
+			if (port == 5004)
+				continue;
+			assert_true(lease->expires_ms == expires_ms + i * LIFETIME_MS);
+			assert_int_equal(lease->filter_count, port == 5005);
+			assert_string_equal(lease->description,
+					    port == 5005 ? "one" : "");
+			assert_int_equal(lease->client_port, 40001);
+		}
+		/* another nonce, though it may be brought with a renewal of its own */
+		assert_true(lab_find(lab, C1, 5006)->expires_ms == expires_ms);
+	}
 }
 
 static void test_pinholes(void **state)
@@ -441,6 +492,7 @@ int main(void)
 		TEST(test_end_of_any_part),
 		TEST(test_owner_takes_a_part),
 		TEST(test_overlap),
+		TEST(test_overlap_ends_nothing),
 		TEST(test_pinholes),
 		TEST(test_never_with_prefer_failure),
 		cmocka_unit_test(test_free_runs),
