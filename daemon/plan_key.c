@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What IGD and the owner ask: by the external key. */
+#include <string.h>
+
 #include "daemon/plan_private.h"
 #include "daemon/table.h"
 
@@ -86,6 +88,26 @@ static void add_grant(const struct table *table, const struct plan_context *cont
 	plan_answer(plan, &after);
 }
 
+/*
+ * Would it take one peer away from a lease that is open to everybody, of another
+ * internal port? What PCP was promised stays so (PCP-58), and what the owner set up;
+ * UPnP may do that to its own. The owner may do all.
+ */
+static bool add_narrows(const struct table *table, const struct request *request,
+			const struct lease *like)
+{
+	struct lease key = *like;
+	const struct lease *open;
+
+	if (request->origin == ORIGIN_STATIC || addr_is_none(&like->remote))
+		return false;
+	memset(&key.remote, 0, sizeof(key.remote));
+	open = table_get_by_external(table, &key);
+	return open && (open->has_nonce || open->origin == ORIGIN_STATIC) &&
+	       open->internal_port != like->internal_port &&
+	       addr_equal(&open->internal, &like->internal);
+}
+
 static void plan_add_at(const struct table *table, const struct plan_context *context,
 			uint16_t port, struct plan *plan)
 {
@@ -100,6 +122,9 @@ static void plan_add_at(const struct table *table, const struct plan_context *co
 		plan->result = RESULT_NO_ADDRESS;
 	else if (!context_allows(context, port, &ignored))
 		plan->result = RESULT_DENIED;
+	else if (!(lease && lease->internal_port == like.internal_port) &&
+		 add_narrows(table, request, &like))
+		plan->result = RESULT_CONFLICT;
 	else if (lease)
 		add_overwrite(table, context, lease, plan);
 	else

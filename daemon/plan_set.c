@@ -15,6 +15,8 @@
 struct search {
 	const struct table *table;
 	const struct plan_context *context;
+	struct request part;	   /* the request, for the part that is looked at */
+	struct plan_context asked; /* with that */
 	unsigned int looks;
 	uint16_t want;
 	uint16_t reached;      /* of the last run looked at, how many were to be had */
@@ -39,13 +41,16 @@ uint16_t plan_set_get_size(const struct plan_context *context)
 	return (uint16_t)size;
 }
 
-static bool search_may_have(struct search *search, uint16_t port)
+/* Part i of the set with the external port. */
+static bool search_may_have(struct search *search, uint16_t port, uint16_t i)
 {
 	uint32_t ignored;
 
 	search->looks++;
+	search->part.internal_port =
+		(uint16_t)(search->context->request->internal_port + i);
 	return context_allows(search->context, port, &ignored) &&
-	       port_is_available(search->table, search->context, port);
+	       port_is_available(search->table, &search->asked, port);
 }
 
 /* How far the ports from `first` on are to be had; true when that is far enough. */
@@ -55,7 +60,7 @@ static bool search_at(struct search *search, uint16_t first)
 
 	while (count < search->want && (uint32_t)first + count <= UINT16_MAX &&
 	       search->looks < SET_LOOKS_MAX &&
-	       search_may_have(search, (uint16_t)(first + count)))
+	       search_may_have(search, (uint16_t)(first + count), count))
 		count++;
 	search->reached = count;
 	if (count > search->count) {
@@ -205,7 +210,10 @@ static void grant(const struct search *search, struct plan *plan)
 bool plan_set_grant(const struct table *table, const struct plan_context *context,
 		    uint16_t size, struct plan *plan)
 {
-	struct search search = {.table = table, .context = context};
+	struct search search = {.table = table,
+				.context = context,
+				.part = *context->request,
+				.asked = *context};
 	enum result why;
 	size_t quota = plan_get_quota(table, context, &why);
 
@@ -216,6 +224,7 @@ bool plan_set_grant(const struct table *table, const struct plan_context *contex
 	search.want = get_unmapped(table, context, size);
 	if (search.want < 2)
 		return false;
+	search.asked.request = &search.part;
 	if (addr_is_ipv4(&context->request->internal))
 		search_ports(&search);
 	else

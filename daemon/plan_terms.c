@@ -157,6 +157,26 @@ enum result lease_take_filters(struct lease *lease, const struct plan_context *c
 
 /* --- ports --- */
 
+/*
+ * Would a MAP of the port be open to less than it says? A lease of one peer goes first:
+ * where it leads to another internal port, that peer never reaches this one (PCP-58).
+ * One with the same internal port is no matter, but that the firewall does not take
+ * filters beside it, which may be about the same peer.
+ */
+static bool port_is_narrowed(const struct table *table,
+			     const struct plan_context *context, uint16_t port)
+{
+	const struct request *request = context->request;
+	const struct ports *ports = table_get_ports(table);
+	const struct ports_narrow like = {.port = port,
+					  .internal_port = request->internal_port,
+					  .protocol = request->protocol};
+
+	return request->op == REQUEST_MAP &&
+	       (ports_has_narrow_besides(ports, &like) ||
+		(request->filter_count > 0 && ports_has_remote(ports, &like)));
+}
+
 bool port_is_available(const struct table *table, const struct plan_context *context,
 		       uint16_t port)
 {
@@ -170,7 +190,8 @@ bool port_is_available(const struct table *table, const struct plan_context *con
 	if (!addr_is_ipv4(&like.internal))
 		return true;
 	if (!ports_is_free_for(table_get_ports(table), like.wan, port, &like.internal,
-			       context->now_ms))
+			       context->now_ms) ||
+	    port_is_narrowed(table, context, port))
 		return false;
 	return !context->is_port_used ||
 	       !context->is_port_used(context->user, like.protocol, port);
@@ -249,7 +270,10 @@ static enum result port_choose_ipv6(const struct table *table,
 		return RESULT_DENIED;
 	if (context->request->prefer_failure && suggested != *out)
 		return RESULT_CONFLICT; /* PCP-94 */
-	return port_is_available(table, context, *out) ? RESULT_OK : RESULT_CONFLICT;
+	if (port_is_available(table, context, *out))
+		return RESULT_OK;
+	/* one that is never mapped, unlike in IPv4 with no other to take (PCP-56) */
+	return context->request->prefer_failure ? RESULT_CONFLICT : RESULT_DENIED;
 }
 
 /*

@@ -4,6 +4,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -20,11 +21,23 @@ static uint32_t hold_key(uint16_t wan, uint16_t port)
 	return (uint32_t)wan << 16 | port;
 }
 
+/*
+ * Leases of one peer each. All have the internal port p where (i - p)^2 sums up to
+ * nothing: n, the sum and the sum of squares tell that without a walk, and each lease
+ * is taken out again as it went in.
+ */
+struct narrow_count {
+	uint32_t count;
+	uint32_t remotes; /* of them not about one flow */
+	uint64_t sum, squares;
+};
+
 struct hold {
 	uint32_t key;
 	uint32_t leases; /* 0 = it rests */
 	int64_t rest_until_ms;
 	struct ip_addr host;
+	struct narrow_count narrow[2]; /* UDP, TCP */
 	UT_hash_handle hh;
 	struct hold *prev, *next; /* in the queue of resting ports, oldest first */
 };
@@ -122,6 +135,57 @@ void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now
 		return;
 	hold->rest_until_ms = now_ms + PORT_REST_MS;
 	DL_APPEND(ports->resting, hold);
+}
+
+static struct narrow_count *ports_find_narrow(const struct ports *ports,
+					      const struct ports_narrow *narrow)
+{
+	struct hold *hold = ports_find(ports, narrow->wan, narrow->port);
+
+	return hold ? &hold->narrow[narrow->protocol == IPPROTO_TCP] : NULL;
+}
+
+void ports_add_narrow(struct ports *ports, const struct ports_narrow *narrow)
+{
+	struct narrow_count *count = ports_find_narrow(ports, narrow);
+	uint64_t port = narrow->internal_port;
+
+	if (!count)
+		return;
+	count->count++;
+	count->remotes += !narrow->flow;
+	count->sum += port;
+	count->squares += port * port;
+}
+
+void ports_remove_narrow(struct ports *ports, const struct ports_narrow *narrow)
+{
+	struct narrow_count *count = ports_find_narrow(ports, narrow);
+	uint64_t port = narrow->internal_port;
+
+	if (!count)
+		return;
+	count->count--;
+	count->remotes -= !narrow->flow;
+	count->sum -= port;
+	count->squares -= port * port;
+}
+
+bool ports_has_narrow_besides(const struct ports *ports,
+			      const struct ports_narrow *like)
+{
+	const struct narrow_count *count = ports_find_narrow(ports, like);
+	uint64_t port = like->internal_port;
+
+	return count &&
+	       count->squares + count->count * port * port != 2 * port * count->sum;
+}
+
+bool ports_has_remote(const struct ports *ports, const struct ports_narrow *like)
+{
+	const struct narrow_count *count = ports_find_narrow(ports, like);
+
+	return count && count->remotes > 0;
 }
 
 int64_t ports_get_rest_until(const struct ports *ports, uint16_t wan, uint16_t port)

@@ -39,6 +39,24 @@ void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now
 /** Until when a port that nobody holds rests; a time in the past = it does not. */
 int64_t ports_get_rest_until(const struct ports *ports, uint16_t wan, uint16_t port);
 
+/** A lease of one peer, on a port that is held; others may share it with other ports
+ * inside. */
+struct ports_narrow {
+	uint16_t wan, port;
+	uint16_t internal_port;
+	uint8_t protocol;
+	bool flow; /* one flow of it only, as PEER asks */
+};
+
+/** Count such a lease while its port is held, and no more before that is released. */
+void ports_add_narrow(struct ports *ports, const struct ports_narrow *narrow);
+void ports_remove_narrow(struct ports *ports, const struct ports_narrow *narrow);
+/** True when there is one with another internal port. */
+bool ports_has_narrow_besides(const struct ports *ports,
+			      const struct ports_narrow *like);
+/** True when there is one that is not about one flow, whatever its internal port. */
+bool ports_has_remote(const struct ports *ports, const struct ports_narrow *like);
+
 /** Undo a ports_hold(): the port is held or rests as it did before. */
 void ports_unhold(struct ports *ports, uint16_t wan, uint16_t port);
 

@@ -376,6 +376,16 @@ static void table_release_port(struct table *table, const struct lease *lease,
 		ports_release(table->ports, lease->wan, lease->external_port, now_ms);
 }
 
+static bool get_narrow(const struct lease *lease, struct ports_narrow *out)
+{
+	*out = (struct ports_narrow){.wan = lease->wan,
+				     .port = lease->external_port,
+				     .internal_port = lease->internal_port,
+				     .protocol = lease->protocol,
+				     .flow = lease_is_peer(lease)};
+	return addr_is_ipv4(&lease->internal) && !addr_is_none(&lease->remote);
+}
+
 /* By origin, and of the client what it asked for itself. */
 static void table_count(struct table *table, const struct entry *entry, int step)
 {
@@ -393,6 +403,7 @@ static void table_count(struct table *table, const struct entry *entry, int step
 int table_insert(struct table *table, const struct lease *lease)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
+	struct ports_narrow narrow;
 	int error;
 
 	if (!entry)
@@ -418,6 +429,8 @@ int table_insert(struct table *table, const struct lease *lease)
 		return -ENOMEM;
 	}
 	table_count(table, entry, +1);
+	if (get_narrow(lease, &narrow))
+		ports_add_narrow(table->ports, &narrow);
 	return 0;
 }
 
@@ -461,6 +474,15 @@ void table_update(struct table *table, const struct lease *lease)
 	expiry_move(table->expiry, &entry->expiry, lease->expires_ms);
 }
 
+/* Its port is held still. */
+static void table_uncount_narrow(struct table *table, const struct lease *lease)
+{
+	struct ports_narrow narrow;
+
+	if (get_narrow(lease, &narrow))
+		ports_remove_narrow(table->ports, &narrow);
+}
+
 static void table_unlink(struct table *table, struct entry *entry)
 {
 	table_count(table, entry, -1);
@@ -475,6 +497,7 @@ void table_remove(struct table *table, uint64_t id, int64_t now_ms)
 
 	if (!entry)
 		return;
+	table_uncount_narrow(table, &entry->lease);
 	table_release_port(table, &entry->lease, now_ms);
 	table_unlink(table, entry);
 }
@@ -485,6 +508,7 @@ void table_take_back(struct table *table, uint64_t id)
 
 	if (!entry)
 		return;
+	table_uncount_narrow(table, &entry->lease);
 	if (addr_is_ipv4(&entry->lease.internal))
 		ports_unhold(table->ports, entry->lease.wan,
 			     entry->lease.external_port);

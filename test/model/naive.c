@@ -299,6 +299,24 @@ const char *naive_expect(const struct reply *reply, enum result result)
 	return text;
 }
 
+/* PCP-58: what is open to everybody stays so; and no filters beside RemoteHost. */
+static bool naive_is_narrowed(const struct model *model,
+			      const struct naive_lease *lease)
+{
+	for (size_t i = 0; i < model->count; i++) {
+		const struct naive_lease *other = &model->leases[i];
+
+		if (addr_is_ipv4(&lease->internal) && addr_is_ipv4(&other->internal) &&
+		    !addr_is_none(&other->remote) &&
+		    other->protocol == lease->protocol &&
+		    other->external_port == lease->external_port &&
+		    (other->internal_port != lease->internal_port ||
+		     (lease->filters != 0 && other->remote_port == 0)))
+			return true;
+	}
+	return false;
+}
+
 const char *naive_check_new(struct model *model, const struct naive_lease *lease)
 {
 	uint16_t port = lease->external_port;
@@ -311,6 +329,8 @@ const char *naive_check_new(struct model *model, const struct naive_lease *lease
 		return "an external key was granted twice";
 	if (!naive_port_free(model, port, &lease->internal))
 		return "another host's port was granted";
+	if (addr_is_none(&lease->remote) && naive_is_narrowed(model, lease))
+		return "a port was granted that one peer has another use of";
 	if (!addr_is_ipv4(&lease->internal) && port != lease->internal_port)
 		return "a pinhole with another port";
 	return NULL;
@@ -385,6 +405,20 @@ static const char *naive_unmap(struct model *model, const struct request *reques
 	return naive_expect(reply, result);
 }
 
+static bool naive_narrows(struct model *model, const struct request *request)
+{
+	struct naive_lease like = naive_from(model, request, request->external_port);
+	const struct naive_lease *open;
+
+	if (request->origin == ORIGIN_STATIC || addr_is_none(&request->remote))
+		return false;
+	memset(&like.remote, 0, sizeof(like.remote));
+	open = naive_find_external(model, &like);
+	return open && (open->has_nonce || open->origin == ORIGIN_STATIC) &&
+	       open->internal_port != request->internal_port &&
+	       addr_equal(&open->internal, &request->internal);
+}
+
 static enum result naive_add_result(struct model *model, const struct request *request,
 				    const struct naive_lease *lease)
 {
@@ -394,6 +428,9 @@ static enum result naive_add_result(struct model *model, const struct request *r
 	if (!owner && request->external_port < 1024)
 		return RESULT_DENIED;
 	if (lease && !addr_equal(&lease->internal, &request->internal))
+		return RESULT_CONFLICT;
+	if (!(lease && lease->internal_port == request->internal_port) &&
+	    naive_narrows(model, request))
 		return RESULT_CONFLICT;
 	if (lease)
 		return !owner && (lease->origin == ORIGIN_STATIC || lease->has_nonce)

@@ -355,10 +355,13 @@ static uint16_t get_wanted(struct model *model, const struct request *request,
 	return count;
 }
 
+/* The i-th port of what is asked for. */
 static bool is_grantable(struct model *model, const struct request *request,
-			 uint16_t port)
+			 uint16_t port, uint16_t i)
 {
 	struct naive_lease lease = naive_from(model, request, port);
+
+	lease.internal_port = (uint16_t)(lease.internal_port + i);
 
 	return port != 0 && !naive_check_new(model, &lease);
 }
@@ -374,10 +377,10 @@ static enum result get_grant(struct model *model, const struct request *request)
 		return RESULT_CONFLICT;
 	if (!ipv4 && request->internal_port < 1024)
 		return RESULT_DENIED;
-	if (!ipv4 && !is_grantable(model, request, request->internal_port))
-		return RESULT_CONFLICT;
+	if (!ipv4 && !is_grantable(model, request, request->internal_port, 0))
+		return request->prefer_failure ? RESULT_CONFLICT : RESULT_DENIED;
 	if (request->prefer_failure &&
-	    !is_grantable(model, request, request->external_port))
+	    !is_grantable(model, request, request->external_port, 0))
 		return RESULT_CONFLICT;
 	return RESULT_OK;
 }
@@ -398,7 +401,7 @@ static const char *check_suggestion(struct model *model, const struct request *r
 	     (port - request->internal_port) % 2 != 0))
 		return NULL;
 	for (uint16_t i = 0; i < count; i++)
-		if (!is_grantable(model, request, (uint16_t)(port + i)))
+		if (!is_grantable(model, request, (uint16_t)(port + i), i))
 			return NULL;
 	return "a suggestion that could be taken was not";
 }

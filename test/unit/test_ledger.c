@@ -632,17 +632,18 @@ static void test_pcp80_overlapping_filters(void **state)
 	const struct lease *lease;
 
 	open_ledger(fixture);
-	fill_map(request, C1, PORT);
-	request->op = REQUEST_ADD;
-	request->origin = ORIGIN_IGD;
-	request->remote = address("198.51.100.9");
-	decide(fixture, 1);
-	assert_int_equal(fixture->replies[0].result, RESULT_OK);
-	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "198.51.100.0/24")->result,
-			 RESULT_CONFLICT);
-	assert_int_equal(count_leases(fixture), 1);
 	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "192.0.2.0/24")->result,
 			 RESULT_OK);
+	for (unsigned int i = 0; i < 2; i++) {
+		fill_map(request, C1, PORT);
+		request->op = REQUEST_ADD;
+		request->origin = ORIGIN_IGD;
+		request->remote = address(i == 0 ? "192.0.2.9" : "198.51.100.9");
+		decide(fixture, 1);
+		assert_int_equal(fixture->replies[0].result,
+				 i == 0 ? RESULT_CONFLICT : RESULT_OK);
+		assert_int_equal(count_leases(fixture), 1 + i);
+	}
 	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "198.51.100.0/24")->result,
 			 RESULT_CONFLICT);
 	assert_int_equal(count_rules(fixture), 2);
