@@ -269,11 +269,14 @@ void plan_map(const struct table *table, const struct plan_context *context,
 
 /* --- UNMAP: the end of leases of an internal endpoint --- */
 
-/* What IGD gave to one remote host is no mapping in PCP's eyes. */
+/* What IGD gave to one remote host is no mapping in PCP's eyes, and a flow that PEER
+ * keeps is none in NAT-PMP's. */
 static bool unmap_passes_over(const struct lease *lease, const struct request *request)
 {
-	return request->origin == ORIGIN_PCP && !addr_is_none(&lease->remote) &&
-	       !lease_is_peer(lease);
+	bool peer = lease_is_peer(lease);
+
+	return request->origin == ORIGIN_PCP ? !addr_is_none(&lease->remote) && !peer
+					     : peer;
 }
 
 static bool unmap_may_end(const struct lease *lease, const struct request *request)
@@ -281,12 +284,17 @@ static bool unmap_may_end(const struct lease *lease, const struct request *reque
 	return plan_may_change(lease, request) && !unmap_passes_over(lease, request);
 }
 
-/* First the removals: the successor's outbound rule needs the place of the old one. */
+/*
+ * First the removals: the successor's outbound rule needs the place of the old one. A
+ * delete of one port that is refused removes nothing; one of all goes as far as it can
+ * (NP-48).
+ */
 static void unmap_endpoint(const struct table *table, const struct request *request,
 			   const struct lease *first, struct plan *plan)
 {
 	const struct lease *survivor = NULL;
 	bool lost_outbound = false, kept = false, removed = false;
+	size_t count = plan->count;
 
 	for (const struct lease *lease = first; lease;
 	     lease = table_get_next_of_internal(table, lease)) {
@@ -303,7 +311,9 @@ static void unmap_endpoint(const struct table *table, const struct request *requ
 	if (kept && plan->result == RESULT_OK &&
 	    !(removed && request->origin == ORIGIN_PCP))
 		plan->result = RESULT_FOREIGN;
-	if (survivor && lost_outbound)
+	if (plan->result != RESULT_OK && request->op == REQUEST_UNMAP)
+		plan->count = count;
+	else if (survivor && lost_outbound)
 		plan_promote(plan, survivor);
 }
 

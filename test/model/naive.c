@@ -384,24 +384,36 @@ static const char *naive_map(struct model *model, const struct request *request,
 	return wrong;
 }
 
+static bool naive_is_guarded(const struct naive_lease *lease)
+{
+	return lease->origin == ORIGIN_STATIC || lease->has_nonce;
+}
+
+/* What PEER keeps is no mapping to NAT-PMP. */
+static bool naive_is_asked(const struct naive_lease *lease,
+			   const struct request *request)
+{
+	return lease->protocol == request->protocol &&
+	       addr_equal(&lease->internal, &request->internal) &&
+	       lease->remote_port == 0 &&
+	       (request->op == REQUEST_UNMAP_ALL ||
+		lease->internal_port == request->internal_port);
+}
+
 static const char *naive_unmap(struct model *model, const struct request *request,
 			       const struct reply *reply)
 {
 	enum result result = RESULT_OK;
 
-	for (size_t i = model->count; i-- > 0;) {
-		struct naive_lease *lease = &model->leases[i];
-
-		if (lease->protocol != request->protocol ||
-		    !addr_equal(&lease->internal, &request->internal) ||
-		    (request->op == REQUEST_UNMAP &&
-		     lease->internal_port != request->internal_port))
-			continue;
-		if (lease->origin == ORIGIN_STATIC || lease->has_nonce)
+	for (size_t i = 0; i < model->count; i++)
+		if (naive_is_asked(&model->leases[i], request) &&
+		    naive_is_guarded(&model->leases[i]))
 			result = RESULT_FOREIGN;
-		else
+	for (size_t i = model->count; i-- > 0;)
+		if (naive_is_asked(&model->leases[i], request) &&
+		    !naive_is_guarded(&model->leases[i]) &&
+		    (result == RESULT_OK || request->op == REQUEST_UNMAP_ALL))
 			naive_remove_at(model, i);
-	}
 	return naive_expect(reply, result);
 }
 

@@ -362,6 +362,24 @@ static void test_np46_np48_static(void **state)
 	assert_int_equal(decide(fixture), RESULT_FOREIGN);
 }
 
+/* One port is deleted whole or not at all; all, as far as that goes. */
+static void test_np48_partly(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(map(fixture, C1, 5000, 6000), RESULT_OK);
+	ask(fixture, REQUEST_ADD, C1, 5000, 6001)->origin = ORIGIN_STATIC;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	ask(fixture, REQUEST_UNMAP, C1, 5000, 0);
+	assert_int_equal(decide(fixture), RESULT_FOREIGN);
+	assert_int_equal(fixture->plan.count, 0);
+	assert_int_equal(table_get_count(fixture->table), 2);
+	ask(fixture, REQUEST_UNMAP_ALL, C1, 0, 0);
+	assert_int_equal(decide(fixture), RESULT_FOREIGN);
+	assert_int_equal(table_get_count(fixture->table), 1);
+	assert_true(table_get_next(fixture->table, NULL)->outbound);
+}
+
 static void test_np47_unmap_all_of_protocol(void **state)
 {
 	struct fixture *fixture = *state;
@@ -504,6 +522,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_np42_np44_unmap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_np46_np48_static, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_np48_partly, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_np40_static_does_not_count, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_igd30_renewal_moves_to_lan, setup,
