@@ -24,6 +24,7 @@ enum shape {
 	SHAPE_ALL,
 	SHAPE_ADDED,
 	SHAPE_DELETED,
+	SHAPE_REPLACED,
 };
 
 static void print_lease(const struct options *options, const struct lease_view *lease,
@@ -39,32 +40,113 @@ static void print_lease(const struct options *options, const struct lease_view *
 	case SHAPE_DELETED:
 		(void)printf("deleted %" PRId64 ": ", lease->id);
 		break;
+	case SHAPE_REPLACED:
+		(void)printf("replaced %" PRId64 ": ", lease->id);
+		break;
 	}
 	lease_print_line(lease, stdout);
 	(void)fputs("\n", stdout);
 }
 
+/** An array of leases of an answer, one line for each; NULL = there is none. */
+static enum exit_code print_leases(const struct options *options,
+				   struct json_object *leases, enum shape shape)
+{
+	size_t count = leases == NULL ? 0 : json_object_array_length(leases);
+
+	for (size_t i = 0; i < count; i++) {
+		struct lease_view lease;
+
+		if (!lease_read(json_object_array_get_idx(leases, i), &lease))
+			return EXIT_CODE_ERROR;
+		print_lease(options, &lease, shape);
+	}
+	return EXIT_CODE_OK;
+}
+
+/** Ids that an earlier answer said had ended, with others of their set. */
+struct ended_ids {
+	int64_t *ids;
+	size_t count;
+};
+
+static bool ended_ids_have(const struct ended_ids *ended, int64_t id)
+{
+	for (size_t i = 0; i < ended->count; i++)
+		if (ended->ids[i] == id)
+			return true;
+	return false;
+}
+
+static bool ended_ids_add(struct ended_ids *ended, struct json_object *leases)
+{
+	size_t count = json_object_array_length(leases);
+	int64_t *ids = realloc(ended->ids, (ended->count + count + 1) * sizeof(*ids));
+
+	if (ids == NULL)
+		return false;
+	ended->ids = ids;
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *id = json_object_object_get(
+			json_object_array_get_idx(leases, i), "id");
+
+		ids[ended->count++] = json_object_get_int64(id);
+	}
+	return true;
+}
+
+/** Older daemons do not say; NULL. */
+static struct json_object *find_array(struct json_object *answer, const char *name)
+{
+	struct json_object *array;
+
+	if (json_object_object_get_ex(answer, name, &array) &&
+	    json_object_is_type(array, json_type_array))
+		return array;
+	return NULL;
+}
+
+/** Show the answer about one lease, and what else was done for it. */
+static enum exit_code show_answer(const struct options *options,
+				  struct json_object *answer, enum shape shape,
+				  struct ended_ids *ended)
+{
+	struct varlink_members members = varlink_members_init(answer);
+	struct json_object *leases = find_array(answer, "leases");
+	struct json_object *replaced = find_array(answer, "replaced");
+	enum exit_code code = EXIT_CODE_OK;
+	struct lease_view lease;
+
+	if (!lease_read(varlink_get_object(&members, "lease"), &lease))
+		return EXIT_CODE_ERROR;
+	if (ended != NULL && leases != NULL && !ended_ids_add(ended, leases))
+		return report_memory(NULL);
+	if (options->json) {
+		(void)puts(json_object_to_json_string_ext(
+			answer,
+			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		return EXIT_CODE_OK;
+	}
+	if (leases != NULL && json_object_array_length(leases) > 1)
+		code = print_leases(options, leases, shape);
+	else
+		print_lease(options, &lease, shape);
+	return code == EXIT_CODE_OK ? print_leases(options, replaced, SHAPE_REPLACED)
+				    : code;
+}
+
 /** Call a method that answers one lease, and show it. Owns: takes parameters. */
 static enum exit_code ask_for_lease(struct client *client,
 				    const struct options *options, const char *method,
-				    struct json_object *parameters, enum shape shape)
+				    struct json_object *parameters, enum shape shape,
+				    struct ended_ids *ended)
 {
-	struct varlink_members members;
 	struct varlink_reply reply;
-	struct lease_view lease;
 	enum exit_code code = client_ask(client, method, parameters, &reply);
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	members = varlink_members_init(reply.parameters);
-	if (!lease_read(varlink_get_object(&members, "lease"), &lease))
-		code = EXIT_CODE_ERROR;
-	else if (options->json)
-		(void)puts(json_object_to_json_string_ext(
-			reply.parameters,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	else
-		print_lease(options, &lease, shape);
+	code = show_answer(options, reply.parameters, shape, ended);
 	varlink_reply_fini(&reply);
 	return code;
 }
@@ -88,6 +170,7 @@ static enum exit_code ask_for_ids(const struct options *options, char *const *op
 				  const char *method, enum shape shape)
 {
 	struct client *client = NULL;
+	struct ended_ids ended = {0};
 	enum exit_code code, worst;
 
 	if (!ids_check(operands))
@@ -96,19 +179,24 @@ static enum exit_code ask_for_ids(const struct options *options, char *const *op
 	if (worst != EXIT_CODE_OK)
 		return worst;
 	for (; *operands != NULL; operands++) {
-		struct json_object *parameters = json_object_new_object();
+		int64_t id = strtoll(*operands, NULL, 10);
+		struct json_object *parameters;
 
-		if (parameters == NULL ||
-		    !varlink_add_int(parameters, "id", strtoll(*operands, NULL, 10))) {
+		if (ended_ids_have(&ended, id))
+			continue;
+		parameters = json_object_new_object();
+		if (parameters == NULL || !varlink_add_int(parameters, "id", id)) {
 			worst = report_memory(parameters);
 			break;
 		}
-		code = ask_for_lease(client, options, method, parameters, shape);
+		code = ask_for_lease(client, options, method, parameters, shape,
+				     &ended);
 		if (worst == EXIT_CODE_OK)
 			worst = code;
 		if (code == EXIT_CODE_UNREACHABLE || code == EXIT_CODE_ERROR)
 			break; /* the connection is of no use any more */
 	}
+	free(ended.ids);
 	client_free(client);
 	return worst;
 }
@@ -211,6 +299,7 @@ struct wish {
 static bool wish_read_options(const struct options *options, struct wish *wish)
 {
 	struct ip_addr remote;
+	bool ipv4 = addr_is_ipv4(&wish->internal);
 
 	if (options->lifetime != NULL &&
 	    !parse_duration(options->lifetime, &wish->lifetime_s)) {
@@ -221,6 +310,13 @@ static bool wish_read_options(const struct options *options, struct wish *wish)
 	}
 	if (options->remote != NULL && !addr_parse(options->remote, &remote)) {
 		admin_report("--remote: '%s' is no address", options->remote);
+		return false;
+	}
+	if (options->remote != NULL && addr_is_ipv4(&remote) != ipv4) {
+		admin_report("--remote: '%s' is %s and the lease's host %s: they never "
+			     "meet",
+			     options->remote, ipv4 ? "IPv6" : "IPv4",
+			     ipv4 ? "IPv4" : "IPv6");
 		return false;
 	}
 	wish->remote = options->remote;
@@ -302,7 +398,7 @@ enum exit_code command_add(const struct options *options, char *const *operands)
 	code = client_open(options, &client);
 	if (code == EXIT_CODE_OK)
 		code = ask_for_lease(client, options, CONTROL_ADD, parameters,
-				     SHAPE_ADDED);
+				     SHAPE_ADDED, NULL);
 	else
 		json_object_put(parameters);
 	client_free(client);

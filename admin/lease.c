@@ -20,6 +20,12 @@ static struct json_object *lease_find_filters(struct json_object *object)
 	return NULL;
 }
 
+/* Older daemons do not say. */
+static bool kind_is_flow(const char *kind)
+{
+	return kind != NULL && strcmp(kind, "flow") == 0;
+}
+
 bool lease_read(struct json_object *object, struct lease_view *out)
 {
 	struct varlink_members members = varlink_members_init(object);
@@ -49,6 +55,7 @@ bool lease_read(struct json_object *object, struct lease_view *out)
 		.lan = varlink_get_string(&members, "lan"),
 		.description = varlink_get_string(&members, "description"),
 		.enabled = varlink_get_bool(&members, "enabled"),
+		.flow = kind_is_flow(varlink_get_string_or(&members, "kind", NULL)),
 		.octets = varlink_get_int(&members, "bytes", 0, INT64_MAX),
 		.packets = varlink_get_int(&members, "packets", 0, INT64_MAX),
 	};
@@ -142,7 +149,7 @@ void lease_print_line(const struct lease_view *lease, FILE *file)
 		      lease_format_endpoint(internal, lease->internal_address,
 					    lease->internal_port));
 	if (lease_format_remote(remote, lease)[0] != '\0')
-		(void)fprintf(file, " from %s", remote);
+		(void)fprintf(file, " %s %s", lease->flow ? "flow to" : "from", remote);
 	if (lease->lifetime_s < 0)
 		(void)fputs(", never ends", file);
 	else
@@ -198,7 +205,10 @@ void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 		(void)fprintf(file, "  %-12s ports %" PRId64 "-%" PRId64 "\n", "Set",
 			      lease->set_first,
 			      lease->set_first + lease->set_count - 1);
-	print_field("State", lease->enabled ? "forwarding" : "disabled by its client",
+	print_field("State",
+		    !lease->enabled ? "disabled by its client"
+		    : lease->flow   ? "outbound flow kept"
+				    : "forwarding",
 		    file);
 	if (lease->lifetime_s < 0)
 		print_field("Ends", "never", file);

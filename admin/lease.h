@@ -34,6 +34,7 @@ struct lease_view {
 	int64_t octets;
 	int64_t packets;
 	bool enabled;
+	bool flow; /* PCP's PEER: the host's own way out to one peer, kept */
 };
 
 /** Read a lease object. Errors: false, reported; *out untouched. */

@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "base/varlink.h"
 #include "daemon/control_methods.h"
+#include "daemon/moment.h"
 
 #define CONTROL_BACKLOG 8
 /* Bytes read at a time. */
@@ -287,6 +288,15 @@ void control_close(struct control *control)
 	free(control);
 }
 
+/* What a call ends is in its answer. */
+static void client_gather(struct control_client *client, const struct lease *lease)
+{
+	struct store_time at = moment_now();
+
+	if (!control_add_lease(client->control->source, client->ended, lease, &at))
+		client->broken = true;
+}
+
 void control_publish(struct control *control, enum lease_event event,
 		     const struct lease *lease)
 {
@@ -294,6 +304,8 @@ void control_publish(struct control *control, enum lease_event event,
 	struct control_client *client;
 
 	DL_FOREACH (control->clients, client) {
+		if (client->ended && event == LEASE_EVENT_DELETED)
+			client_gather(client, lease);
 		if (!client->watching)
 			continue;
 		/* made once, for all who watch */

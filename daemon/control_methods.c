@@ -33,8 +33,7 @@ void control_method_send(struct control_client *client, struct json_object *mess
 		client->broken = true;
 }
 
-/* {"name": value}. Owns: takes value. Errors: NULL; also when value is NULL. */
-static struct json_object *wrap_new(const char *name, struct json_object *value)
+struct json_object *control_wrap(const char *name, struct json_object *value)
 {
 	struct json_object *object = value ? json_object_new_object() : NULL;
 
@@ -46,10 +45,7 @@ static struct json_object *wrap_new(const char *name, struct json_object *value)
 	return NULL;
 }
 
-/* A success with these parameters, or, when they are NULL, no memory: the connection
- * ends. */
-static void control_answer(struct control_client *client,
-			   struct json_object *parameters)
+void control_answer(struct control_client *client, struct json_object *parameters)
 {
 	if (parameters)
 		control_method_send(client, varlink_reply_new(parameters, false));
@@ -63,12 +59,11 @@ static void control_answer_lease(const struct control_source *source,
 {
 	struct store_time at = moment_now();
 
-	control_answer(client,
-		       wrap_new("lease", report_lease_new(source->ledger, lease, &at)));
+	control_answer(client, control_wrap("lease", report_lease_new(source->ledger,
+								      lease, &at)));
 }
 
-static void control_refuse(struct control_client *client, enum result result,
-			   const char *text)
+void control_refuse(struct control_client *client, enum result result, const char *text)
 {
 	struct json_object *parameters = json_object_new_object();
 
@@ -81,25 +76,16 @@ static void control_refuse(struct control_client *client, enum result result,
 		client->broken = true;
 }
 
-static void control_not_found(struct control_client *client, uint64_t id)
+void control_not_found(struct control_client *client, uint64_t id)
 {
 	struct json_object *number = json_object_new_int64((int64_t)id);
 
 	control_method_send(client, varlink_error_new(CONTROL_ERROR_NOT_FOUND,
-						      wrap_new("id", number)));
+						      control_wrap("id", number)));
 }
 
-static void control_no_client(struct control_client *client, const char *host)
-{
-	struct json_object *text = json_object_new_string(host);
-
-	control_method_send(client, varlink_error_new(CONTROL_ERROR_NOT_FOUND,
-						      wrap_new("client", text)));
-}
-
-/* True when a bad parameter has been answered. */
-static bool control_is_bad(struct control_client *client,
-			   const struct varlink_members *members)
+bool control_is_bad(struct control_client *client,
+		    const struct varlink_members *members)
 {
 	const char *bad = varlink_members_finish(members);
 
@@ -118,11 +104,12 @@ static void method_status(const struct control_source *source,
 	(void)call;
 	if (control_is_bad(client, members))
 		return;
-	control_answer(client, wrap_new("status", source->status_new(source->user)));
+	control_answer(client,
+		       control_wrap("status", source->status_new(source->user)));
 }
 
-static bool list_add(const struct control_source *source, struct json_object *array,
-		     const struct lease *lease, const struct store_time *at)
+bool control_add_lease(const struct control_source *source, struct json_object *array,
+		       const struct lease *lease, const struct store_time *at)
 {
 	struct json_object *item = report_lease_new(source->ledger, lease, at);
 
@@ -146,7 +133,7 @@ static struct json_object *list_part_new(const struct control_source *source,
 			table_get_by_id(table, client->list_ids[client->list_at++]);
 
 		if (lease) /* else it has ended meanwhile */
-			ok = list_add(source, array, lease, &at);
+			ok = control_add_lease(source, array, lease, &at);
 	}
 	if (ok)
 		return array;
@@ -158,7 +145,7 @@ static void list_send(const struct control_source *source,
 		      struct control_client *client, size_t most)
 {
 	struct json_object *leases =
-		wrap_new("leases", list_part_new(source, client, most));
+		control_wrap("leases", list_part_new(source, client, most));
 	bool goes_on = client->list_at < client->list_count;
 
 	if (leases)
@@ -236,251 +223,8 @@ static void method_watch(const struct control_source *source,
 	client->watching = true;
 	control_method_send(
 		client,
-		varlink_reply_new(wrap_new("ready", json_object_new_boolean(true)),
+		varlink_reply_new(control_wrap("ready", json_object_new_boolean(true)),
 				  true));
-}
-
-static void delete_one(const struct control_source *source,
-		       struct control_client *client, uint64_t id)
-{
-	struct store_time at = moment_now();
-	struct lease ended;
-	enum result result = ledger_end(source->ledger, id, &at, &ended);
-
-	if (result == RESULT_OK)
-		control_answer_lease(source, client, &ended);
-	else if (result == RESULT_NO_ENTRY)
-		control_not_found(client, id);
-	else
-		control_refuse(client, result, "the firewall did not take the change");
-}
-
-/* Some leases of a host that are to end; it may have more. */
-struct host_leases {
-	size_t total;
-	size_t count;
-	uint64_t ids[CONTROL_LEASES_PER_REPLY];
-};
-
-/* Those it has, and those it asked for; static ones are the owner's own. */
-static bool lease_is_of_host(const struct lease *lease, const struct ip_addr *host)
-{
-	return lease->origin != ORIGIN_STATIC &&
-	       (addr_equal(&lease->internal, host) || addr_equal(&lease->client, host));
-}
-
-static void host_leases_find(const struct table *table, const struct ip_addr *host,
-			     struct host_leases *out)
-{
-	const struct lease *lease = NULL;
-
-	out->total = out->count = 0;
-	while ((lease = table_get_next(table, lease))) {
-		if (!lease_is_of_host(lease, host))
-			continue;
-		out->total++;
-		if (out->count < CONTROL_LEASES_PER_REPLY)
-			out->ids[out->count++] = lease->id;
-	}
-}
-
-/* As they are before any ends: one may end with others of its set. NULL = no memory. */
-static struct json_object *host_leases_new(const struct control_source *source,
-					   const struct host_leases *leases)
-{
-	const struct table *table = ledger_get_table(source->ledger);
-	struct json_object *array = json_object_new_array();
-	struct store_time at = moment_now();
-	bool ok = array != NULL;
-
-	for (size_t i = 0; ok && i < leases->count; i++)
-		ok = list_add(source, array, table_get_by_id(table, leases->ids[i]),
-			      &at);
-	if (ok)
-		return array;
-	json_object_put(array);
-	return NULL;
-}
-
-/* How many ended, and why not all. */
-static size_t host_leases_end(const struct control_source *source,
-			      const struct host_leases *leases, enum result *result)
-{
-	struct store_time at = moment_now();
-	struct lease last;
-	size_t ended = 0;
-
-	for (; ended < leases->count; ended++) {
-		*result = ledger_end(source->ledger, leases->ids[ended], &at, &last);
-		if (*result != RESULT_OK && *result != RESULT_NO_ENTRY)
-			break;
-	}
-	return ended;
-}
-
-/*
- * All leases of a host, for who knows that it is gone (PCP-71). A bounded number, so
- * that nobody waits; `left` says how many there still are.
- */
-static void delete_of_host(const struct control_source *source,
-			   struct control_client *client, const char *text,
-			   const struct ip_addr *host)
-{
-	struct host_leases leases;
-	struct json_object *array, *answer;
-	enum result result = RESULT_OK;
-	size_t ended;
-
-	host_leases_find(ledger_get_table(source->ledger), host, &leases);
-	if (leases.count == 0) {
-		control_no_client(client, text);
-		return;
-	}
-	array = host_leases_new(source, &leases);
-	ended = array ? host_leases_end(source, &leases, &result) : 0;
-	if (array && ended == 0) {
-		json_object_put(array);
-		control_refuse(client, result, "the firewall did not take the change");
-		return;
-	}
-	if (ended < leases.count && array)
-		(void)json_object_array_del_idx(array, ended, leases.count - ended);
-	answer = wrap_new("leases", array);
-	if (answer &&
-	    varlink_add_int(answer, "left", (int64_t)(leases.total - ended))) {
-		control_answer(client, answer);
-		return;
-	}
-	json_object_put(answer);
-	client->broken = true;
-}
-
-static void method_delete(const struct control_source *source,
-			  struct control_client *client,
-			  const struct varlink_call *call,
-			  struct varlink_members *members)
-{
-	int64_t id = varlink_get_int_or(members, "id", 0, INT64_MAX, -1);
-	const char *text = varlink_get_string_or(members, "client", NULL);
-	struct ip_addr host;
-
-	(void)call;
-	if (control_is_bad(client, members))
-		return;
-	if ((id < 0) == (text == NULL))
-		control_method_send(client, varlink_error_new_parameter("id"));
-	else if (!text)
-		delete_one(source, client, (uint64_t)id);
-	else if (addr_parse(text, &host) && !addr_is_none(&host))
-		delete_of_host(source, client, text, &host);
-	else
-		control_method_send(client, varlink_error_new_parameter("client"));
-}
-
-/* The LAN a host is on; LANS_MAX = none. */
-static uint16_t find_lan_of(const struct network *network, const struct ip_addr *host)
-{
-	for (size_t i = 0; i < network->lan_count; i++)
-		if (network->lans[i].ifindex != 0 &&
-		    lan_info_has_host(&network->lans[i], host))
-			return network->lans[i].lan;
-	return LANS_MAX;
-}
-
-/* The name of the first member that is wrong, or NULL and the request filled in. */
-static const char *add_read(struct varlink_members *members, struct request *request)
-{
-	const char *protocol = varlink_get_string(members, "protocol");
-	const char *internal = varlink_get_string(members, "internal_address");
-	const char *remote = varlink_get_string_or(members, "remote", "");
-	const char *description = varlink_get_string_or(members, "description", "");
-	const char *bad;
-
-	request->op = REQUEST_ADD;
-	request->origin = ORIGIN_STATIC;
-	request->enabled = 1;
-	request->internal_port =
-		(uint16_t)varlink_get_int(members, "internal_port", 1, UINT16_MAX);
-	request->external_port = (uint16_t)varlink_get_int_or(members, "external_port",
-							      0, UINT16_MAX, 0);
-	request->lifetime_s =
-		(uint32_t)varlink_get_int_or(members, "lifetime_s", 0, UINT32_MAX, 0);
-	bad = varlink_members_finish(members);
-	if (bad)
-		return bad;
-	if (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0)
-		return "protocol";
-	request->protocol = protocol[0] == 't' ? IPPROTO_TCP : IPPROTO_UDP;
-	if (!addr_parse(internal, &request->internal) ||
-	    !addr_is_host(&request->internal))
-		return "internal_address";
-	if (remote[0] != '\0' &&
-	    (!addr_parse(remote, &request->remote) ||
-	     addr_is_ipv4(&request->remote) != addr_is_ipv4(&request->internal)))
-		return "remote";
-	/* a pinhole is at the port it is for; else the planner finds one */
-	if (request->external_port == 0 && !addr_is_ipv4(&request->internal))
-		request->external_port = request->internal_port;
-	request->client = request->internal;
-	text_copy_clean(request->description, sizeof(request->description), description,
-			strlen(description));
-	return NULL;
-}
-
-static const char *add_get_text(enum result result)
-{
-	if (result == RESULT_CONFLICT || result == RESULT_FOREIGN)
-		return "the external port is taken by another lease, rests after one, "
-		       "or "
-		       "is used by the gateway itself";
-	if (result == RESULT_BACKEND)
-		return "the firewall did not take the change";
-	return "the daemon refused it";
-}
-
-static void method_add(const struct control_source *source,
-		       struct control_client *client, const struct varlink_call *call,
-		       struct varlink_members *members)
-{
-	struct request request = {0};
-	struct reply reply;
-	struct store_time at = moment_now();
-	struct lease like = {0};
-	const struct lease *lease;
-	const char *bad = add_read(members, &request);
-
-	(void)call;
-	if (bad) {
-		control_method_send(client, varlink_error_new_parameter(bad));
-		return;
-	}
-	request.lan = find_lan_of(source->network, &request.internal);
-	if (request.lan == LANS_MAX) {
-		control_refuse(client, RESULT_BAD_CLIENT,
-			       "the internal address is not a host of any LAN");
-		return;
-	}
-	if (!addr_is_ipv4(&request.internal) &&
-	    request.external_port != request.internal_port) {
-		control_refuse(client, RESULT_BAD_PORT,
-			       "an IPv6 pinhole cannot change the port");
-		return;
-	}
-	ledger_decide(source->ledger, &request, 1, &reply, &at);
-	if (reply.result != RESULT_OK) {
-		control_refuse(client, (enum result)reply.result,
-			       add_get_text((enum result)reply.result));
-		return;
-	}
-	like.protocol = request.protocol;
-	like.internal = request.internal;
-	like.external_port = reply.external_port;
-	like.remote = request.remote;
-	lease = table_get_by_external(ledger_get_table(source->ledger), &like);
-	if (lease)
-		control_answer_lease(source, client, lease);
-	else
-		client->broken = true;
 }
 
 static void method_info(const struct control_source *source,
@@ -526,12 +270,12 @@ static void method_description(const struct control_source *source,
 
 		control_method_send(client,
 				    varlink_error_new(VARLINK_ERROR_INTERFACE_NOT_FOUND,
-						      wrap_new("interface", text)));
+						      control_wrap("interface", text)));
 		return;
 	}
 	control_answer(client,
-		       wrap_new("description",
-				json_object_new_string(control_get_description())));
+		       control_wrap("description",
+				    json_object_new_string(control_get_description())));
 }
 
 static const struct method {
@@ -544,8 +288,8 @@ static const struct method {
 	{CONTROL_LIST, false, method_list},
 	{CONTROL_SHOW, false, method_show},
 	{CONTROL_WATCH, false, method_watch},
-	{CONTROL_ADD, true, method_add},
-	{CONTROL_DELETE, true, method_delete},
+	{CONTROL_ADD, true, control_method_add},
+	{CONTROL_DELETE, true, control_method_delete},
 	{CONTROL_GET_INFO, false, method_info},
 	{CONTROL_GET_DESCRIPTION, false, method_description},
 };
@@ -570,7 +314,7 @@ void control_method_call(const struct control_source *source,
 
 		control_method_send(client,
 				    varlink_error_new(VARLINK_ERROR_METHOD_NOT_FOUND,
-						      wrap_new("method", name)));
+						      control_wrap("method", name)));
 	} else if (method->admin && !client->admin) {
 		control_method_send(client,
 				    varlink_error_new(CONTROL_ERROR_PERMISSION, NULL));
@@ -586,7 +330,7 @@ struct json_object *control_method_event_new(const struct control_source *source
 {
 	struct store_time at = moment_now();
 	struct json_object *object =
-		wrap_new("lease", report_lease_new(source->ledger, lease, &at));
+		control_wrap("lease", report_lease_new(source->ledger, lease, &at));
 
 	if (object &&
 	    varlink_add_string(object, "event", lease_event_get_name(event)) &&

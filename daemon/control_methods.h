@@ -25,6 +25,8 @@ struct control_client {
 		list_ids; /* of a List under way: the leases there were when it began */
 	size_t list_count;
 	size_t list_at; /* the next to send */
+	/** Leases that end by the call at hand, as they were; NULL = not gathered. */
+	struct json_object *ended;
 	struct control_client *prev, *next;
 };
 
@@ -41,5 +43,31 @@ struct json_object *control_method_event_new(const struct control_source *source
 					     const struct lease *lease);
 /** Queue a message. Owns: takes it; NULL = out of memory breaks the connection. */
 void control_method_send(struct control_client *client, struct json_object *message);
+
+/* What the methods share. */
+
+/** {"name": value}. Owns: takes value. Errors: NULL; also when value is NULL. */
+struct json_object *control_wrap(const char *name, struct json_object *value);
+/** A success with these parameters; NULL = no memory: the connection ends. Owns: takes
+ * them. */
+void control_answer(struct control_client *client, struct json_object *parameters);
+void control_refuse(struct control_client *client, enum result result,
+		    const char *text);
+void control_not_found(struct control_client *client, uint64_t id);
+/** True when a bad parameter has been answered. */
+bool control_is_bad(struct control_client *client,
+		    const struct varlink_members *members);
+/** One more lease in the array. Errors: false, out of memory. */
+bool control_add_lease(const struct control_source *source, struct json_object *array,
+		       const struct lease *lease, const struct store_time *at);
+
+/* control_change.c: the methods that change something. */
+void control_method_add(const struct control_source *source,
+			struct control_client *client, const struct varlink_call *call,
+			struct varlink_members *members);
+void control_method_delete(const struct control_source *source,
+			   struct control_client *client,
+			   const struct varlink_call *call,
+			   struct varlink_members *members);
 
 #endif

@@ -95,6 +95,8 @@ static bool report_add_ends(struct json_object *object, struct ledger *ledger,
 	struct ip_addr external = ledger_get_external(ledger, lease);
 
 	return varlink_add_int(object, "id", (int64_t)lease->id) &&
+	       varlink_add_string(object, "kind",
+				  lease_is_peer(lease) ? "flow" : "mapping") &&
 	       varlink_add_string(object, "protocol",
 				  lease->protocol == IPPROTO_TCP ? "tcp" : "udp") &&
 	       report_add_addr(object, "external_address", &external) &&

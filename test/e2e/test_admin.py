@@ -284,6 +284,61 @@ def test_delete_of_a_client(lab, daemon_factory):
     ends_with(2, daemon, "delete", "--client", lab.lan1.ipv4, "1")
 
 
+def test_delete_of_a_client_by_another_spelling(lab, daemon):
+    with natpmp.Client(lab.lan1) as client:
+        client.map("udp", 4000, 5000, 600)
+    assert deleted(daemon, f"::ffff:{lab.lan1.ipv4}") == [5000]
+
+
+def test_delete_of_a_set(lab, daemon):
+    """It ends as one, and the answer says so."""
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 4010, 5010, options=[pcp.port_set(4, 4010)])
+        client.grant("udp", 4000, 5000)
+    ids = [str(x["id"]) for x in daemon.leases() if x["set_count"] == 4]
+    answer = daemon.json("delete", ids[2])
+    assert answer["lease"]["id"] == int(ids[2])
+    assert sorted(str(x["id"]) for x in answer["leases"]) == sorted(ids)
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 4010, 5020, options=[pcp.port_set(4, 4010)])
+    ids = [str(x["id"]) for x in daemon.leases()]
+    assert len(ids) == 5
+    assert daemon.admin("delete", *ids).count("deleted ") == 5
+    assert daemon.leases() == []
+
+
+def test_add_over_a_lease_of_a_client(lab, daemon):
+    """The owner's word goes before the host's; what gives way is told."""
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 4010, 5010, options=[pcp.port_set(3, 4010)])
+        client.grant("udp", 4000, 5000)
+        flow = client.peer("udp", 4020, (lab.inet1.ipv4, 7000))
+        assert flow.result == pcp.OK
+    assert [x["kind"] for x in sorted(daemon.leases(), key=lambda x: x["internal_port"])
+            ] == ["mapping"] * 4 + ["flow"]
+    answer = daemon.json("add", "udp", "5000", f"{lab.lan1.ipv4}:4000")
+    assert [(x["origin"], x["external_port"]) for x in answer["replaced"]] == [("pcp", 5000)]
+    assert answer["lease"]["origin"] == "static"
+    text = daemon.admin("add", "udp", "5011", f"{lab.lan1.ipv4}:4011")
+    assert sorted(re.findall(r"^(added|replaced) \d+: udp \S+:(\d+) .* (pcp|static)$", text,
+                             re.MULTILINE)) == [
+        ("added", "5011", "static"), ("replaced", "5010", "pcp"),
+        ("replaced", "5011", "pcp"), ("replaced", "5012", "pcp")]
+    assert "replaced" not in daemon.json("add", "udp", "5012", f"{lab.lan1.ipv4}:4012")
+
+
+@pytest.mark.parametrize("internal, remote, text", [
+    ("fe80::1", None, "link-local"), ("fd77::2", "198.51.100.1", "IPv4"),
+    ("192.168.77.2", "2001:db8::1", "IPv6"), ("10.9.9.9", None, "any LAN")])
+def test_add_that_cannot_be(lab, daemon, internal, remote, text):
+    """PCP-95, and peers of the other family: refused, and why"""
+    answer = call(daemon, "Add", protocol="tcp", internal_address=internal,
+                  internal_port=4502, external_port=4502, lifetime_s=0, description="",
+                  remote=remote)
+    assert answer["error"] == "org.portreeve.Refused" and text in answer["parameters"]["text"]
+    assert daemon.leases() == []
+
+
 def test_delete_of_many(lab, daemon_factory):
     """More than one answer holds"""
     daemon = daemon_factory("[limits]\nleases-per-client = 0\n"

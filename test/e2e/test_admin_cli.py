@@ -314,6 +314,37 @@ def test_delete_several(tool):
     assert [each["parameters"]["id"] for each in process.calls] == [12, 13, 7]
 
 
+def test_delete_of_a_set(tool):
+    """All that ended is told; those of them that are named again are done."""
+    members = [dict(LEASE, id=n, set_first=3074, set_count=3) for n in (4, 5, 6)]
+    answers = [reply({"lease": members[1], "leases": members}),
+               reply({"lease": STATIC, "leases": [STATIC]})]
+    process = tool(answers, "delete", "5", "4", "6", "7")
+    assert [line.split(":")[0] for line in process.stdout.splitlines()] == [
+        "deleted 4", "deleted 5", "deleted 6", "deleted 7"]
+    assert [each["parameters"]["id"] for each in process.calls] == [5, 7]
+    assert process.returncode == 0 and process.stderr == ""
+
+
+def test_add_tells_what_it_replaced(tool):
+    old = dict(LEASE, origin="pcp", id=12)
+    process = tool([reply({"lease": dict(STATIC, id=12), "replaced": [old]})],
+                   "add", "udp", "443", "192.168.1.99:8443")
+    assert [line.split(": ")[0] for line in process.stdout.splitlines()] == [
+        "added 12", "replaced 12"]
+    assert ", pcp" in process.stdout.splitlines()[1]
+    process = tool([], "add", "tcp", "53", "fd00::5", "--remote", "198.51.100.9", start=False)
+    check_failed(process, 2, "'198.51.100.9' is IPv4 and the lease's host IPv6")
+
+
+def test_show_of_a_kept_flow(tool):
+    flow = dict(LEASE, kind="flow", remote="198.51.100.7", remote_port=3478)
+    assert "  State        outbound flow kept\n" in tool([reply({"lease": flow})], "show",
+                                                       "12").stdout
+    assert " flow to 198.51.100.7:3478, " in tool([reply({"lease": flow})], "delete",
+                                                  "12").stdout
+
+
 def test_delete_of_a_client(tool):
     """PCP-71: part by part, until none is left."""
     process = tool([reply({"leases": [LEASE, FILTERED], "left": 1}),
