@@ -19,6 +19,7 @@
 #define START_MS 1000000
 #define ASKED_MAX 64
 #define STEPS_MAX 400
+#define RATE 100 /* of requests of one client, in every other input; else no limit */
 /* The most that one step of time may send: announcements from every address of every
  * LAN by two protocols, and a burst of updates. */
 #define TOLD_MAX (LANS_MAX * LAN_ADDRESSES_MAX * 2 + 64)
@@ -30,6 +31,8 @@ struct way {
 	uint32_t ifindex;
 	struct ip_addr local, peer;
 	uint16_t peer_port;
+	uint8_t opcode; /* asked */
+	uint8_t nonce[NONCE_SIZE];
 };
 
 /* A request that core was asked, and is busy with. */
@@ -67,14 +70,64 @@ static struct ip_addr ip(const char *text)
 	return addr;
 }
 
+static size_t get_size(uint8_t opcode)
+{
+	if (opcode == PCP_OP_ANNOUNCE)
+		return PCP_HEADER_SIZE;
+	return opcode == PCP_OP_MAP ? PCP_MAP_SIZE : PCP_PEER_SIZE;
+}
+
+/* PCP-9, PCP-10: each is as long as it says, and padded with zeros to four octets. */
+static void check_options(struct reader list)
+{
+	while (list.left > 0) {
+		uint16_t length;
+
+		(void)reader_u8(&list);
+		expect(reader_u8(&list) == 0); /* reserved */
+		length = reader_u16(&list);
+		reader_skip(&list, length);
+		for (; length % 4 != 0; length++)
+			expect(reader_u8(&list) == 0);
+		expect(!list.failed);
+	}
+}
+
+/* A success is whole, as a client reads it; an error may copy anything (PCP-23). */
+static void check_pcp(const struct run *run, const struct datagram *out)
+{
+	struct pcp_response response;
+	struct reader list = reader_init(out->bytes, out->length);
+
+	expect(out->length >= PCP_HEADER_SIZE && out->length % 4 == 0);
+	expect(out->bytes[2] == 0); /* reserved */
+	expect(pcp_decode_response(out->bytes, out->length, &response));
+	if (run->step == STEP_TIME || run->is_update)
+		expect(response.opcode <= PCP_OP_PEER);
+	else
+		expect(response.opcode == (run->way.opcode & ~PCP_RESPONSE_BIT));
+	if (run->step == STEP_TIME && out->peer_port == NATPMP_ANNOUNCE_PORT)
+		expect(out->length == PCP_HEADER_SIZE && response.code == 0);
+	if (run->is_update)
+		expect(response.opcode == PCP_OP_MAP || response.opcode == PCP_OP_PEER);
+	if (response.code != PCP_CODE_SUCCESS)
+		return;
+	expect(response.opcode <= PCP_OP_PEER);
+	expect(out->length >= get_size(response.opcode));
+	reader_skip(&list, get_size(response.opcode));
+	check_options(list);
+	if ((run->step == STEP_DATAGRAM || run->step == STEP_REPLY) &&
+	    response.opcode != PCP_OP_ANNOUNCE)
+		expect(memcmp(response.body.nonce, run->way.nonce, NONCE_SIZE) == 0);
+}
+
 /* Sizes, the response bit, a version that is ours. */
-static void check_bytes(const struct datagram *out)
+static void check_bytes(const struct run *run, const struct datagram *out)
 {
 	expect(out->length >= NATPMP_REFUSAL_MIN && out->length <= PCP_SIZE_MAX);
 	expect((out->bytes[1] & PCP_RESPONSE_BIT) != 0);
 	if (out->bytes[0] == PCP_VERSION) {
-		expect(out->length >= PCP_HEADER_SIZE && out->length % 4 == 0);
-		expect(out->bytes[2] == 0); /* reserved */
+		check_pcp(run, out);
 		return;
 	}
 	expect(out->bytes[0] == 0);
@@ -110,7 +163,7 @@ static void on_send(void *user, struct datagram_batch *batch)
 
 	expect(batch->count > 0 && batch->count <= DATAGRAM_BATCH_MAX);
 	for (size_t i = 0; i < batch->count; i++) {
-		check_bytes(&batch->list[i]);
+		check_bytes(run, &batch->list[i]);
 		check_way(run, &batch->list[i]);
 	}
 	run->sent += (unsigned int)batch->count;
@@ -197,7 +250,14 @@ static void step_datagram(struct run *run, struct reader *input)
 	/* As a client would write its address, unless it is to lie. */
 	if ((flags & 16) == 0 && in.length >= PCP_HEADER_SIZE && in.bytes[0] == 2)
 		memcpy(in.bytes + 8, in.peer.bytes, sizeof(in.peer.bytes));
-	run->way = (struct way){in.ifindex, in.local, in.peer, in.peer_port};
+	run->way = (struct way){
+		.ifindex = in.ifindex,
+		.local = in.local,
+		.peer = in.peer,
+		.peer_port = in.peer_port,
+		.opcode = in.bytes[1],
+	};
+	memcpy(run->way.nonce, in.bytes + PCP_HEADER_SIZE, NONCE_SIZE);
 	(void)responder_take_datagram(run->responder, (flags & 32) != 0 ? 0 : LAN, &in,
 				      (flags & 64) != 0, run->now_ms);
 	responder_flush(run->responder);
@@ -318,8 +378,11 @@ static void step_message(struct run *run, struct reader *input)
 	}
 	mutate(input, body.bytes, size);
 	run->is_update = type == MSG_UPDATE;
-	run->way = (struct way){0, body.update.server, body.update.client,
-				body.update.client_port};
+	run->way = (struct way){
+		.local = body.update.server,
+		.peer = body.update.client,
+		.peer_port = body.update.client_port,
+	};
 	/* Answers have a step of their own, in which their way is known. */
 	if (type != MSG_REPLY)
 		take_message(run, type, body.bytes, size);
@@ -359,12 +422,13 @@ static void make_step(struct run *run, struct reader *input)
 	}
 }
 
-/* As core greets a worker; requests_per_second 0: no limit. */
-static void greet(struct run *run)
+/* As core greets a worker. */
+static void greet(struct run *run, uint32_t requests_per_second)
 {
 	const struct worker_setup setup = {
 		.pcp_opcodes = PCP_SERVES_MAP | PCP_SERVES_PEER,
 		.ports_per_request = 16,
+		.requests_per_second = requests_per_second,
 		.nat64 = {ip("64:ff9b::"), 96},
 	};
 	const struct wan_info wan = {.nat = 1, .external = ip("203.0.113.1")};
@@ -385,7 +449,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	log_init("fuzz", LOG_LEVEL_ERROR);
 	run.responder = responder_new(&ops, &run);
 	expect(run.responder != NULL);
-	greet(&run);
+	greet(&run, size % 2 == 0 ? 0 : RATE);
 	for (int i = 0; i < STEPS_MAX && input.left > 0; i++)
 		make_step(&run, &input);
 	responder_free(run.responder);
