@@ -49,6 +49,24 @@ static enum result lease_take_pcp(struct lease *lease,
 	return lease_take_filters(lease, context);
 }
 
+/*
+ * The owner's lease is there for ever as it is (PCP-51). Filters that it does not have
+ * would not be kept to, so that they are refused (PCP-81); nor is its text the client's
+ * to read or to write.
+ */
+static enum result map_answer_static(const struct plan_context *context,
+				     const struct lease *lease, struct plan *plan)
+{
+	struct lease told = *lease;
+
+	if (lease_take_filters(&told, context) != RESULT_OK ||
+	    told.filter_count != lease->filter_count)
+		return RESULT_FOREIGN;
+	memset(told.description, 0, sizeof(told.description));
+	plan_answer(plan, &told);
+	return RESULT_OK;
+}
+
 /* The shortest of the limits on a lease and the others of its set. */
 static bool set_is_allowed(const struct table *table,
 			   const struct plan_context *context,
@@ -100,10 +118,8 @@ static enum result map_renew(const struct table *table,
 
 	if (result != RESULT_OK)
 		return result;
-	if (lease->origin == ORIGIN_STATIC) {
-		plan_answer(plan, lease);
-		return RESULT_OK;
-	}
+	if (lease->origin == ORIGIN_STATIC)
+		return map_answer_static(context, lease, plan);
 	if (!set_is_allowed(table, context, lease, &lifetime_max_s))
 		return RESULT_DENIED;
 	expires_ms = context_expires(context, lifetime_max_s);

@@ -130,7 +130,8 @@ static void echo_option(struct writer *writer, struct pcp_tlv *tlv,
 		pcp_filter_write(writer, &filter);
 		return;
 	case PCP_OPTION_DESCRIPTION:
-		if (asked->has_description)
+		/* the owner's lease has a text of the owner's */
+		if (asked->has_description && reply->origin != ORIGIN_STATIC)
 			pcp_description_write(writer, reply->description);
 		return;
 	case PCP_OPTION_PREFIX64:

@@ -96,7 +96,7 @@ struct reply {
 	uint8_t result; /* enum result */
 	uint8_t protocol;
 	uint8_t enabled;
-	uint8_t origin;	     /* of the lease shown by GET and INDEX */
+	uint8_t origin;	     /* of the lease; what is STATIC takes no description */
 	uint16_t port_count; /* ports granted from internal_port on, of a set; else 0 */
 	uint16_t internal_port;
 	uint16_t external_port; /* 0 on error */

@@ -283,8 +283,9 @@ static enum result get_renewal(const struct model *model,
 	    (request->external_port != lease->external_port ||
 	     !has_external(model, request)))
 		return RESULT_CONFLICT;
-	if (lease->origin != ORIGIN_STATIC &&
-	    is_too_many(add_filters(lease->filters, request)))
+	if (lease->origin == ORIGIN_STATIC && request->filter_count > 0)
+		return RESULT_FOREIGN;
+	if (is_too_many(add_filters(lease->filters, request)))
 		return RESULT_PEERS;
 	return RESULT_OK;
 }
@@ -302,7 +303,8 @@ static const char *check_renewal(const struct model *model,
 	if (result == RESULT_OK && lease->expires_ms == TIME_NEVER &&
 	    reply->lifetime_s != UINT32_MAX)
 		return "a static lease ends";
-	if (result == RESULT_FOREIGN && reply->lifetime_s != get_left_s(model, lease))
+	if (result == RESULT_FOREIGN && lease->origin != ORIGIN_STATIC &&
+	    reply->lifetime_s != get_left_s(model, lease))
 		return "a wrong nonce is not told what is left";
 	return NULL;
 }

@@ -164,6 +164,22 @@ static void test_success(void **state)
 	assert_memory_equal(out.bytes + 12, NONE6, 12);
 }
 
+/* The owner's lease has the owner's text: the option was not processed (PCP-25). */
+static void test_description_of_static(void **state)
+{
+	struct packet packet = make_map(CLIENT4, 60, IPPROTO_TCP);
+	struct reply reply = make_reply();
+	struct packet out;
+
+	(void)state;
+	(void)snprintf(reply.description, sizeof(reply.description), "mine");
+	reply.origin = ORIGIN_STATIC;
+	add_option(&packet, PCP_OPTION_DESCRIPTION, "yours", 5);
+	assert_int_equal(answer(&packet, &reply, &out), PCP_MAP_SIZE);
+	reply.origin = ORIGIN_PCP;
+	assert_int_equal(answer(&packet, &reply, &out), PCP_MAP_SIZE + 8);
+}
+
 /* PCP-65: the suggestion unchanged, even one that means nothing, and lifetime 0. */
 static void test_delete(void **state)
 {
@@ -485,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_success),
 		cmocka_unit_test(test_delete),
 		cmocka_unit_test(test_success_options),
+		cmocka_unit_test(test_description_of_static),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_too_long_sums),
 		cmocka_unit_test(test_too_long_description),

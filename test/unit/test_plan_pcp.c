@@ -146,6 +146,31 @@ static void test_pcp51_static(void **state)
 	assert_int_equal(lab_decide(lab), RESULT_OK);
 }
 
+/* Success would be a lie about filters; and the owner's text is the owner's. */
+static void test_pcp51_static_as_it_is(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	lab_ask(lab, REQUEST_ADD, C1, 5000, 80)->origin = ORIGIN_STATIC;
+	lab->request.lifetime_s = 0;
+	memcpy(lab->request.description, "mine", 5);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	for (unsigned int i = 0; i < 2; i++) {
+		lab_ask(lab, REQUEST_MAP, C1, 5000, 0)->has_description = (uint8_t)i;
+		lab->request.filter_clear = 1;
+		memcpy(lab->request.description, "yours", 6);
+		assert_int_equal(lab_decide(lab), RESULT_OK);
+		assert_int_equal(lab->plan.lease.origin, ORIGIN_STATIC);
+		assert_string_equal(lab->plan.lease.description, "");
+		assert_string_equal(lab_find(lab, C1, 5000)->description, "mine");
+	}
+	for (unsigned int i = 0; i < 6; i++) {
+		lab_filter(lab, "198.51.100.9", (uint16_t)i);
+		assert_int_equal(lab_decide(lab), RESULT_FOREIGN);
+		assert_int_equal(lab->plan.retry_s, 0);
+	}
+}
+
 static void test_pcp52_renewal_keeps_port(void **state)
 {
 	struct plan_lab *lab = *state;
@@ -612,6 +637,7 @@ int main(void)
 		TEST(test_pcp50_relaxed),
 		TEST(test_pcp50_relaxed_third_party),
 		TEST(test_pcp51_static),
+		TEST(test_pcp51_static_as_it_is),
 		TEST(test_pcp52_renewal_keeps_port),
 		TEST(test_pcp53_adopts),
 		TEST(test_pcp53_adopts_exactly),
