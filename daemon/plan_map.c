@@ -90,6 +90,7 @@ static enum result renew_one(const struct table *table,
 			     const struct plan_context *context,
 			     const struct lease *lease, struct lease *after)
 {
+	bool pcp = context->request->origin == ORIGIN_PCP;
 	int64_t expires_ms = after->expires_ms;
 
 	*after = *lease;
@@ -97,12 +98,11 @@ static enum result renew_one(const struct table *table,
 	after->lan = plan_get_lan(lease, context->request);
 	after->outbound = lease->outbound || !plan_find_outbound(table, lease);
 	after->expires_ms = expires_ms;
-	if (context->request->origin == ORIGIN_PCP)
-		return lease_take_pcp(after, context);
-	/* whoever holds the nonce was promised its own end */
-	if (lease->has_nonce && lease->expires_ms > expires_ms)
+	/* whoever made it by another protocol was promised its own end: with the nonce,
+	 * or before PCP adopts it (PCP-53) */
+	if (lease->has_nonce != pcp && lease->expires_ms > expires_ms)
 		after->expires_ms = lease->expires_ms;
-	return RESULT_OK;
+	return pcp ? lease_take_pcp(after, context) : RESULT_OK;
 }
 
 /* NP-30: the port stays whatever is suggested now; only the end moves. */
@@ -132,7 +132,8 @@ static enum result map_renew(const struct table *table,
 		if (part != lease)
 			continue;
 		/* NP-27: NAT-PMP is told no more than it asked for */
-		after.expires_ms = expires_ms;
+		if (context->request->origin != ORIGIN_PCP)
+			after.expires_ms = expires_ms;
 		plan_answer(plan, &after);
 	}
 	return plan->result; /* OK, or out of memory for a step */

@@ -234,10 +234,11 @@ static void renew(struct model *model, const struct request *request,
 			continue;
 		lease->origin = ORIGIN_PCP;
 		lease->enabled = true;
+		if (lease->has_nonce || lease->expires_ms < after.expires_ms)
+			lease->expires_ms = after.expires_ms;
 		lease->has_nonce = true;
 		lease->nonce = after.nonce;
 		lease->filters = add_filters(lease->filters, request);
-		lease->expires_ms = after.expires_ms;
 		if (request->has_description)
 			memcpy(lease->text, after.text, sizeof(lease->text));
 	}

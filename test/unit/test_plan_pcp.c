@@ -206,6 +206,28 @@ static void test_pcp53_adopts(void **state)
 	assert_int_equal(table_get_count_of_origin(lab->table, ORIGIN_IGD), 0);
 }
 
+/* What was promised by the other protocol stays so, until PCP asks again. */
+static void test_pcp53_adopts_no_earlier_end(void **state)
+{
+	struct plan_lab *lab = *state;
+	int64_t expires_ms = lab->context.now_ms + LIFETIME_MS;
+
+	(void)lab_make(lab, ORIGIN_IGD, C1, 5000, 6000);
+	(void)lab_make(lab, ORIGIN_NATPMP, C1, 5001, 6001);
+	for (uint16_t port = 5000; port < 5002; port++) {
+		lab_ask(lab, REQUEST_MAP, C1, port, 0)->lifetime_s = 300;
+		assert_int_equal(lab_decide(lab), RESULT_OK);
+		assert_true(lab_find(lab, C1, port)->expires_ms == expires_ms);
+		assert_int_equal(lab_get_lifetime_s(lab), LIFETIME_S); /* PCP-64 */
+		assert_int_equal(lab_decide(lab), RESULT_OK);
+		assert_int_equal(lab_get_lifetime_s(lab), 300);
+	}
+	(void)lab_make(lab, ORIGIN_IGD, C1, 5002, 6002);
+	lab_ask(lab, REQUEST_MAP, C1, 5002, 0)->lifetime_s = 2 * LIFETIME_S;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(lab_get_lifetime_s(lab), 2 * LIFETIME_S);
+}
+
 /* Of several that IGD made for one endpoint the very one that is asked for. */
 static void test_pcp53_adopts_exactly(void **state)
 {
@@ -640,6 +662,7 @@ int main(void)
 		TEST(test_pcp51_static_as_it_is),
 		TEST(test_pcp52_renewal_keeps_port),
 		TEST(test_pcp53_adopts),
+		TEST(test_pcp53_adopts_no_earlier_end),
 		TEST(test_pcp53_adopts_exactly),
 		TEST(test_pcp53_delete_of_others),
 		TEST(test_pcp53_natpmp_on_pcp),
