@@ -27,14 +27,20 @@ struct listing {
 	struct table *table; /* for people */
 	FILE *json;	     /* for programs: a stream into memory */
 	bool first;
+	bool narrow; /* a terminal: what is said twice takes room */
 };
 
 static const struct table_column lease_columns[] = {
-	{"ID", true, false},	    {"PROTO", false, false},
-	{"EXTERNAL", false, false}, {"INTERNAL", false, false},
-	{"REMOTE", false, false},   {"LEFT", true, false},
-	{"ORIGIN", false, false},   {"LAN", false, true},
-	{"TRAFFIC", true, true},    {"DESCRIPTION", false, false},
+	{"ID", true, false, TABLE_CUT_NEVER},
+	{"PROTO", false, false, TABLE_CUT_NEVER},
+	{"EXTERNAL", false, false, TABLE_CUT_THEN},
+	{"INTERNAL", false, false, TABLE_CUT_THEN},
+	{"REMOTE", false, false, TABLE_CUT_FIRST},
+	{"LEFT", true, false, TABLE_CUT_NEVER},
+	{"ORIGIN", false, true, TABLE_CUT_NEVER},
+	{"LAN", false, true, TABLE_CUT_NEVER},
+	{"TRAFFIC", true, true, TABLE_CUT_NEVER},
+	{"DESCRIPTION", false, false, TABLE_CUT_NEVER},
 };
 #define LEASE_COLUMN_COUNT (sizeof(lease_columns) / sizeof(lease_columns[0]))
 
@@ -74,6 +80,9 @@ static bool listing_add_row(struct listing *listing, const struct lease_view *le
 	};
 
 	(void)snprintf(id, sizeof(id), "%" PRId64, lease->id);
+	/* a pinhole: the host is seen as it is */
+	if (listing->narrow && strcmp(external, internal) == 0)
+		memcpy(internal, "same", sizeof("same"));
 	return table_add(listing->table, cells);
 }
 
@@ -184,7 +193,7 @@ static enum exit_code list_json(struct listing *listing, const struct options *o
 
 enum exit_code command_list(const struct options *options, char *const *operands)
 {
-	struct listing listing = {.first = true};
+	struct listing listing = {.first = true, .narrow = options->width > 0};
 	enum exit_code code;
 
 	(void)operands;

@@ -83,9 +83,10 @@ bool table_add(struct table *table, const char *const *cells)
 	return true;
 }
 
-/** Which columns a terminal shows, and how wide the last one may be. */
+/** Which columns a terminal shows, and how wide they are. */
 struct layout {
 	bool shown[TABLE_COLUMNS_MAX];
+	size_t widths[TABLE_COLUMNS_MAX];
 	size_t last_width; /* 0 = as wide as it is */
 };
 
@@ -96,20 +97,54 @@ static size_t layout_get_used(const struct table *table, const struct layout *la
 
 	for (size_t i = 0; i + 1 < table->column_count; i++) {
 		if (layout->shown[i])
-			used += table->widths[i] + GAP;
+			used += layout->widths[i] + GAP;
 	}
 	return used;
+}
+
+/** The widest column that may be cut now and still is not as narrow as may be; the last
+ * = none. */
+static size_t layout_find_widest(const struct table *table, const struct layout *layout,
+				 enum table_cut cut)
+{
+	size_t last = table->column_count - 1, widest = last;
+
+	for (size_t i = 0; i < last; i++) {
+		if (!layout->shown[i] || table->columns[i].cut != cut ||
+		    layout->widths[i] <= TABLE_CUT_MIN)
+			continue;
+		if (widest == last || layout->widths[i] > layout->widths[widest])
+			widest = i;
+	}
+	return widest;
+}
+
+/** Cut cells until a line is no wider than that. */
+static void layout_cut(const struct table *table, struct layout *layout,
+		       enum table_cut cut, size_t width)
+{
+	size_t last = table->column_count - 1;
+
+	while (layout_get_used(table, layout) > width) {
+		size_t widest = layout_find_widest(table, layout, cut);
+
+		if (widest == last)
+			return;
+		layout->widths[widest]--;
+	}
 }
 
 static struct layout layout_decide(const struct table *table, size_t width)
 {
 	size_t last = table->column_count - 1;
-	size_t wanted = table->widths[last];
+	size_t wanted = table->widths[last], name = strlen(table->columns[last].name);
 	struct layout layout = {0};
 
-	for (size_t i = 0; i <= last; i++)
+	for (size_t i = 0; i <= last; i++) {
 		layout.shown[i] =
 			i == last || table->row_count == 0 || table->filled[i];
+		layout.widths[i] = table->widths[i];
+	}
 	if (width == 0)
 		return layout;
 	if (wanted > TABLE_LAST_MIN)
@@ -120,12 +155,16 @@ static struct layout layout_decide(const struct table *table, size_t width)
 		if (table->columns[i].optional)
 			layout.shown[i] = false;
 	}
+	if (width > name) {
+		layout_cut(table, &layout, TABLE_CUT_FIRST, width - name);
+		layout_cut(table, &layout, TABLE_CUT_THEN, width - name);
+	}
 	width -= layout_get_used(table, &layout) < width
 			 ? layout_get_used(table, &layout)
 			 : width;
 	/* Where not even the header fits, lines are too long: better than nothing said.
 	 */
-	layout.last_width = strlen(table->columns[last].name);
+	layout.last_width = name;
 	if (width > layout.last_width)
 		layout.last_width = width;
 	return layout;
@@ -146,16 +185,44 @@ static void print_last(const char *cell, FILE *file, size_t width)
 			      (int)format_get_fitting(cell, width - 1), cell);
 }
 
+/** A cell, cut in its middle: an address keeps its port. */
+static void print_cut(const char *cell, FILE *file, size_t width)
+{
+	size_t octets = strlen(cell), tail = width / 2;
+
+	if (format_get_width(cell) != octets) {
+		/* not of ASCII: any octet of the middle may be half a character */
+		size_t head = format_get_fitting(cell, width - 1);
+		char text[FORMAT_TEXT_SIZE];
+
+		(void)snprintf(text, sizeof(text), "%.*s" ELLIPSIS, (int)head, cell);
+		(void)fputs(text, file);
+		print_spaces(file, width > format_get_width(text)
+					   ? width - format_get_width(text)
+					   : 0);
+		return;
+	}
+	(void)fprintf(file, "%.*s" ELLIPSIS "%s", (int)(width - 1 - tail), cell,
+		      cell + octets - tail);
+}
+
 static void print_row(const struct table *table, const struct layout *layout,
 		      const char *const *cells, FILE *file)
 {
 	size_t last = table->column_count - 1;
 
 	for (size_t i = 0; i < last; i++) {
-		size_t padding = table->widths[i] - format_get_width(cells[i]);
+		size_t width = format_get_width(cells[i]);
+		size_t padding =
+			layout->widths[i] > width ? layout->widths[i] - width : 0;
 
 		if (!layout->shown[i])
 			continue;
+		if (width > layout->widths[i]) {
+			print_cut(cells[i], file, layout->widths[i]);
+			print_spaces(file, GAP);
+			continue;
+		}
 		if (table->columns[i].right)
 			print_spaces(file, padding);
 		(void)fputs(cells[i], file);

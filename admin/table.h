@@ -10,11 +10,22 @@
 /** Below so many columns for the last cell, optional columns make room. */
 #define TABLE_LAST_MIN 16
 
+/** No cell is cut below so many columns, to make room for others. */
+#define TABLE_CUT_MIN 10
+
+/** What happens to the cells of a column that do not fit. */
+enum table_cut {
+	TABLE_CUT_NEVER,
+	TABLE_CUT_FIRST, /* the middle goes, before that of any other */
+	TABLE_CUT_THEN,	 /* the middle goes */
+};
+
 struct table_column {
 	const char *name;
 	bool right;    /* flush right, for numbers */
 	bool optional; /* left out where the terminal is too narrow; the last one first
 			*/
+	enum table_cut cut;
 };
 
 /** Aligned text. Cells are kept in one block, so 50,000 rows are cheap. */

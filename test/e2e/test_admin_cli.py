@@ -627,10 +627,45 @@ def test_80_columns(tool):
         "ID  PROTO  EXTERNAL          INTERNAL             LEFT  ORIGIN  DESCRIPTION\n"
         "12  udp    203.0.113.5:3074  192.168.1.20:3074  1h 58m  igd     a description t\u2026\n"
         " 7  tcp    203.0.113.5:443   192.168.1.99:8443   never  static  \n")
-    assert "REMOTE  " in run_on_terminal(tool, reply({"leases": [lease, FILTERED]}), 80,
-                                         "list", "--color=never")
     assert max(map(len, output.splitlines())) <= 80
     assert lease["description"] in tool([answer], "list").stdout  # a pipe gets all
+
+
+PINHOLE = dict(LEASE, id=21, external_address="2001:db8:1234:5678:1111:2222:3333:4444",
+               internal_address="2001:db8:1234:5678:1111:2222:3333:4444",
+               external_port=65535, internal_port=65535,
+               filters=[{"prefix": "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff/128", "port": 0}])
+NETWORK = dict(LEASE, id=14, filters=FILTERED["filters"][:1])
+KEPT = dict(LEASE, id=15, kind="flow", remote="2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff",
+            remote_port=65535, description="a description that is longer than all of it")
+
+
+@pytest.mark.parametrize("leases", [
+    [LEASE, FILTERED], [LEASE, NETWORK], [PINHOLE], [LEASE, PINHOLE], [KEPT],
+    [dict(PINHOLE, id=12345678), STATIC, FILTERED, NETWORK, KEPT]])
+def test_80_columns_with_filters_and_ipv6(tool, leases):
+    output = run_on_terminal(tool, reply({"leases": leases}), 80, "list", "--color=never")
+    head, *rows = output.splitlines()
+    assert max(map(len, [head, *rows])) <= 80, output
+    assert "REMOTE" in head and len(rows) == len(leases)
+    start, end = head.index("REMOTE"), head.index("LEFT")
+    for lease, row in zip(leases, rows):
+        assert f":{lease['external_port']} " in row  # whatever is cut, ports are not
+        # who is let in by few alone does not look like one who is let in by all
+        is_open = lease["remote"] is None and not lease["filters"]
+        assert (row[start:end - 2].strip() == "") == is_open
+        assert (" same " in row) == (lease["external_address"] == lease["internal_address"])
+    assert leases[0]["internal_address"] in tool([reply({"leases": leases})], "list").stdout
+
+
+def test_80_columns_of_filters(tool):
+    output = run_on_terminal(tool, reply({"leases": [LEASE, FILTERED, NETWORK]}), 80, "list",
+                             "--color=never")
+    assert output == (
+        "ID  PROTO  EXTERNAL          INTERNAL           REMOTE         LEFT  DESCRIPTION\n"
+        "12  udp    203.0.113.5:3074  192.168.1.20:3074               1h 58m  Xbox\n"
+        "13  udp    203.0.113.5:3074  192.168.1.20:3074  2 filters    1h 58m  Xbox\n"
+        "14  udp    203.0.113.5:3074  192.168.1.20:3074  203.0\u2026t 443  1h 58m  Xbox\n")
 
 
 def test_color(tool):
