@@ -71,6 +71,35 @@ static bool request_is_change(const struct request *request)
 	return false;
 }
 
+static bool conf_has_description(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->rule_count; i++)
+		if (conf->rules[i].description[0] != '\0')
+			return true;
+	return false;
+}
+
+/* A renewal of PCP without DESCRIPTION keeps the text of its lease (PCP-112), and is
+ * judged by that: by none it might get what the text is denied, or the reverse. */
+static void ledger_judge(const struct ledger *ledger, const struct request *request,
+			 struct verdict *verdict)
+{
+	const struct lease *lease = NULL;
+	struct request judged;
+
+	if (request->origin == ORIGIN_PCP && !request->has_description &&
+	    conf_has_description(ledger->conf))
+		lease = plan_find_asked(ledger->table, request);
+	if (lease && lease->origin != ORIGIN_STATIC) {
+		judged = *request;
+		memcpy(judged.description, lease->description,
+		       sizeof(judged.description));
+		request = &judged;
+	}
+	policy_decide(ledger->conf, request, ledger_get_lan_name(ledger, request->lan),
+		      verdict);
+}
+
 static void ledger_plan(struct ledger *ledger, const struct request *request,
 			int64_t now_ms)
 {
@@ -99,8 +128,7 @@ static void ledger_plan(struct ledger *ledger, const struct request *request,
 	};
 
 	if (!owner)
-		policy_decide(conf, request, ledger_get_lan_name(ledger, request->lan),
-			      &verdict);
+		ledger_judge(ledger, request, &verdict);
 	lease_plan(ledger->table, &context, &ledger->plan);
 }
 

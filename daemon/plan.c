@@ -113,6 +113,24 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 		plan_refuse(plan, plan->result);
 }
 
+const struct lease *plan_find_asked(const struct table *table,
+				    const struct request *request)
+{
+	const struct lease like = {.internal = request->internal,
+				   .remote = request->remote,
+				   .internal_port = request->internal_port,
+				   .remote_port = request->remote_port,
+				   .protocol = request->protocol};
+
+	if (request->origin != ORIGIN_PCP)
+		return NULL;
+	if (request->op == REQUEST_PEER)
+		return table_get_by_peer(table, &like);
+	if (request->op == REQUEST_MAP || request->op == REQUEST_UNMAP)
+		return plan_find_map(table, request, request->internal_port);
+	return NULL;
+}
+
 void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan)
 {
 	const struct lease *lease = table_get_by_id(table, id);

@@ -82,6 +82,13 @@ struct plan {
 void lease_plan(const struct table *table, const struct plan_context *context,
 		struct plan *plan);
 
+/**
+ * The lease that PCP's MAP, UNMAP or PEER is about, whose text a renewal without one
+ * keeps (PCP-112); NULL = none, or another operation.
+ */
+const struct lease *plan_find_asked(const struct table *table,
+				    const struct request *request);
+
 /** Plan the end of one lease, by expiry or by the owner; NO_ENTRY when it is not there.
  */
 void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan);

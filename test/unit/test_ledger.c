@@ -603,6 +603,68 @@ static void test_pcp49_nonce_lifetime(void **state)
 	assert_int_equal(fixture->replies[0].lifetime_s, LIFETIME_S - 1);
 }
 
+static void describe(struct request *request, const char *text)
+{
+	request->has_description = 1;
+	(void)snprintf(request->description, sizeof(request->description), "%s", text);
+}
+
+static enum result ask_peer(struct fixture *fixture, uint16_t port, const char *text)
+{
+	struct request *request = fill_pcp(fixture, REQUEST_PEER, port, NULL);
+
+	request->remote = address("198.51.100.9");
+	request->remote_port = 443;
+	request->external_port = 0;
+	if (text)
+		describe(request, text);
+	decide(fixture, 1);
+	return (enum result)fixture->replies[0].result;
+}
+
+/* PCP-112: a renewal keeps the text, and the policy judges it by what it keeps. */
+static void test_pcp112_policy_by_kept_text(void **state)
+{
+	struct fixture *fixture = *state;
+	struct conf *conf = &fixture->conf;
+
+	conf->rules[1] = conf->rules[0];
+	conf->rules[0].allow = false;
+	conf->rule_count = 2;
+	(void)snprintf(conf->rules[1].description, sizeof(conf->rules[1].description),
+		       "game*");
+	conf->rules[0].internal = (struct port_range){1, 1};
+	open_ledger(fixture);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, NULL)->result,
+			 RESULT_DENIED);
+	describe(fill_pcp(fixture, REQUEST_MAP, PORT, NULL), "game 1");
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_OK);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, NULL)->result, RESULT_OK);
+	assert_string_equal(fixture->replies[0].description, "game 1");
+	/* another one takes the text away, and its lease is not renewed */
+	describe(fill_pcp(fixture, REQUEST_MAP, PORT, NULL), "");
+	decide(fixture, 1);
+	assert_int_equal(fixture->replies[0].result, RESULT_DENIED);
+	assert_int_equal(ask_peer(fixture, PORT + 1, NULL), RESULT_DENIED);
+	assert_int_equal(ask_peer(fixture, PORT + 1, "game 2"), RESULT_OK);
+	pass_time(fixture, 5000);
+	assert_int_equal(ask_peer(fixture, PORT + 1, NULL), RESULT_OK);
+	assert_int_equal(fixture->replies[0].lifetime_s, LIFETIME_S);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT + 2, NULL)->result,
+			 RESULT_DENIED);
+	/* and the reverse: a text that is denied by now */
+	conf->rules[1].description[0] = '\0';
+	conf->rules[0].internal = (struct port_range){1, UINT16_MAX};
+	(void)snprintf(conf->rules[0].description, sizeof(conf->rules[0].description),
+		       "game*");
+	conf->rules[0].external = (struct port_range){1, UINT16_MAX};
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, NULL)->result,
+			 RESULT_DENIED);
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT + 2, NULL)->result,
+			 RESULT_OK);
+}
+
 /* PCP-51: for ever, to PCP; NAT-PMP is told what it asked for. */
 static void test_pcp51_static_lifetime(void **state)
 {
@@ -725,6 +787,7 @@ int main(void)
 		LEDGER_TEST(test_quota),
 		LEDGER_TEST(test_rate),
 		LEDGER_TEST(test_pcp49_nonce_lifetime),
+		LEDGER_TEST(test_pcp112_policy_by_kept_text),
 		LEDGER_TEST(test_pcp51_static_lifetime),
 		LEDGER_TEST(test_pcp80_overlapping_filters),
 		LEDGER_TEST(test_pcp116_set_over_restart),
