@@ -44,6 +44,15 @@ static bool check_lans(struct conf_parser *parser)
 				"[lan %s] is the interface of [wan] too; a network "
 				"is either inside or outside",
 				conf->lans[i].name);
+	/* PCP-119 */
+	for (size_t i = 0; i < conf->lan_count; i++)
+		if (conf->lans[i].pcp_anycast &&
+		    (conf->lans[i].protocols & CONF_PROTOCOL_PCP) == 0)
+			return conf_fail(
+				parser, &parser->lan_where[i],
+				"[lan %s] has pcp-anycast = yes, but its protocols are "
+				"without pcp; add pcp there, or take pcp-anycast out",
+				conf->lans[i].name);
 	return true;
 }
 

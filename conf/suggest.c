@@ -13,6 +13,12 @@ static size_t min3(size_t a, size_t b, size_t c)
 	return ab < c ? ab : c;
 }
 
+/* Who writes a word in capitals means the word. */
+static char to_lower(char letter)
+{
+	return letter >= 'A' && letter <= 'Z' ? (char)(letter - 'A' + 'a') : letter;
+}
+
 /* Letters to insert, delete, replace or swap with their neighbour to make b out of a.
  */
 static size_t edit_distance(const char *a, const char *b)
@@ -45,12 +51,15 @@ const char *conf_suggest(const char *word, const void *first, size_t count,
 			 size_t stride)
 {
 	const size_t length = strlen(word);
+	char lower[WORD_MAX + 1] = "";
 	/* A third of the letters, else short words would suggest anything. */
 	size_t best = length / 3 + 1;
 	const char *found = NULL;
 
 	if (length == 0 || length > WORD_MAX)
 		return NULL;
+	for (size_t i = 0; i < length; i++)
+		lower[i] = to_lower(word[i]);
 	for (size_t i = 0; i < count; i++) {
 		const char *candidate;
 		size_t distance;
@@ -58,7 +67,7 @@ const char *conf_suggest(const char *word, const void *first, size_t count,
 		memcpy(&candidate, (const char *)first + i * stride, sizeof(candidate));
 		if (strlen(candidate) > WORD_MAX)
 			continue;
-		distance = edit_distance(word, candidate);
+		distance = edit_distance(lower, candidate);
 		if (distance < best) {
 			best = distance;
 			found = candidate;

@@ -276,21 +276,69 @@ static bool parse_networks(const struct conf_field *field, void *at, char *bad)
 	return true;
 }
 
-/* RFC 6052 §2.2: six lengths, and octet 8 is zero where the prefix reaches so far. */
-static bool parse_nat64(const struct conf_field *field, void *at, char *bad)
+/*
+ * RFC 6052 §2.2: six lengths, and octet 8 is zero where the prefix reaches so far.
+ * What is wrong with it, or NULL.
+ */
+static const char *nat64_get_fault(const char *text, const struct prefix *prefix)
 {
 	static const uint8_t lengths[] = {32, 40, 48, 56, 64, 96};
-	struct prefix prefix = {0};
-	bool known = bad[0] == '\0';
+	bool known = false;
 
-	if (!known && (!prefix_parse(bad, &prefix) || addr_is_ipv4(&prefix.addr) ||
-		       addr_is_none(&prefix.addr) || prefix.addr.bytes[8] != 0))
+	if (addr_is_ipv4(&prefix->addr))
+		return "it is of IPv4; a NAT64 prefix is of IPv6, such as 64:ff9b::/96";
+	for (size_t i = 0; i < sizeof(lengths); i++)
+		known = known || prefix->length == lengths[i];
+	if (!known && !strchr(text, '/'))
+		return "it has no length; write one behind it, such as 64:ff9b::/96";
+	if (!known)
+		return "a NAT64 prefix has a length of 32, 40, 48, 56, 64 or 96 bits";
+	if (prefix->addr.bytes[8] != 0)
+		return "bits 64 to 71 of a NAT64 prefix must be zero (RFC 6052)";
+	if (addr_is_none(&prefix->addr) || prefix->addr.bytes[0] == 0xff ||
+	    addr_is_link_local(&prefix->addr))
+		return "hosts cannot send to such addresses; a NAT64 prefix is of "
+		       "unicast addresses that are routed, such as 64:ff9b::/96";
+	return NULL;
+}
+
+/* Of a text that is no prefix. */
+static const char *nat64_get_unread(const char *text)
+{
+	char host[ADDR_TEXT_SIZE];
+	const char *slash = strchr(text, '/');
+	struct ip_addr addr;
+	uint64_t length;
+
+	if (slash && (size_t)(slash - text) < sizeof(host)) {
+		memcpy(host, text, (size_t)(slash - text));
+		host[slash - text] = '\0';
+		if (addr_parse(host, &addr) && parse_number(slash + 1, 128, &length))
+			return "bits behind its length are set; they must be zero, as "
+			       "in 64:ff9b::/96";
+	}
+	return "it is no prefix of IPv6, such as 64:ff9b::/96; nothing at all = none";
+}
+
+static bool parse_nat64(const struct conf_field *field, void *at, char *bad)
+{
+	struct prefix prefix = {0};
+
+	if (bad[0] != '\0' &&
+	    (!prefix_parse(bad, &prefix) || nat64_get_fault(bad, &prefix)))
 		return false;
-	for (size_t i = 0; i < sizeof(lengths) && !known; i++)
-		known = prefix.length == lengths[i];
-	if (known)
-		memcpy(at, &prefix, field->size);
-	return known;
+	memcpy(at, &prefix, field->size);
+	return true;
+}
+
+static bool nat64_fail(struct conf_parser *parser, const struct conf_field *field,
+		       const char *bad)
+{
+	struct prefix prefix;
+
+	return conf_fail(parser, NULL, "bad prefix \"%s\" for %s; %s", bad, field->key,
+			 prefix_parse(bad, &prefix) ? nat64_get_fault(bad, &prefix)
+						    : nat64_get_unread(bad));
 }
 
 static bool parse_pattern(const struct conf_field *field, void *at, char *bad)
@@ -357,11 +405,7 @@ static const struct {
 		 "up to 8 prefixes with no bits behind their length, such "
 		 "as 192.168.2.0/24 2001:db8::/32",
 		 parse_networks},
-	[CONF_TYPE_NAT64_OR_NONE] =
-		{"prefix",
-		 "a NAT64 prefix is of IPv6 and of 32, 40, 48, 56, 64 or 96 bits, such "
-		 "as 64:ff9b::/96; nothing at all = none",
-		 parse_nat64},
+	[CONF_TYPE_NAT64_OR_NONE] = {"prefix", NULL, parse_nat64},
 	[CONF_TYPE_PATTERN] = {"pattern", "a pattern has 1 to 63 octets",
 			       parse_pattern},
 	[CONF_TYPE_RULE] = {"rule", NULL, NULL},
@@ -402,6 +446,8 @@ bool conf_value_parse(struct conf_parser *parser, const struct conf_field *field
 	(void)snprintf(bad, sizeof(bad), "%s", text);
 	if (types[field->type].parse(field, (char *)base + field->offset, bad))
 		return true;
+	if (field->type == CONF_TYPE_NAT64_OR_NONE)
+		return nat64_fail(parser, field, bad);
 	if (field->words != NULL) {
 		size_t count = 0;
 

@@ -111,31 +111,39 @@ static void test_structure_errors(void **state)
 		"f:2: the line has a NUL octet; the file must be plain UTF-8 text");
 }
 
-#define NAT64_WANT                                                                     \
-	"; a NAT64 prefix is of IPv6 and of 32, 40, 48, 56, 64 or 96 bits, such as "   \
-	"64:ff9b::/96; nothing at all = none"
+#define NAT64 "[wan]\nnat64-prefix = "
+#define NAT64_BAD(text) "f:2: bad prefix \"" text "\" for nat64-prefix; "
+#define NAT64_LENGTHS "a NAT64 prefix has a length of 32, 40, 48, 56, 64 or 96 bits"
+#define NAT64_UNICAST                                                                  \
+	"hosts cannot send to such addresses; a NAT64 prefix is of unicast addresses " \
+	"that are routed, such as 64:ff9b::/96"
+#define NAT64_IPV4 "it is of IPv4; a NAT64 prefix is of IPv6, such as 64:ff9b::/96"
 
 static void test_pcp_errors(void **state)
 {
 	static const struct bad_row rows[] = {
-		{"[wan]\nnat64-prefix = 64:ff9b::\n",
-		 "f:2: bad prefix \"64:ff9b::\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = 64:ff9b::/95\n",
-		 "f:2: bad prefix \"64:ff9b::/95\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = 64:ff9b::/128\n",
-		 "f:2: bad prefix \"64:ff9b::/128\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = 64:ff9b::1/96\n",
-		 "f:2: bad prefix \"64:ff9b::1/96\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = 192.0.2.0/24\n",
-		 "f:2: bad prefix \"192.0.2.0/24\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = 0.0.0.0/0\n",
-		 "f:2: bad prefix \"0.0.0.0/0\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = ::/96\n",
-		 "f:2: bad prefix \"::/96\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = 2001:db8:0:0:ff00::/96\n",
-		 "f:2: bad prefix \"2001:db8:0:0:ff00::/96\"" NAT64_WANT},
-		{"[wan]\nnat64-prefix = maybe\n",
-		 "f:2: bad prefix \"maybe\"" NAT64_WANT},
+		{NAT64 "64:ff9b::\n",
+		 NAT64_BAD("64:ff9b::") "it has no length; write one behind it, such "
+					"as 64:ff9b::/96"},
+		{NAT64 "64:ff9b::/95\n", NAT64_BAD("64:ff9b::/95") NAT64_LENGTHS},
+		{NAT64 "64:ff9b::/128\n", NAT64_BAD("64:ff9b::/128") NAT64_LENGTHS},
+		{NAT64 "64:ff9b::1/96\n",
+		 NAT64_BAD("64:ff9b::1/96") "bits behind its length are set; they must "
+					    "be zero, as in 64:ff9b::/96"},
+		{NAT64 "192.0.2.0/24\n", NAT64_BAD("192.0.2.0/24") NAT64_IPV4},
+		{NAT64 "0.0.0.0/0\n", NAT64_BAD("0.0.0.0/0") NAT64_IPV4},
+		{NAT64 "::/96\n", NAT64_BAD("::/96") NAT64_UNICAST},
+		{NAT64 "ff00::/32\n", NAT64_BAD("ff00::/32") NAT64_UNICAST},
+		{NAT64 "fe80::/64\n", NAT64_BAD("fe80::/64") NAT64_UNICAST},
+		{NAT64 "2001:db8:0:0:ff00::/96\n",
+		 NAT64_BAD("2001:db8:0:0:ff00::/96") "bits 64 to 71 of a NAT64 prefix "
+						     "must be zero (RFC 6052)"},
+		{NAT64 "maybe\n",
+		 NAT64_BAD("maybe") "it is no prefix of IPv6, such as 64:ff9b::/96; "
+				    "nothing at all = none"},
+		{NAT64 "64:ff9b::/x\n",
+		 NAT64_BAD("64:ff9b::/x") "it is no prefix of IPv6, such as "
+					  "64:ff9b::/96; nothing at all = none"},
 		{"[limits]\nfilters-per-lease = 0\n",
 		 "f:2: bad number \"0\" for filters-per-lease; a number within 1-16"},
 		{"[limits]\nfilters-per-lease = 17\n",
@@ -148,6 +156,12 @@ static void test_pcp_errors(void **state)
 		 "f:2: bad number \"65\" for ports-per-request; a number within 1-64"},
 		{"[global]\npcp-opcodes = map pear\n",
 		 "f:2: bad value \"pear\" for pcp-opcodes; did you mean \"peer\"?"},
+		{"[global]\npcp-opcodes = MAP\n",
+		 "f:2: bad value \"MAP\" for pcp-opcodes; did you mean \"map\"?"},
+		{"[lan a]\nprotocols = upnp nat-pmp\npcp-anycast = yes\n",
+		 "f:1: [lan a] has pcp-anycast = yes, but its protocols are without "
+		 "pcp; "
+		 "add pcp there, or take pcp-anycast out"},
 		{"[global]\npcp-opcodes =\n",
 		 "f:2: bad value \"\" for pcp-opcodes; write map or peer, one or more"},
 		{"[global]\npcp-nonce-check = off\n",
