@@ -11,6 +11,13 @@ bool lease_is_peer(const struct lease *lease)
 	return lease->remote_port != 0;
 }
 
+struct ip_addr lease_get_remote(const struct lease *lease)
+{
+	if (lease->filter_count == 1 && lease->filters[0].prefix.length == 128)
+		return lease->filters[0].prefix.addr;
+	return lease->remote;
+}
+
 size_t lease_count_wide_filters(const struct lease *lease)
 {
 	size_t count = 0;

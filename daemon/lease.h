@@ -48,6 +48,8 @@ struct lease {
 
 /** True when only some peers may use the lease. */
 bool lease_is_filtered(const struct lease *lease);
+/** The RemoteHost that IGD shows, who knows one host or everybody (PCP-85). */
+struct ip_addr lease_get_remote(const struct lease *lease);
 /**
  * Filters of MAP that are not simply one host: a prefix, or a port. The kernel looks
  * for them in sets whose every change costs as much as they are long.

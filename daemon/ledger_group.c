@@ -192,14 +192,6 @@ static uint32_t lease_get_lifetime_s(const struct lease *lease,
 					   : UINT32_MAX;
 }
 
-/* IGD knows one host or everybody (PCP-85). */
-static struct ip_addr lease_get_remote(const struct lease *lease)
-{
-	if (lease->filter_count == 1 && lease->filters[0].prefix.length == 128)
-		return lease->filters[0].prefix.addr;
-	return lease->remote;
-}
-
 static void ledger_answer(struct ledger *ledger, const struct request *request,
 			  int64_t now_ms, struct reply *reply)
 {

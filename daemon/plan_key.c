@@ -164,13 +164,31 @@ void plan_delete(const struct table *table, const struct plan_context *context,
 	}
 }
 
+/* By the remote peer that the listing shows: a lease with filters has none in its key,
+ * but may have but one host (PCP-85). */
+static const struct lease *find_shown(const struct table *table,
+				      const struct plan_context *context)
+{
+	const struct request *request = context->request;
+	struct lease like = lease_from_request(context, request->external_port);
+	const struct lease *lease = table_get_by_external(table, &like);
+	struct ip_addr remote;
+
+	if (!lease) {
+		memset(&like.remote, 0, sizeof(like.remote));
+		lease = table_get_by_external(table, &like);
+	}
+	if (!lease)
+		return NULL;
+	remote = lease_get_remote(lease);
+	return addr_equal(&remote, &request->remote) ? lease : NULL;
+}
+
 /* IGD-31: exact remote peer; hosts of other LANs are not shown. */
 void plan_get(const struct table *table, const struct plan_context *context,
 	      struct plan *plan)
 {
-	struct lease like =
-		lease_from_request(context, context->request->external_port);
-	const struct lease *lease = table_get_by_external(table, &like);
+	const struct lease *lease = find_shown(table, context);
 
 	if (!lease || lease->lan != context->request->lan) {
 		plan->result = RESULT_NO_ENTRY;

@@ -65,7 +65,7 @@ struct holder {
 	UT_hash_handle hh;
 };
 
-/** The IPv4 leases of one LAN, for listing by index. */
+/** The IPv4 mappings of one LAN, for listing by index: flows of PEER are none. */
 struct listing {
 	struct entry **entries;
 	size_t count;
@@ -227,11 +227,17 @@ static void holder_unlink(struct table *table, struct entry *entry)
 
 /* --- listings by index --- */
 
+static bool is_listed(const struct lease *lease)
+{
+	return lease->lan < LANS_MAX && addr_is_ipv4(&lease->internal) &&
+	       !lease_is_peer(lease);
+}
+
 static bool listing_link(struct table *table, struct entry *entry)
 {
 	struct listing *listing;
 
-	if (entry->lease.lan >= LANS_MAX || !addr_is_ipv4(&entry->lease.internal))
+	if (!is_listed(&entry->lease))
 		return true;
 	listing = &table->listings[entry->lease.lan];
 	if (listing->count == listing->size) {
@@ -253,7 +259,7 @@ static void listing_unlink(struct table *table, struct entry *entry)
 {
 	struct listing *listing;
 
-	if (entry->lease.lan >= LANS_MAX || !addr_is_ipv4(&entry->lease.internal))
+	if (!is_listed(&entry->lease))
 		return;
 	listing = &table->listings[entry->lease.lan];
 	listing->entries[entry->lan_index] = listing->entries[--listing->count];

@@ -59,7 +59,8 @@ const struct lease *table_get_by_external(const struct table *table,
 /** The PEER lease of a flow: WAN, protocol, internal and remote endpoint of `like`. */
 const struct lease *table_get_by_peer(const struct table *table,
 				      const struct lease *like);
-/** The index-th IPv4 lease of a LAN; removing one moves the last into its place. */
+/** The index-th IPv4 mapping of a LAN, flows of PEER aside; removing one moves the last
+ * into its place. */
 const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
 				       size_t index);
 const struct lease *table_get_first_of_client(const struct table *table,

@@ -638,7 +638,7 @@ static const char *check_all(struct model *model)
 		if (wrong)
 			return wrong;
 		enabled += lease->enabled;
-		listed += addr_is_ipv4(&lease->internal);
+		listed += addr_is_ipv4(&lease->internal) && lease->remote_port == 0;
 	}
 	for (size_t i = 0; i < listed; i++)
 		if (!table_get_by_index(table, 0, i))

@@ -206,6 +206,51 @@ static void test_counts(void **state)
 	ports_free(ports);
 }
 
+static enum result get(struct plan_lab *lab, uint16_t external_port, const char *remote)
+{
+	lab_ask(lab, REQUEST_GET, C1, 0, external_port)->origin = ORIGIN_IGD;
+	if (remote)
+		lab->request.remote = lab_address(remote);
+	return lab_decide(lab);
+}
+
+/* UPnP lists mappings, and finds each by what it shows of it (PCP-85, IGD-31). */
+static void test_pcp85_listing(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	assert_int_equal(peer(lab, 6000, 6000, 443), RESULT_OK);
+	assert_int_equal(map_filtered(lab, 5000, 5000), RESULT_OK);
+	assert_int_equal(map_filtered(lab, 5001, 5001), RESULT_OK);
+	lab_ask(lab, REQUEST_MAP, C1, 5001, 0);
+	lab_filter(lab, "192.0.2.0/24", 0);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(peer(lab, 6000, 6000, 444), RESULT_OK);
+	assert_int_equal(add_remote(lab, ORIGIN_IGD, 5002, 5002, R1), RESULT_OK);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(table_get_by_index(lab->table, 0, i)->external_port,
+				 5000 + i);
+	assert_null(table_get_by_index(lab->table, 0, 3));
+	assert_int_equal(get(lab, 6000, R1), RESULT_NO_ENTRY);
+	assert_int_equal(get(lab, 6000, NULL), RESULT_NO_ENTRY);
+	assert_int_equal(get(lab, 5000, NULL), RESULT_NO_ENTRY);
+	assert_int_equal(get(lab, 5000, R1), RESULT_NO_ENTRY);
+	assert_int_equal(get(lab, 5000, R2), RESULT_OK);
+	assert_int_equal(lab_get_port(lab), 5000);
+	assert_int_equal(get(lab, 5001, R2), RESULT_NO_ENTRY);
+	assert_int_equal(get(lab, 5001, NULL), RESULT_OK);
+	assert_int_equal(get(lab, 5002, NULL), RESULT_NO_ENTRY);
+	assert_int_equal(get(lab, 5002, R1), RESULT_OK);
+	/* the flows leave the list as they are */
+	for (uint64_t id = 1; id <= 4; id += 3) {
+		lease_plan_end(lab->table, id, &lab->plan);
+		assert_int_equal(lease_commit(lab->table, lab->plan.changes,
+					      lab->plan.count, lab->context.now_ms),
+				 0);
+	}
+	assert_non_null(table_get_by_index(lab->table, 0, 2));
+}
+
 /* A pinhole has no other port to take instead (PCP-56). */
 static void test_pcp56_pinhole(void **state)
 {
@@ -234,6 +279,7 @@ int main(void)
 		TEST(test_pcp58_until_it_ends),
 		TEST(test_counts),
 		TEST(test_pcp56_pinhole),
+		TEST(test_pcp85_listing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
