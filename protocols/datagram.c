@@ -306,14 +306,14 @@ struct datagram_outcome datagram_send(int fd, const struct datagram_route *route
 				      struct datagram_batch *batch)
 {
 	struct datagram_outcome outcome = {0};
-	struct datagram *list[DATAGRAM_BATCH_MAX];
+	size_t places[DATAGRAM_BATCH_MAX] = {0};
 	struct vectors vectors;
 	unsigned int count = 0;
 	unsigned int done = 0;
 
 	for (size_t i = 0; i < batch->count; i++)
 		if (goes_by(&batch->list[i], route)) {
-			list[count] = &batch->list[i];
+			places[count] = i;
 			prepare_send(&vectors, count++, &batch->list[i]);
 		}
 	while (done < count) {
@@ -330,7 +330,7 @@ struct datagram_outcome datagram_send(int fd, const struct datagram_route *route
 			sent = 1;
 		}
 		for (int i = 0; i < sent; i++)
-			list[done++]->left = true;
+			batch->list[places[done++]].left = true;
 	}
 	outcome.stuck = count - done;
 	return outcome;
