@@ -13,10 +13,6 @@
 #include "daemon/report.h"
 #include "daemon/wan.h"
 
-/* RFC 7723 §4. */
-#define ANYCAST_IPV4 "192.0.0.9"
-#define ANYCAST_IPV6 "2001:1::1"
-
 /* --- what the ledger tells --- */
 
 static void core_on_lease(void *user, enum lease_event event, const struct lease *lease)
@@ -82,38 +78,6 @@ static void core_tell_network(struct core *core, const struct network *before)
 	}
 }
 
-static void core_log_wan(const struct network *network)
-{
-	char text[ADDR_TEXT_SIZE];
-
-	if (!network->wan.present)
-		log_warning("the WAN interface %s does not exist; waiting for it",
-			    network->wan.name);
-	else if (addr_is_none(&network->wan.external))
-		log_warning("the WAN interface %s has no IPv4 address; waiting for one",
-			    network->wan.name);
-	else
-		log_notice("wan interface=%s external=%s%s", network->wan.name,
-			   addr_format(&network->wan.external, text),
-			   network->wan.private_address
-				   ? " (private: the internet may not reach it)"
-				   : "");
-}
-
-static void core_log_lan(const struct lan_info *lan)
-{
-	char text[PREFIX_TEXT_SIZE];
-
-	if (lan->ifindex == 0)
-		log_warning("the LAN interface %s does not exist; waiting for it",
-			    lan->name);
-	else
-		log_notice("lan interface=%s address=%s", lan->name,
-			   lan->address_count > 0
-				   ? prefix_format(&lan->addresses[0], text)
-				   : "none");
-}
-
 static void core_note_wan(struct core *core, const struct network *before)
 {
 	const struct wan_choice *wan = &core->network.wan;
@@ -122,15 +86,6 @@ static void core_note_wan(struct core *core, const struct network *before)
 		core->wan_up_since_ms = 0;
 	else if (!addr_equal(&before->wan.external, &wan->external))
 		core->wan_up_since_ms = clock_now_ms();
-}
-
-static void core_log_changes(const struct network *before, const struct network *now)
-{
-	if (memcmp(&before->wan, &now->wan, sizeof(now->wan)) != 0)
-		core_log_wan(now);
-	for (size_t i = 0; i < now->lan_count; i++)
-		if (memcmp(&before->lans[i], &now->lans[i], sizeof(now->lans[i])) != 0)
-			core_log_lan(&now->lans[i]);
 }
 
 /*
@@ -170,7 +125,7 @@ static void core_network_changed(evutil_socket_t fd, short what, void *user)
 	memcpy(before, &core->network, size);
 	if (core_read_network(core, &core->network)) {
 		core_note_wan(core, before);
-		core_log_changes(before, &core->network);
+		core_log_network(before, &core->network);
 		core_follow_network(core, before);
 	}
 	free(before);
@@ -189,6 +144,7 @@ static struct json_object *core_status_new(void *user)
 		.workers = workers,
 		.started_ms = core->started_ms,
 		.dropped = core->dropped,
+		.anycast_missing = core_misses_anycast(core),
 	};
 	struct store_time at = moment_now();
 
@@ -220,51 +176,12 @@ static const struct backend_ops *core_choose_backend(const struct conf *conf)
 	return backend_get_nftables();
 }
 
-static bool links_have_address(const struct links *links, const struct ip_addr *addr)
-{
-	for (size_t i = 0; i < links->count; i++)
-		for (size_t a = 0; a < links->list[i].address_count; a++)
-			if (addr_equal(&links->list[i].addresses[a].addr, addr))
-				return true;
-	return false;
-}
-
-static bool lan_speaks_ipv6(const struct lan_info *lan)
-{
-	for (uint32_t i = 0; i < lan->address_count; i++)
-		if (!addr_is_ipv4(&lan->addresses[i].addr) &&
-		    !addr_is_link_local(&lan->addresses[i].addr))
-			return true;
-	return false;
-}
-
-/* Packets to an anycast address are the gateway's only when it has the address
- * (PCP-119). */
-static void core_check_anycast(const struct core *core, const char *text, bool ipv6)
-{
-	bool wanted = false;
-	struct ip_addr addr;
-
-	for (size_t i = 0; i < core->network.lan_count; i++) {
-		const struct lan_info *lan = &core->network.lans[i];
-
-		if (lan->anycast && (!ipv6 || lan_speaks_ipv6(lan)))
-			wanted = true;
-	}
-	if (wanted && addr_parse(text, &addr) &&
-	    !links_have_address(core->links, &addr))
-		log_warning("pcp-anycast is on, but no interface has %s, so that no "
-			    "request comes in there; do: ip address add %s/%d dev lo",
-			    text, text, ipv6 ? 128 : 32);
-}
-
 static void core_tell_limits(struct core *core)
 {
 	if (core->conf.backend.type == CONF_BACKEND_MEMORY)
 		log_warning("[backend] type = memory: no packet is forwarded, this is "
 			    "for tests");
-	core_check_anycast(core, ANYCAST_IPV4, false);
-	core_check_anycast(core, ANYCAST_IPV6, true);
+	core_log_anycast(core);
 }
 
 static struct event *core_watch(struct core *core, int fd, event_callback_fn callback)
@@ -407,9 +324,7 @@ int core_new(struct event_base *base, const struct conf *conf,
 	}
 	if (!addr_is_none(&core->network.wan.external))
 		core->wan_up_since_ms = core->started_ms;
-	core_log_wan(&core->network);
-	for (size_t i = 0; i < core->network.lan_count; i++)
-		core_log_lan(&core->network.lans[i]);
+	core_log_network(NULL, &core->network);
 	core_tell_limits(core);
 	core_follow_up(core);
 	*out = core;

@@ -74,6 +74,15 @@ void core_plan_heal(struct core *core, int64_t delay_ms);
  */
 void core_follow_up(struct core *core);
 
+/* core_log.c */
+/** Log what the lines about the network say now and did not say before; before NULL =
+ * all of it. */
+void core_log_network(const struct network *before, const struct network *now);
+/** An anycast address of PCP is to be served and no interface has it. */
+bool core_misses_anycast(const struct core *core);
+/** Warn of it, with what to do. */
+void core_log_anycast(const struct core *core);
+
 /** Tell a worker everything it needs to serve. */
 void core_worker_greet(struct core_worker *worker);
 void core_worker_send_wan(struct core_worker *worker);

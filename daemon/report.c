@@ -395,6 +395,11 @@ static size_t status_find_problems(const struct report_status *status,
 		{status_lan_missing(status),
 		 {"lan-missing",
 		  "a configured LAN interface does not exist; it is waited for"}},
+		{status->anycast_missing,
+		 {"anycast",
+		  "pcp-anycast is on, but an anycast address is on no interface; do: "
+		  "ip "
+		  "address add 192.0.0.9/32 dev lo, and 2001:1::1/128 for IPv6"}},
 		{figures->backend_failed,
 		 {"backend", "the firewall does not take changes; see the log"}},
 		{figures->store_failed,

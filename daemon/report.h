@@ -23,7 +23,8 @@ struct report_status {
 	const struct report_worker *workers;
 	size_t worker_count;
 	int64_t started_ms;
-	uint64_t dropped; /* requests of workers that could not be taken */
+	uint64_t dropped;     /* requests of workers that could not be taken */
+	bool anycast_missing; /* PCP's anycast address is on no interface */
 };
 
 /**

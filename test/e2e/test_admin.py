@@ -185,6 +185,23 @@ def test_log_tells_each_lease(lab, daemon, leases):
     assert r'desc="a\x22b\x5cc"' in line
 
 
+def test_log_of_the_network_says_what_changed(lab, daemon_factory):
+    """IPv6 by its networks: temporary addresses repeat no line"""
+    daemon = daemon_factory("[lan lan0]\n").start()
+    daemon.wait_log(r"lan interface=lan0 address=192\.168\.77\.1/24 ipv6=fd77::/64$")
+    extra = [f"fd77::{n:x}/64" for n in range(0x1000, 0x1006)] + ["fd78::1/64"]
+    try:
+        for address in extra:
+            lab.gw.ip("address", "add", address, "dev", "lan0", "nodad")
+        daemon.wait_log("lan interface=lan0 .* ipv6=fd7[78]::/64,fd7[78]::/64$")
+    finally:
+        for address in extra:
+            lab.gw.ip("address", "del", address, "dev", "lan0")
+    daemon.wait_log("lan interface=lan0 .* ipv6=fd77::/64$", count=2)
+    assert daemon.log().count("lan interface=lan0 ") == 3
+    assert daemon.log().count("wan interface=") == 1
+
+
 def test_log_tells_who_may_send(lab, daemon_factory):
     """A hole for one host does not look like one for everybody; a set and a flow show."""
     daemon = daemon_factory("").start()
@@ -444,12 +461,19 @@ def test_anycast_without_its_address(lab, daemon_factory):
     for command in ("ip address add 192.0.0.9/32 dev lo",
                     "ip address add 2001:1::1/128 dev lo"):
         assert command in daemon.wait_log(re.escape(command))
+    problems = daemon.json_any("status")["status"]["problems"]
+    assert [x["code"] for x in problems] == ["anycast"]
     daemon.stop()
     try:
         for command in ("192.0.0.9/32", "2001:1::1/128"):
             lab.gw.ip("address", "add", command, "dev", "lo")
         daemon.start()
         assert daemon.log().count("pcp-anycast") == 2  # of the first start
+        assert daemon.json("status")["status"]["problems"] == []
+        lab.gw.ip("address", "del", "192.0.0.9/32", "dev", "lo")
+        wait_for(lambda: daemon.json_any("status")["status"]["problems"],
+                 "the status to miss an address that is gone")
+        lab.gw.ip("address", "add", "192.0.0.9/32", "dev", "lo")
     finally:
         for command in ("192.0.0.9/32", "2001:1::1/128"):
             lab.gw.ip("address", "del", command, "dev", "lo")
