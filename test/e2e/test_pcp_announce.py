@@ -329,6 +329,30 @@ def test_update_of_a_port_set(lab, lan1, daemon, wan, port):
     assert not [x for x in daemon.leases() if port <= x["internal_port"] < port + 3]
 
 
+def test_update_of_a_set_that_is_deleted(lab, lan1, daemon, wan, port):
+    """PCP-40, PCP-116: whichever port of a set is named, no more is told of any"""
+    lan1.grant("udp", port, port, options=[pcp.port_set(3, port)])
+    wan.move(ELSEWHERE)
+    wire.collect(lan1.socket, 3, 3)
+    lan1.send(lan1.pack_map("udp", port + 1, lifetime=0))
+    heard = [pcp.Response(x.data) for x in wire.collect(lan1.socket, sum(GAPS_S))]
+    assert [x.lifetime for x in heard] == [0]
+    assert not [x for x in daemon.leases() if port <= x["internal_port"] < port + 3]
+
+
+def test_updates_of_third_parties(lab, keeper, wan, port):
+    """PCP-40, PCP-73: the same port of two hosts is two mappings"""
+    keeper.get(CONFIG + THIRD)
+    hosts = [lab.lan2.ipv4, "192.168.77.9"]
+    with pcp.Client(lab.lan1) as client:
+        for host in hosts:
+            client.grant("udp", port, options=[pcp.third_party(host)])
+        wan.move(ELSEWHERE)
+        heard = [pcp.Response(x.data).option(pcp.THIRD_PARTY)
+                 for x in wire.collect(client.socket, 3, 6)]
+    assert sorted(heard) == sorted(3 * [pcp.pack_address(host) for host in hosts])
+
+
 def test_update_of_a_loss_and_return(lab, lan1, daemon, wan, port):
     """PCP-40, PCP-32: the same address again is nothing to tell"""
     lan1.grant("udp", port, port)
