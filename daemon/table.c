@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "daemon/expiry.h"
+#include "daemon/lease_ports.h"
 #include "daemon/ports.h"
 #include "protocols/worker.h"
 
@@ -366,32 +367,6 @@ static struct peer_key peer_key_of(const struct lease *lease)
 				 .protocol = lease->protocol};
 }
 
-/* Only IPv4 hosts share the ports of one address. */
-static int table_hold_port(struct table *table, const struct lease *lease)
-{
-	if (!addr_is_ipv4(&lease->internal))
-		return 0;
-	return ports_hold(table->ports, lease->wan, lease->external_port,
-			  &lease->internal);
-}
-
-static void table_release_port(struct table *table, const struct lease *lease,
-			       int64_t now_ms)
-{
-	if (addr_is_ipv4(&lease->internal))
-		ports_release(table->ports, lease->wan, lease->external_port, now_ms);
-}
-
-static bool get_narrow(const struct lease *lease, struct ports_narrow *out)
-{
-	*out = (struct ports_narrow){.wan = lease->wan,
-				     .port = lease->external_port,
-				     .internal_port = lease->internal_port,
-				     .protocol = lease->protocol,
-				     .flow = lease_is_peer(lease)};
-	return addr_is_ipv4(&lease->internal) && !addr_is_none(&lease->remote);
-}
-
 /* By origin, and of the client what it asked for itself. */
 static void table_count(struct table *table, const struct entry *entry, int step)
 {
@@ -409,7 +384,6 @@ static void table_count(struct table *table, const struct entry *entry, int step
 int table_insert(struct table *table, const struct lease *lease)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
-	struct ports_narrow narrow;
 	int error;
 
 	if (!entry)
@@ -424,19 +398,17 @@ int table_insert(struct table *table, const struct lease *lease)
 	    table_get_by_peer(table, lease))
 		error = -EEXIST;
 	else
-		error = table_hold_port(table, lease);
+		error = lease_hold_port(table->ports, lease);
 	if (error != 0) {
 		free(entry);
 		return error;
 	}
 	if (!table_link(table, entry)) {
-		table_release_port(table, lease, 0);
+		lease_release_port(table->ports, lease, 0);
 		free(entry);
 		return -ENOMEM;
 	}
 	table_count(table, entry, +1);
-	if (get_narrow(lease, &narrow))
-		ports_add_narrow(table->ports, &narrow);
 	return 0;
 }
 
@@ -480,15 +452,6 @@ void table_update(struct table *table, const struct lease *lease)
 	expiry_move(table->expiry, &entry->expiry, lease->expires_ms);
 }
 
-/* Its port is held still. */
-static void table_uncount_narrow(struct table *table, const struct lease *lease)
-{
-	struct ports_narrow narrow;
-
-	if (get_narrow(lease, &narrow))
-		ports_remove_narrow(table->ports, &narrow);
-}
-
 static void table_unlink(struct table *table, struct entry *entry)
 {
 	table_count(table, entry, -1);
@@ -503,8 +466,7 @@ void table_remove(struct table *table, uint64_t id, int64_t now_ms)
 
 	if (!entry)
 		return;
-	table_uncount_narrow(table, &entry->lease);
-	table_release_port(table, &entry->lease, now_ms);
+	lease_release_port(table->ports, &entry->lease, now_ms);
 	table_unlink(table, entry);
 }
 
@@ -514,10 +476,7 @@ void table_take_back(struct table *table, uint64_t id)
 
 	if (!entry)
 		return;
-	table_uncount_narrow(table, &entry->lease);
-	if (addr_is_ipv4(&entry->lease.internal))
-		ports_unhold(table->ports, entry->lease.wan,
-			     entry->lease.external_port);
+	lease_unhold_port(table->ports, &entry->lease);
 	table_unlink(table, entry);
 }
 
