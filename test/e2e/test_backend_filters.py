@@ -40,7 +40,8 @@ def make(version, protocol, filters=(), **more):
     """A rule for port 6000 of lan1: a mapping of 5000, or a pinhole."""
     one, two, network = PEERS[version]
     length = 128 if version == 6 else 32
-    words = {"one": f"{one}/{length}", "two": f"{two}/{length}", "all": network}
+    words = {"one": f"{one}/{length}", "two": f"{two}/{length}", "all": network,
+             "any": "::/0" if version == 6 else "0.0.0.0/0"}
     filters = ["@".join([words[word.split("@")[0]], word.split("@")[1]]) for word in filters]
     return (rule if version == 4 else pinhole)(protocol=protocol, filters=filters, **more)
 
@@ -92,6 +93,9 @@ STATES = ((["one@0"], "aA--"),
           ([f"all@{PORT}", "two@0"], "-AbB"),
           ([f"two@{PORT}", f"one@{PORT + 1}"], "---B"),
           ([], "aAbB"),
+          # One port of everybody's is not everybody.
+          ([f"any@{PORT}"], "-A-B"),
+          ([f"any@{PORT}", "one@0"], "aA-B"),
           (["two@0"], "--bB"),
           ([f"all@{PORT}"], "-A-B"))
 
