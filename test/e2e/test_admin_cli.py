@@ -720,6 +720,16 @@ def test_definition_is_the_documented_one():
     assert coded == documented
 
 
+def test_documents_say_what_belongs_around():
+    """PCP-101: ingress filtering is documented, with what does it; and so are the bounds."""
+    for name, words in (("portreeved.8", ("rp_filter=1", "fib saddr . iif oif missing drop",
+                                          "kind=flow")),
+                        ("portreeve.conf.5", ("table-full", "at most half of them"))):
+        with open(os.path.join(ROOT, "doc", name), encoding="utf-8") as file:
+            text = file.read()
+        assert [word for word in words if word not in text] == [], name
+
+
 def test_man_page():
     """portreeve.1 is well-formed and knows every command and every option."""
     process = subprocess.run(
