@@ -40,6 +40,7 @@ struct fixture {
 	struct ledger *ledger;
 	unsigned int disturbed;
 	unsigned int next_fault; /* planned when the ledger says that one struck */
+	int next_error;		 /* what that is; 0 = EBUSY */
 	struct request requests[LEDGER_GROUP_MAX];
 	struct reply replies[LEDGER_GROUP_MAX];
 };
@@ -69,7 +70,8 @@ static void on_disturbed(void *user)
 	struct fixture *fixture = user;
 
 	fixture->disturbed++;
-	plan_fault(fixture, fixture->next_fault);
+	memory_plan_fault(fixture->ledger->books.backend, fixture->next_fault,
+			  fixture->next_error != 0 ? fixture->next_error : EBUSY);
 	fixture->next_fault = 0;
 }
 
@@ -563,6 +565,24 @@ static void test_rate(void **state)
 	assert_int_equal(map(fixture, C1, (uint16_t)(PORT + granted)), RESULT_OK);
 }
 
+/* Who asks too fast is not served because others had to be tried again. */
+static void test_rate_is_not_retried(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->conf.limits.requests_per_second = 2;
+	open_ledger(fixture);
+	for (uint16_t i = 0; i < 4; i++)
+		fill_map(&fixture->requests[i], C1, (uint16_t)(PORT + i));
+	plan_fault(fixture, 1);
+	decide(fixture, 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(fixture->replies[i].result,
+				 i < 2 ? RESULT_OK : RESULT_RATE);
+	assert_int_equal(count_leases(fixture), 2);
+	assert_int_equal(count_rules(fixture), 2);
+}
+
 /* --- PCP --- */
 
 static struct request *fill_pcp(struct fixture *fixture, enum request_op op,
@@ -714,6 +734,28 @@ static void test_pcp80_overlapping_filters(void **state)
 		assert_int_equal(lease->filter_count, lease->origin == ORIGIN_PCP);
 }
 
+/* Filters that the kernel's sets cannot say are too many (PCP-80); without any it is
+ * the firewall that fails. */
+static void test_pcp80_filters_beyond_the_kernel(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_ledger(fixture);
+	fixture->next_error = EOPNOTSUPP;
+	for (unsigned int i = 0; i < 2; i++) {
+		plan_fault(fixture, 1);
+		fixture->next_fault = 1; /* alone */
+		assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT,
+					 i == 0 ? "192.0.2.0/24" : NULL)
+					 ->result,
+				 i == 0 ? RESULT_PEERS : RESULT_BACKEND);
+		assert_int_equal(count_leases(fixture), 0);
+		assert_int_equal(count_rules(fixture), 0);
+	}
+	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "192.0.2.0/24")->result,
+			 RESULT_OK);
+}
+
 /* PCP-85, PCP-116: filters and sets are those of before a restart, and each port of a
  * set got an id of its own; the end of one is the end of all. */
 static void test_pcp116_set_over_restart(void **state)
@@ -789,7 +831,9 @@ int main(void)
 		LEDGER_TEST(test_pcp49_nonce_lifetime),
 		LEDGER_TEST(test_pcp112_policy_by_kept_text),
 		LEDGER_TEST(test_pcp51_static_lifetime),
+		LEDGER_TEST(test_rate_is_not_retried),
 		LEDGER_TEST(test_pcp80_overlapping_filters),
+		LEDGER_TEST(test_pcp80_filters_beyond_the_kernel),
 		LEDGER_TEST(test_pcp116_set_over_restart),
 		LEDGER_TEST(test_pcp116_set_is_refused_whole),
 	};

@@ -517,6 +517,20 @@ static void test_pcp76_exactly_not_ours(void **state)
 	assert_int_equal(lab->plan.retry_s, REST_S - 20);
 }
 
+/* PCP-41: only who names the address loses the lease with it; the last word counts. */
+static void test_pcp41_exact(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	for (unsigned int i = 0; i < 6; i++) {
+		lab_ask(lab, REQUEST_MAP, C1, 5000, 6000)->prefer_failure = i % 3 != 0;
+		if (i % 3 != 1)
+			lab->request.external = lab_address(WAN);
+		assert_int_equal(lab_decide(lab), RESULT_OK);
+		assert_int_equal(lab_find(lab, C1, 5000)->exact, i % 3 == 2);
+	}
+}
+
 static void test_pcp80_filter_limit(void **state)
 {
 	struct plan_lab *lab = *state;
@@ -681,6 +695,7 @@ int main(void)
 		TEST(test_pcp73_third_party),
 		TEST(test_pcp76_exactly),
 		TEST(test_pcp76_exactly_not_ours),
+		TEST(test_pcp41_exact),
 		TEST(test_pcp80_filter_limit),
 		TEST(test_pcp83_filters),
 		TEST(test_pcp93_pinhole),

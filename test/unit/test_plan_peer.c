@@ -346,6 +346,24 @@ static void test_pcp89_flow_on_anothers_port(void **state)
 	assert_int_equal(count(fixture), 1);
 }
 
+/* Of the other protocol too: a host has both of a port (NP-34). */
+static void test_pcp89_flow_on_anothers_companion(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask(fixture)->protocol = IPPROTO_TCP;
+	fixture->request.op = REQUEST_MAP;
+	fixture->request.external_port = FLOW_PORT;
+	fixture->request.remote = (struct ip_addr){{0}};
+	fixture->request.remote_port = 0;
+	move_to(&fixture->request, C2);
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(granted(fixture)->external_port, FLOW_PORT);
+	begin_flow(fixture, FLOW_PORT, 30);
+	assert_int_equal(decide(fixture), RESULT_CONFLICT);
+	assert_int_equal(count(fixture), 1);
+}
+
 /* A port that rests is kept from others: not from who has a flow on it. */
 static void test_pcp89_flow_on_a_resting_port(void **state)
 {
@@ -367,6 +385,27 @@ static void test_pcp89_flow_beside_a_mapping(void **state)
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(granted(fixture)->external_port, FLOW_PORT);
 	assert_false(kept(fixture)->outbound);
+}
+
+/* What is renewed is told where it asked from last, and has the text of then. */
+static void test_pcp40_renewal_says_where_from(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal((ask(fixture), decide(fixture)), RESULT_OK);
+	ask(fixture)->lifetime_s = 9000;
+	fixture->request.client_port = 40001;
+	fixture->request.server = address("192.168.77.1");
+	fixture->request.has_description = 1;
+	memcpy(fixture->request.description, "a flow", 7);
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(kept(fixture)->client_port, 40001);
+	assert_true(addr_equal(&kept(fixture)->server, &fixture->request.server));
+	assert_string_equal(kept(fixture)->description, "a flow");
+	ask(fixture)->lifetime_s = 10000; /* PCP-112 */
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_string_equal(kept(fixture)->description, "a flow");
+	assert_int_equal(kept(fixture)->client_port, 0);
 }
 
 /* --- PCP-90: never shorter --- */
@@ -516,6 +555,25 @@ static void test_pcp54_mapping_after_it(void **state)
 	assert_int_equal(count(fixture), 2);
 }
 
+/* The flow's face goes before that of what UPnP made for one peer. */
+static void test_pcp54_mapping_after_flow(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask(fixture)->op = REQUEST_ADD;
+	fixture->request.origin = ORIGIN_IGD;
+	fixture->request.external_port = 6000;
+	fixture->request.remote = address("198.51.100.8");
+	fixture->request.remote_port = 0;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_true(granted(fixture)->outbound);
+	begin_flow(fixture, FLOW_PORT, 30);
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_false(kept(fixture)->outbound);
+	assert_int_equal(map(fixture, C1, PORT, 7000), RESULT_OK);
+	assert_int_equal(granted(fixture)->external_port, FLOW_PORT);
+}
+
 /* What is open to everybody keeps every peer: not one less (PCP-58). */
 static void test_pcp58_port_of_another_mapping(void **state)
 {
@@ -558,6 +616,19 @@ static void test_pcp90_port_of_anothers_flow(void **state)
 	fixture->flow.remote_port = ++fixture->request.remote_port;
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(granted(fixture)->external_port, FLOW_PORT);
+}
+
+/* Nor where the endpoint's port is fixed, so that there is none to choose. */
+static void test_pcp90_fixed_port_of_anothers_flow(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(map(fixture, C1, PORT, 6000), RESULT_OK);
+	fixture->taken_port = 6000;
+	assert_int_equal((ask(fixture), decide(fixture)), RESULT_CONFLICT);
+	fixture->taken_port = 0;
+	assert_int_equal((ask(fixture), decide(fixture)), RESULT_OK);
+	assert_int_equal(granted(fixture)->external_port, 6000);
 }
 
 /* --- IPv6 --- */
@@ -680,8 +751,10 @@ int main(void)
 		TEST(test_pcp50_relaxed_nonce),
 		TEST(test_pcp89_each_flow_for_itself),
 		TEST(test_pcp89_flow_on_anothers_port),
+		TEST(test_pcp89_flow_on_anothers_companion),
 		TEST(test_pcp89_flow_on_a_resting_port),
 		TEST(test_pcp89_flow_beside_a_mapping),
+		TEST(test_pcp40_renewal_says_where_from),
 		TEST(test_pcp90_never_shorter),
 		TEST(test_pcp90_long_flow),
 		TEST(test_pcp64_bounds),
@@ -692,9 +765,11 @@ int main(void)
 		TEST(test_pcp88_nothing_asked_nothing_made),
 		TEST(test_pcp88_port_of_the_mapping),
 		TEST(test_pcp54_mapping_after_it),
+		TEST(test_pcp54_mapping_after_flow),
 		TEST(test_pcp58_port_of_another_mapping),
 		TEST(test_pcp88_same_peer_same_port),
 		TEST(test_pcp90_port_of_anothers_flow),
+		TEST(test_pcp90_fixed_port_of_anothers_flow),
 		TEST(test_pcp93_ipv6),
 		TEST(test_pcp89_ipv6_flow),
 		TEST(test_pcp62_no_address),

@@ -201,6 +201,26 @@ static void test_policy_tells_ports_apart(void **state)
 	assert_int_equal(map_set(lab, 5001, 0, 8), RESULT_DENIED);
 }
 
+/* A set ends as one: by the shortest of the limits on its ports. */
+static void test_shortest_limit(void **state)
+{
+	struct plan_lab *lab = *state;
+	struct conf_rule *rules = lab->conf.rules;
+
+	rules[1] = rules[0];
+	lab->conf.rule_count = 2;
+	rules[0].external = (struct port_range){6002, 6002};
+	rules[0].lifetime_max_s = 600;
+	assert_int_equal(map_set(lab, 5000, 6000, 4), RESULT_OK);
+	assert_set(lab, C1, 5000, 4);
+	assert_int_equal(lab_get_port(lab), 6000);
+	assert_int_equal(lab_get_lifetime_s(lab), 600);
+	assert_int_equal(lab_map(lab, C1, 5000, 0), RESULT_OK);
+	assert_int_equal(lab_get_lifetime_s(lab), 600);
+	assert_int_equal(map_set(lab, 5010, 6003, 2), RESULT_OK);
+	assert_int_equal(lab_get_lifetime_s(lab), LIFETIME_S);
+}
+
 static void test_renewal_of_any_part(void **state)
 {
 	struct plan_lab *lab = *state;
@@ -486,6 +506,7 @@ int main(void)
 		TEST(test_gateways_own_port),
 		TEST(test_no_run_at_all),
 		TEST(test_policy_tells_ports_apart),
+		TEST(test_shortest_limit),
 		TEST(test_renewal_of_any_part),
 		TEST(test_filters_of_all),
 		TEST(test_delete_of_any_part),
