@@ -119,7 +119,7 @@ static enum exit_code show_answer(const struct options *options,
 
 	if (!lease_read(varlink_get_object(&members, "lease"), &lease))
 		return EXIT_CODE_ERROR;
-	if (ended != NULL && leases != NULL && !ended_ids_add(ended, leases))
+	if (leases != NULL && !ended_ids_add(ended, leases))
 		return report_memory(NULL);
 	if (options->json) {
 		(void)puts(json_object_to_json_string_ext(
@@ -135,18 +135,26 @@ static enum exit_code show_answer(const struct options *options,
 				    : code;
 }
 
+/** What to call, and what becomes of its answer. */
+struct question {
+	const char *method;
+	enum shape shape;
+	struct ended_ids ended; /* filled in by answers */
+};
+
 /** Call a method that answers one lease, and show it. Owns: takes parameters. */
 static enum exit_code ask_for_lease(struct client *client,
-				    const struct options *options, const char *method,
-				    struct json_object *parameters, enum shape shape,
-				    struct ended_ids *ended)
+				    const struct options *options,
+				    struct question *question,
+				    struct json_object *parameters)
 {
 	struct varlink_reply reply;
-	enum exit_code code = client_ask(client, method, parameters, &reply);
+	enum exit_code code = client_ask(client, question->method, parameters, &reply);
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	code = show_answer(options, reply.parameters, shape, ended);
+	code = show_answer(options, reply.parameters, question->shape,
+			   &question->ended);
 	varlink_reply_fini(&reply);
 	return code;
 }
@@ -170,7 +178,7 @@ static enum exit_code ask_for_ids(const struct options *options, char *const *op
 				  const char *method, enum shape shape)
 {
 	struct client *client = NULL;
-	struct ended_ids ended = {0};
+	struct question question = {.method = method, .shape = shape};
 	enum exit_code code, worst;
 
 	if (!ids_check(operands))
@@ -182,21 +190,20 @@ static enum exit_code ask_for_ids(const struct options *options, char *const *op
 		int64_t id = strtoll(*operands, NULL, 10);
 		struct json_object *parameters;
 
-		if (ended_ids_have(&ended, id))
+		if (ended_ids_have(&question.ended, id))
 			continue;
 		parameters = json_object_new_object();
 		if (parameters == NULL || !varlink_add_int(parameters, "id", id)) {
 			worst = report_memory(parameters);
 			break;
 		}
-		code = ask_for_lease(client, options, method, parameters, shape,
-				     &ended);
+		code = ask_for_lease(client, options, &question, parameters);
 		if (worst == EXIT_CODE_OK)
 			worst = code;
 		if (code == EXIT_CODE_UNREACHABLE || code == EXIT_CODE_ERROR)
 			break; /* the connection is of no use any more */
 	}
-	free(ended.ids);
+	free(question.ended.ids);
 	client_free(client);
 	return worst;
 }
@@ -385,6 +392,7 @@ static struct json_object *wish_pack(const struct wish *wish)
 
 enum exit_code command_add(const struct options *options, char *const *operands)
 {
+	struct question question = {.method = CONTROL_ADD, .shape = SHAPE_ADDED};
 	struct wish wish = {0};
 	struct client *client = NULL;
 	struct json_object *parameters;
@@ -397,10 +405,10 @@ enum exit_code command_add(const struct options *options, char *const *operands)
 		return report_memory(NULL);
 	code = client_open(options, &client);
 	if (code == EXIT_CODE_OK)
-		code = ask_for_lease(client, options, CONTROL_ADD, parameters,
-				     SHAPE_ADDED, NULL);
+		code = ask_for_lease(client, options, &question, parameters);
 	else
 		json_object_put(parameters);
+	free(question.ended.ids);
 	client_free(client);
 	return code;
 }
