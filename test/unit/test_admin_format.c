@@ -134,9 +134,9 @@ static void width_is_in_columns(void **state)
 /* ---- tables ---- */
 
 static const struct table_column columns[] = {
-	{"ID", true, false},
-	{"LAN", false, true},
-	{"DESCRIPTION", false, false},
+	{"ID", true, false, TABLE_CUT_NEVER},
+	{"LAN", false, true, TABLE_CUT_NEVER},
+	{"DESCRIPTION", false, false, TABLE_CUT_NEVER},
 };
 
 static void expect_table(const struct table *table, size_t width, bool color,
@@ -203,6 +203,42 @@ static void empty_columns_are_left_out(void **state)
 		     "ID  LAN   DESCRIPTION\n"
 		     " 7        \n"
 		     " 8  lan0  \n");
+	table_free(table);
+}
+
+/* Before the last column is narrower than its name, others lose their middles. */
+static void middles_are_cut(void **state)
+{
+	static const struct table_column wide[] = {
+		{"TO", false, false, TABLE_CUT_THEN},
+		{"FROM", false, false, TABLE_CUT_FIRST},
+		{"TEXT", false, false, TABLE_CUT_NEVER},
+	};
+	static const char *const row[] = {"192.168.177.200:1234", "198.51.100.200:5678",
+					  "some words"};
+	static const char *const other[] = {"192.0.2.1:1",
+					    "\u53f0\u6240\u53f0\u6240"
+					    "\u53f0\u6240",
+					    ""};
+	struct table *table = table_new(wide, 3);
+
+	(void)state;
+	assert_non_null(table);
+	assert_true(table_add(table, row));
+	assert_true(table_add(table, other));
+	expect_table(table, 47, false,
+		     "TO                    FROM                 TEXT\n"
+		     "192.168.177.200:1234  198.51.100.200:5678  som\u2026\n"
+		     "192.0.2.1:1           \u53f0\u6240\u53f0\u6240\u53f0\u6240       "
+		     "  \n");
+	expect_table(table, 38, false,
+		     "TO                    FROM        TEXT\n"
+		     "192.168.177.200:1234  198.\u2026:5678  som\u2026\n"
+		     "192.0.2.1:1           \u53f0\u6240\u53f0\u6240\u2026   \n");
+	expect_table(table, 30, false,
+		     "TO            FROM        TEXT\n"
+		     "192.1\u20260:1234  198.\u2026:5678  som\u2026\n"
+		     "192.0.2.1:1   \u53f0\u6240\u53f0\u6240\u2026   \n");
 	table_free(table);
 }
 
@@ -330,6 +366,7 @@ int main(void)
 		cmocka_unit_test(width_is_in_columns),
 		cmocka_unit_test(columns_are_aligned),
 		cmocka_unit_test(empty_columns_are_left_out),
+		cmocka_unit_test(middles_are_cut),
 		cmocka_unit_test(many_rows_are_kept),
 		cmocka_unit_test(endpoints_are_shown),
 		cmocka_unit_test(endpoints_are_parsed),
