@@ -356,7 +356,10 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 
 	if (count > LEDGER_GROUP_MAX)
 		count = LEDGER_GROUP_MAX;
-	ledger->end = LEASE_END_CLIENT;
+	/* the owner asks alone, not in a group */
+	ledger->end = count > 0 && requests[0].origin == ORIGIN_STATIC
+			      ? LEASE_END_OWNER
+			      : LEASE_END_CLIENT;
 	group->count = 0;
 	for (size_t i = 0; i < count; i++)
 		ledger_decide_one(ledger, &requests[i], at->now_ms, &replies[i]);

@@ -304,6 +304,33 @@ static void assert_addr(const struct ip_addr *addr, const char *text)
 	assert_string_equal(addr_format(addr, buffer), text);
 }
 
+/* PCP-42: the owner's own lease takes the port away: that is no client's doing. */
+static void test_owner_takes_over(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease lease = make_lease(fixture, PORT);
+	struct request request = {
+		.op = REQUEST_ADD,
+		.origin = ORIGIN_STATIC,
+		.protocol = IPPROTO_UDP,
+		.enabled = 1,
+		.client = address(C1),
+		.internal = address(C1),
+		.internal_port = PORT + 7,
+		.external_port = PORT + 1,
+	};
+	struct reply reply;
+
+	hold(fixture, &lease);
+	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	assert_int_equal(reply.result, RESULT_OK);
+	assert_int_equal(fixture->ended, 1);
+	assert_int_equal(fixture->why, LEASE_END_OWNER);
+	assert_int_equal(fixture->sent_count, 1);
+	assert_int_equal(fixture->sent[0].internal_port, PORT);
+	assert_int_equal(fixture->sent[0].lifetime_s, 0);
+}
+
 /* PCP-41: who has asked anew in between has what it wants. */
 static void test_exact_renewed_in_time(void **state)
 {
@@ -657,6 +684,7 @@ int main(void)
 		UPDATES_TEST(test_epoch_over_a_restart),
 		UPDATES_TEST(test_update_values),
 		UPDATES_TEST(test_exact_renewed_in_time),
+		UPDATES_TEST(test_owner_takes_over),
 		UPDATES_TEST(test_overlapped_by_a_set),
 		UPDATES_TEST(test_update_needs_a_client),
 		UPDATES_TEST(test_address_changes),
