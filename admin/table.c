@@ -188,22 +188,19 @@ static void print_last(const char *cell, FILE *file, size_t width)
 /** A cell, cut in its middle: an address keeps its port. */
 static void print_cut(const char *cell, FILE *file, size_t width)
 {
-	size_t octets = strlen(cell), tail = width / 2;
+	size_t octets = strlen(cell), tail = width / 2, head;
 
-	if (format_get_width(cell) != octets) {
-		/* not of ASCII: any octet of the middle may be half a character */
-		size_t head = format_get_fitting(cell, width - 1);
-		char text[FORMAT_TEXT_SIZE];
-
-		(void)snprintf(text, sizeof(text), "%.*s" ELLIPSIS, (int)head, cell);
-		(void)fputs(text, file);
-		print_spaces(file, width > format_get_width(text)
-					   ? width - format_get_width(text)
-					   : 0);
-		return;
-	}
-	(void)fprintf(file, "%.*s" ELLIPSIS "%s", (int)(width - 1 - tail), cell,
+	/* Not of ASCII: any octet of the middle may be half a character. */
+	if (format_get_width(cell) != octets)
+		tail = 0;
+	head = format_get_fitting(cell, width - 1 - tail);
+	(void)fprintf(file, "%.*s" ELLIPSIS "%s", (int)head, cell,
 		      cell + octets - tail);
+	/* A wide character may have left a column. */
+	if (tail == 0)
+		print_spaces(file, width - 1 -
+					   (format_get_width(cell) -
+					    format_get_width(cell + head)));
 }
 
 static void print_row(const struct table *table, const struct layout *layout,
@@ -234,11 +231,11 @@ static void print_row(const struct table *table, const struct layout *layout,
 void table_print(const struct table *table, FILE *file, size_t width, bool color)
 {
 	struct layout layout = layout_decide(table, width);
-	const char *cells[TABLE_COLUMNS_MAX] = {0};
+	const char *cells[TABLE_COLUMNS_MAX];
 	const char *at = table->cells;
 
-	for (size_t i = 0; i < table->column_count; i++)
-		cells[i] = table->columns[i].name;
+	for (size_t i = 0; i < TABLE_COLUMNS_MAX; i++)
+		cells[i] = i < table->column_count ? table->columns[i].name : "";
 	(void)fputs(color ? "\033[1m" : "", file);
 	print_row(table, &layout, cells, file);
 	(void)fputs(color ? "\033[0m" : "", file);

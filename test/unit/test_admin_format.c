@@ -216,10 +216,8 @@ static void middles_are_cut(void **state)
 	};
 	static const char *const row[] = {"192.168.177.200:1234", "198.51.100.200:5678",
 					  "some words"};
-	static const char *const other[] = {"192.0.2.1:1",
-					    "\u53f0\u6240\u53f0\u6240"
-					    "\u53f0\u6240",
-					    ""};
+	static const char text[] = "\u53f0\u6240\u53f0\u6240\u53f0\u6240";
+	static const char *const other[] = {"192.0.2.1:1", text, ""};
 	struct table *table = table_new(wide, 3);
 
 	(void)state;
