@@ -342,6 +342,9 @@ def test_add_over_a_lease_of_a_client(lab, daemon):
         ("added", "5011", "static"), ("replaced", "5010", "pcp"),
         ("replaced", "5011", "pcp"), ("replaced", "5012", "pcp")]
     assert "replaced" not in daemon.json("add", "udp", "5012", f"{lab.lan1.ipv4}:4012")
+    for port in (5010, 5012):
+        assert "why=owner" in daemon.wait_log(f"lease deleted .*ext={port} .*via=pcp")
+    daemon.wait_log("lease changed .*ext=5011 .*via=static")
 
 
 @pytest.mark.parametrize("internal, remote, text", [
