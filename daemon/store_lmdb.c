@@ -363,17 +363,31 @@ static int walk_drop(struct store_walk *walk)
 
 /* Times of another boot are written as this boot's, so that they stay exact from now
  * on. */
-static int walk_rewrite(struct store_walk *walk, MDB_val *key, uint8_t *bytes,
-			size_t length)
+static int walk_rewrite(struct store_walk *walk, MDB_val *key, size_t before,
+			const MDB_val *after)
 {
-	MDB_val value = {.mv_size = length, .mv_data = bytes};
+	MDB_txn *txn = mdb_cursor_txn(walk->cursor);
+	MDB_val value = *after;
+	uint8_t name[sizeof(uint64_t)];
+	MDB_val at = {.mv_size = sizeof(name), .mv_data = name};
+	int code;
 
-	return mdb_cursor_put(walk->cursor, key, &value, MDB_CURRENT);
+	if (before == after->mv_size)
+		return mdb_cursor_put(walk->cursor, key, &value, MDB_CURRENT);
+	/* A record of an older version grows: pages split, so the key is kept aside and
+	 * the cursor looks for its place again. */
+	if (key->mv_size != sizeof(name))
+		return MDB_BAD_VALSIZE;
+	memcpy(name, key->mv_data, sizeof(name));
+	code = mdb_put(txn, mdb_cursor_dbi(walk->cursor), &at, &value, 0);
+	return code == 0 ? mdb_cursor_get(walk->cursor, &at, &value, MDB_SET_KEY)
+			 : code;
 }
 
 static int walk_meta(struct store_walk *walk, MDB_val *key, const MDB_val *value)
 {
 	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	MDB_val after = {.mv_data = bytes};
 	struct store_stamp stamp;
 
 	if (!store_meta_decode(value->mv_data, value->mv_size, &walk->meta, &stamp)) {
@@ -385,8 +399,8 @@ static int walk_meta(struct store_walk *walk, MDB_val *key, const MDB_val *value
 	if (store_stamp_is_same_boot(&stamp, &walk->now))
 		return 0;
 	store_meta_convert(&walk->meta, &stamp, &walk->now);
-	return walk_rewrite(walk, key, bytes,
-			    store_meta_encode(&walk->meta, &walk->now, bytes));
+	after.mv_size = store_meta_encode(&walk->meta, &walk->now, bytes);
+	return walk_rewrite(walk, key, value->mv_size, &after);
 }
 
 static int walk_record(struct store_walk *walk, MDB_val *key, const MDB_val *value)
@@ -394,6 +408,7 @@ static int walk_record(struct store_walk *walk, MDB_val *key, const MDB_val *val
 	struct reader reader = reader_init(key->mv_data, key->mv_size);
 	uint64_t id = reader_u64(&reader);
 	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	MDB_val after = {.mv_data = bytes};
 	struct store_record record;
 	struct store_stamp stamp;
 	int code = 0;
@@ -409,9 +424,10 @@ static int walk_record(struct store_walk *walk, MDB_val *key, const MDB_val *val
 	store_record_convert(&record, &stamp, &walk->now);
 	if (record.lease.expires_ms <= walk->now.at.now_ms)
 		return walk_drop(walk);
-	if (!store_stamp_is_same_boot(&stamp, &walk->now))
-		code = walk_rewrite(walk, key, bytes,
-				    store_record_encode(&record, &walk->now, bytes));
+	if (!store_stamp_is_same_boot(&stamp, &walk->now)) {
+		after.mv_size = store_record_encode(&record, &walk->now, bytes);
+		code = walk_rewrite(walk, key, value->mv_size, &after);
+	}
 	if (code == 0)
 		walk->answer = walk->visit(walk->user, &record);
 	return code;
