@@ -297,6 +297,11 @@ def test_update_without_a_worker(lab, lan1, daemon, wan, port):
     """PCP-40: a worker that has just died is waited for"""
     lan1.grant("udp", port, port)
     os.kill(daemon.roles()["pcp"], signal.SIGKILL)
+    # What core sends before it knows goes to nobody; the new epoch still tells clients.
+    wait_for(lambda: any(worker["name"] == "pcp" and
+                         (worker["state"] == "down" or worker["restarts"] > 0)
+                         for worker in daemon.json_any("status")["status"]["workers"]),
+             "core to know of the worker's end")
     wan.move(ELSEWHERE)
     assert lan1.updates().endpoint == (ELSEWHERE, port)
 
