@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/lease.h"
 
+uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms)
+{
+	int64_t left_s;
+
+	if (lease->expires_ms == TIME_NEVER)
+		return UINT32_MAX;
+	if (lease->expires_ms <= now_ms)
+		return 0;
+	left_s = (lease->expires_ms - now_ms + 999) / 1000;
+	return left_s < UINT32_MAX ? (uint32_t)left_s : UINT32_MAX;
+}
+
 bool lease_is_filtered(const struct lease *lease)
 {
 	return !addr_is_none(&lease->remote) || lease->filter_count > 0;

@@ -46,6 +46,11 @@ struct lease {
 	char description[DESCRIPTION_MAX + 1];
 };
 
+/**
+ * Seconds until the lease ends, rounded up: 0 only when it has ended. UINT32_MAX:
+ * never, or not sooner.
+ */
+uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms);
 /** True when only some peers may use the lease. */
 bool lease_is_filtered(const struct lease *lease);
 /** The RemoteHost that IGD shows, who knows one host or everybody (PCP-85). */

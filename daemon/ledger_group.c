@@ -180,16 +180,13 @@ static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 static uint32_t lease_get_lifetime_s(const struct lease *lease,
 				     const struct request *request, int64_t now_ms)
 {
-	int64_t left_ms = lease->expires_ms - now_ms;
+	uint32_t left_s = lease_get_left_s(lease, now_ms);
 
 	if (lease->expires_ms == TIME_NEVER)
 		return request->origin == ORIGIN_PCP ? UINT32_MAX
 		       : request->op == REQUEST_MAP  ? request->lifetime_s
 						     : 0;
-	if (left_ms <= 1000)
-		return 1;
-	return left_ms / 1000 < UINT32_MAX ? (uint32_t)((left_ms + 999) / 1000)
-					   : UINT32_MAX;
+	return left_s > 0 ? left_s : 1;
 }
 
 static void ledger_answer(struct ledger *ledger, const struct request *request,

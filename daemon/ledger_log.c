@@ -138,15 +138,14 @@ static void lease_log(enum log_level level, enum lease_event event, const char *
 	char internal[ADDR_TEXT_SIZE], client[ADDR_TEXT_SIZE];
 	char description[ESCAPED_MAX], peers[PEERS_TEXT_SIZE];
 	bool forever = lease->expires_ms == TIME_NEVER;
-	int64_t left_ms = lease->expires_ms - now_ms;
 
 	log_write(level,
-		  "lease %s id=%" PRIu64 " proto=%s ext=%u int=%s:%u lifetime=%" PRId64
+		  "lease %s id=%" PRIu64 " proto=%s ext=%u int=%s:%u lifetime=%u"
 		  " via=%s client=%s%s%s%s%s desc=\"%s\"",
 		  lease_event_get_name(event), lease->id,
 		  protocol_get_name(lease->protocol), lease->external_port,
 		  addr_format(&lease->internal, internal), lease->internal_port,
-		  forever || left_ms < 0 ? 0 : (left_ms + 999) / 1000,
+		  forever ? 0 : lease_get_left_s(lease, now_ms),
 		  origin_get_name(lease->origin), addr_format(&lease->client, client),
 		  lease_is_peer(lease) ? " kind=flow" : "",
 		  peers_format(peers, lease, before), why ? " why=" : "",

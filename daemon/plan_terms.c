@@ -66,13 +66,11 @@ bool context_has_external(const struct plan_context *context)
 uint32_t context_get_left_s(const struct plan_context *context,
 			    const struct lease *lease)
 {
-	int64_t left_s = (lease->expires_ms - context->now_ms + 999) / 1000;
+	uint32_t left_s = lease_get_left_s(lease, context->now_ms);
 
 	if (lease->expires_ms == TIME_NEVER)
 		return 0;
-	if (left_s < 1)
-		return 1;
-	return left_s < UINT32_MAX ? (uint32_t)left_s : UINT32_MAX;
+	return left_s > 0 ? left_s : 1;
 }
 
 struct lease lease_from_request(const struct plan_context *context,

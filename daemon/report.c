@@ -38,13 +38,12 @@ static bool report_add_end(struct json_object *object, const struct lease *lease
 			   const struct store_time *at)
 {
 	char text[TIME_TEXT_SIZE];
-	int64_t left_ms = lease->expires_ms - at->now_ms;
 
 	if (lease->expires_ms == TIME_NEVER)
 		return varlink_add_null(object, "lifetime_s") &&
 		       varlink_add_null(object, "expires");
 	return varlink_add_int(object, "lifetime_s",
-			       left_ms > 0 ? (left_ms + 999) / 1000 : 0) &&
+			       lease_get_left_s(lease, at->now_ms)) &&
 	       varlink_add_string(object, "expires",
 				  report_format_time(lease->expires_ms, at, text));
 }

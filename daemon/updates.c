@@ -81,15 +81,6 @@ bool lease_updates_fill(const struct lease *lease, const struct network *network
 	return true;
 }
 
-static uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms)
-{
-	int64_t left_ms = lease->expires_ms - now_ms;
-
-	if (lease->expires_ms == TIME_NEVER)
-		return UINT32_MAX;
-	return left_ms > 0 ? (uint32_t)((left_ms + 999) / 1000) : 0;
-}
-
 void lease_updates_tell_end(struct updates *updates, const struct lease *lease,
 			    enum lease_end why)
 {
