@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import pcp  # noqa: E402 (found by the path above)
 from daemon import Daemon  # noqa: E402 (found by the path above)
 from lab import Lab  # noqa: E402
 
@@ -79,6 +80,19 @@ def daemon_factory(lab):
 def daemon(daemon_factory):
     """portreeved on its default configuration, serving."""
     return daemon_factory().start()
+
+
+@pytest.fixture
+def lan1(lab, daemon):
+    """A PCP client on the host of that name; tests of other protocols have their own."""
+    with pcp.Client(lab.lan1) as client:
+        yield client
+
+
+@pytest.fixture
+def lan2(lab, daemon):
+    with pcp.Client(lab.lan2) as client:
+        yield client
 
 
 class Keeper:

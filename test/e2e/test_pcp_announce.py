@@ -43,12 +43,6 @@ def port():
 
 
 @pytest.fixture
-def lan1(lab, daemon):
-    with pcp.Client(lab.lan1) as client:
-        yield client
-
-
-@pytest.fixture
 def wan(lab):
     made = wire.Wan(lab)
     yield made

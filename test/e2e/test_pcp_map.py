@@ -30,18 +30,6 @@ def port():
     return next(PORTS)
 
 
-@pytest.fixture
-def lan1(lab, daemon):
-    with pcp.Client(lab.lan1) as client:
-        yield client
-
-
-@pytest.fixture
-def lan2(lab, daemon):
-    with pcp.Client(lab.lan2) as client:
-        yield client
-
-
 def leases_of(daemon, port):
     return [x for x in daemon.leases() if x["internal_port"] == port]
 

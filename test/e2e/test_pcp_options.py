@@ -33,12 +33,6 @@ def port():
 
 
 @pytest.fixture
-def lan1(lab, daemon):
-    with pcp.Client(lab.lan1) as client:
-        yield client
-
-
-@pytest.fixture
 def lan1v6(lab, daemon):
     with pcp.Client(lab.lan1, family=socket.AF_INET6) as client:
         yield client

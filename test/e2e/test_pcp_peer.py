@@ -28,12 +28,6 @@ def port():
 
 
 @pytest.fixture
-def lan1(lab, daemon):
-    with pcp.Client(lab.lan1) as client:
-        yield client
-
-
-@pytest.fixture
 def inside(lab, port):
     """A socket of lan1 on that port."""
     with lab.lan1.udp(port) as sock:
