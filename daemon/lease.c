@@ -20,7 +20,7 @@ bool lease_is_filtered(const struct lease *lease)
 
 bool lease_is_peer(const struct lease *lease)
 {
-	return lease->remote_port != 0;
+	return lease->remote_port != 0 && lease->pinhole == 0;
 }
 
 struct ip_addr lease_get_remote(const struct lease *lease)

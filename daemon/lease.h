@@ -24,7 +24,7 @@ struct lease {
 	struct ip_addr server; /* ours that a PCP client asked, for updates */
 	uint16_t internal_port;
 	uint16_t external_port;
-	uint16_t remote_port; /* PEER's; 0 = any: not a PEER lease */
+	uint16_t remote_port; /* PEER's, or a pinhole's; 0 = any */
 	uint16_t client_port; /* where a PCP client hears of changes; 0 = nowhere */
 	/** Internal ports of the set that the lease is a part of, renewed and ended as
 	 * one (RFC 7753); set_count 0 = it stands alone. */
@@ -32,6 +32,9 @@ struct lease {
 	uint16_t set_count;
 	uint16_t lan; /* index of the LAN it came from */
 	uint16_t wan; /* index of the WAN it is on: 0 today */
+	/** UniqueID of WANIPv6FirewallControl, no other lease's; 0 = no pinhole of
+	 * UPnP. Its peer is `remote`, `remote_port`, either or none (V6FW-2). */
+	uint16_t pinhole;
 	uint8_t protocol;
 	uint8_t origin; /* enum origin */
 	bool enabled;	/* false: an entry only, no rule in the kernel (IGD-26) */

@@ -62,10 +62,17 @@ static bool request_is_change(const struct request *request)
 	case REQUEST_PEER:
 	case REQUEST_ADD:
 	case REQUEST_DELETE:
+	case REQUEST_ADD_ANY:
+	case REQUEST_DELETE_RANGE:
+	case REQUEST_PINHOLE:
+	case REQUEST_PINHOLE_UPDATE:
+	case REQUEST_PINHOLE_DELETE:
 		return true;
 	case REQUEST_GET:
 	case REQUEST_INDEX:
 	case REQUEST_TRAFFIC:
+	case REQUEST_LIST:
+	case REQUEST_PINHOLE_GET:
 		return false;
 	}
 	return false;

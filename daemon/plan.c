@@ -59,24 +59,12 @@ static bool plan_is_too_wide(const struct table *table, const struct request *re
 			PLAN_WIDE_FILTERS_OF_CLIENT_MAX);
 }
 
-void lease_plan(const struct table *table, const struct plan_context *context,
-		struct plan *plan)
+static void plan_run(const struct table *table, const struct plan_context *context,
+		     struct plan *plan)
 {
 	const struct request *request = context->request;
-	enum request_op op = (enum request_op)request->op;
 
-	plan->count = 0;
-	plan->has_lease = false;
-	plan->port_count = 0;
-	plan->retry_s = 0;
-	plan->result = RESULT_OK;
-	if (request_needs_grant(request) &&
-	    (!context->verdict || !context->verdict->third_party)) {
-		plan->result = request->origin == ORIGIN_PCP ? RESULT_THIRD_PARTY
-							     : RESULT_DENIED;
-		return;
-	}
-	switch (op) {
+	switch ((enum request_op)request->op) {
 	case REQUEST_MAP:
 		plan_map(table, context, plan);
 		break;
@@ -101,9 +89,37 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 	case REQUEST_INDEX:
 		plan_index(table, request, plan);
 		break;
+	case REQUEST_ADD_ANY:
+	case REQUEST_DELETE_RANGE:
+	case REQUEST_LIST:
+	case REQUEST_PINHOLE:
+	case REQUEST_PINHOLE_UPDATE:
+	case REQUEST_PINHOLE_DELETE:
+	case REQUEST_PINHOLE_GET:
+		plan->result = RESULT_DENIED;
+		break;
 	case REQUEST_TRAFFIC:
 		break;
 	}
+}
+
+void lease_plan(const struct table *table, const struct plan_context *context,
+		struct plan *plan)
+{
+	const struct request *request = context->request;
+
+	plan->count = 0;
+	plan->has_lease = false;
+	plan->port_count = 0;
+	plan->retry_s = 0;
+	plan->result = RESULT_OK;
+	if (request_needs_grant(request) &&
+	    (!context->verdict || !context->verdict->third_party)) {
+		plan->result = request->origin == ORIGIN_PCP ? RESULT_THIRD_PARTY
+							     : RESULT_DENIED;
+		return;
+	}
+	plan_run(table, context, plan);
 	if (plan->result == RESULT_OK && plan_is_too_wide(table, request, plan))
 		plan->result = RESULT_PEERS;
 	/* Half a plan is none; PCP's refusals leave all as it is (PCP-16), NAT-PMP's

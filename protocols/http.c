@@ -18,12 +18,18 @@ enum http_method http_parse_method(const char *method)
 		const char *name;
 		enum http_method method;
 	} rows[] = {
-		{"GET", HTTP_GET},	   {"HEAD", HTTP_HEAD},
-		{"POST", HTTP_POST},	   {"M-POST", HTTP_M_POST},
-		{"SUBSCRIBE", HTTP_OTHER}, {"UNSUBSCRIBE", HTTP_OTHER},
-		{"NOTIFY", HTTP_OTHER},	   {"OPTIONS", HTTP_OTHER},
-		{"PUT", HTTP_OTHER},	   {"DELETE", HTTP_OTHER},
-		{"TRACE", HTTP_OTHER},	   {"CONNECT", HTTP_OTHER},
+		{"GET", HTTP_GET},
+		{"HEAD", HTTP_HEAD},
+		{"POST", HTTP_POST},
+		{"M-POST", HTTP_M_POST},
+		{"SUBSCRIBE", HTTP_SUBSCRIBE},
+		{"UNSUBSCRIBE", HTTP_UNSUBSCRIBE},
+		{"NOTIFY", HTTP_OTHER},
+		{"OPTIONS", HTTP_OTHER},
+		{"PUT", HTTP_OTHER},
+		{"DELETE", HTTP_OTHER},
+		{"TRACE", HTTP_OTHER},
+		{"CONNECT", HTTP_OTHER},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -59,6 +65,11 @@ void http_headers_add(struct http_headers *headers, const char *name, const char
 		{"Expect", &headers->expect},
 		{"Man", &headers->man},
 		{"SOAPAction", &headers->soap_action},
+		{"User-Agent", &headers->user_agent},
+		{"Callback", &headers->callback},
+		{"NT", &headers->nt},
+		{"SID", &headers->sid},
+		{"Timeout", &headers->timeout},
 	};
 
 	headers->octets += strlen(name) + strlen(value) + 4; /* ": " and CRLF */
@@ -170,6 +181,16 @@ bool http_content_type_is_xml(const char *content_type)
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (strlen(types[i]) == length &&
 		    strncasecmp(types[i], content_type, length) == 0)
+			return true;
+	return false;
+}
+
+bool http_agent_is_legacy(const char *user_agent)
+{
+	static const char *const names[] = {"Microsoft-Windows", "FDSSDP", "Xbox"};
+
+	for (size_t i = 0; user_agent && i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcasestr(user_agent, names[i]))
 			return true;
 	return false;
 }

@@ -20,7 +20,9 @@ enum http_method {
 	HTTP_GET,
 	HTTP_HEAD,
 	HTTP_POST,
-	HTTP_M_POST,  /* HTTP Extension Framework, SOAP-1 */
+	HTTP_M_POST, /* HTTP Extension Framework, SOAP-1 */
+	HTTP_SUBSCRIBE,
+	HTTP_UNSUBSCRIBE,
 	HTTP_OTHER,   /* of HTTP or UPnP, but nothing here takes it: 405 */
 	HTTP_UNKNOWN, /* 501 */
 };
@@ -38,7 +40,12 @@ struct http_headers {
 	const char *soap_action;
 	const char *m_soap_action; /* NN-SOAPACTION of an M-POST */
 	char m_prefix[2];	   /* that NN */
-	bool repeated;		   /* one of these came twice */
+	const char *user_agent;
+	const char *callback; /* of GENA, as the next three */
+	const char *nt;
+	const char *sid;
+	const char *timeout;
+	bool repeated; /* one of these came twice */
 	size_t octets;
 };
 
@@ -66,6 +73,12 @@ bool http_host_is_ours(const char *host, const struct lan_info *lan);
  * Source: RFC 7230 §5.3.2. Errors: NULL: another host's (HTTP-4).
  */
 const char *http_target_get_path(const char *target, const struct lan_info *lan);
+
+/**
+ * True for the control points that stop at what version 2 and IPv6 brought: Windows and
+ * Xbox (IGD-6). They are shown nothing of it. NULL = no.
+ */
+bool http_agent_is_legacy(const char *user_agent);
 
 /** True for a content type that can be SOAP; none given counts as one (SOAP-7). */
 bool http_content_type_is_xml(const char *content_type);

@@ -263,6 +263,10 @@ static bool add_headers(struct MHD_Response *response, const struct http_answer 
 		if (rows[i].value && MHD_add_response_header(response, rows[i].name,
 							     rows[i].value) != MHD_YES)
 			return false;
+	for (size_t i = 0; i < HTTP_FIELDS_MAX && answer->fields[i].name; i++)
+		if (MHD_add_response_header(response, answer->fields[i].name,
+					    answer->fields[i].value) != MHD_YES)
+			return false;
 	return true;
 }
 
@@ -478,6 +482,8 @@ static void on_completed(void *user, struct MHD_Connection *mhd, void **context,
 		TAILQ_REMOVE(&server->suspended, exchange, link);
 	if (exchange->dispatched && !exchange->answered)
 		server->config.handler->closed(server->config.user, exchange);
+	if (exchange->answered && exchange->answer.tag && server->config.handler->sent)
+		server->config.handler->sent(server->config.user, exchange->answer.tag);
 	release_answer(exchange);
 	free(exchange->body);
 	free(exchange);

@@ -40,8 +40,21 @@ struct http_request {
 	const struct lan_info *lan;
 };
 
+/** Headers beside those of every answer, and their values. */
+#define HTTP_FIELDS_MAX 2
+#define HTTP_FIELD_SIZE 48
+
+struct http_field {
+	const char *name; /* NULL = none; static */
+	char value[HTTP_FIELD_SIZE];
+};
+
 struct http_answer {
 	uint16_t status;
+	struct http_field fields[HTTP_FIELDS_MAX];
+	/** Not 0: http_handler.sent() is called with it when all is sent, or is lost.
+	 */
+	uint64_t tag;
 	const char *allow;	  /* of a 405, else NULL; static */
 	const char *content_type; /* NULL: there is no body; static */
 	void *bytes;
@@ -56,11 +69,14 @@ struct http_handler {
 			const struct http_request *request);
 	/** An exchange that was not answered is gone: forget it. */
 	void (*closed)(void *user, struct http_exchange *exchange);
+	/** The answer with this tag has gone out (GENA-6); may be NULL. */
+	void (*sent)(void *user, uint64_t tag);
 };
 
 struct http_config {
 	struct event_base *base;
 	const struct lan_info *lan; /* must outlive the server; may change */
+	int family;		    /* AF_INET or AF_INET6: each has a server */
 	uint16_t port;
 	int64_t request_timeout_ms;	    /* HTTP_REQUEST_TIMEOUT_MS, but in tests */
 	const struct http_handler *handler; /* must outlive the server */

@@ -38,7 +38,10 @@ struct igd_context {
 	const struct wan_info *wan;
 	const struct lan_info *lan;	/* the LAN the call came from */
 	const char *default_connection; /* value of DefaultConnectionService (IGD-60) */
+	const struct table_info *table;
 	struct ip_addr client;
+	/** Of the type asked for: whose rules apply, whatever the device is (IGD-5). */
+	uint8_t version;
 	int64_t now_ms;
 };
 
@@ -50,6 +53,7 @@ struct igd_var {
 	 * type. */
 	void (*read)(const struct igd_context *context, struct writer *out);
 	const char *allowed[IGD_ALLOWED_MAX]; /* ends with NULL; empty = anything */
+	uint8_t since; /* version of the service that brought it; 0 = the first */
 };
 
 struct igd_arg {
@@ -87,6 +91,7 @@ struct igd_answer {
 
 struct igd_action {
 	const char *name;
+	uint8_t since; /* version of the service that brought it; 0 = the first */
 	struct igd_arg in[IGD_ARGS_MAX];
 	struct igd_arg out[IGD_ARGS_MAX];
 	uint16_t range_error; /* for a number too large; 0 = 601 (SOAP-4) */

@@ -38,11 +38,27 @@ enum request_op {
 	REQUEST_DELETE, /* NO_ENTRY when there is none */
 	REQUEST_GET,	/* one lease by its key; NO_ENTRY */
 	REQUEST_INDEX,	/* the index-th lease that the client may see; NO_INDEX */
+	/* The same, of WANIPConnection:2: */
+	REQUEST_ADD_ANY, /* grant this external port, or another one (IGD-25) */
+	/** End the client's own leases of external_port..external_last; NO_ENTRY when
+	 * there was none (IGD-33). */
+	REQUEST_DELETE_RANGE,
+	/** The client's own leases of external_port..external_last, by reply.more and
+	 * request.after (IGD-34). */
+	REQUEST_LIST,
+	/* WANIPv6FirewallControl: by reply.pinhole, but for the first. */
+	REQUEST_PINHOLE, /* grant or renew a pinhole: one of its own for each remote
+			    peer */
+	REQUEST_PINHOLE_UPDATE, /* lifetime_s from now */
+	REQUEST_PINHOLE_DELETE,
+	REQUEST_PINHOLE_GET, /* its packets */
 	/* About the WAN: */
 	REQUEST_TRAFFIC, /* interface counters */
 };
 
 #define REQUEST_OP_COUNT (REQUEST_TRAFFIC + 1)
+/** Leases that one REQUEST_LIST brings; for more it is asked again. */
+#define REQUEST_LIST_MAX 32
 
 /** Remote peers that may use a lease. Length 0 and port 0 mean any. */
 struct remote_filter {
@@ -78,13 +94,17 @@ struct request {
 				    parties */
 	uint16_t internal_port;
 	uint16_t external_port;	 /* suggested, or the key; 0 = any */
+	uint16_t external_last;	 /* of a range from external_port on; else 0 */
+	uint16_t pinhole;	 /* UniqueID of REQUEST_PINHOLE_...; else 0 */
 	struct ip_addr external; /* suggested; all zero = any */
 	/** The one peer of the lease, part of its key: IGD's RemoteHost, without a
-	 * port, and PEER's remote endpoint. All zero = any. */
+	 * port, PEER's remote endpoint, and who may use a pinhole, by address, port or
+	 * both. All zero = any. */
 	struct ip_addr remote;
 	uint16_t remote_port;
 	uint32_t lifetime_s; /* asked; 0 only where the protocol means "longest" */
-	uint32_t index;	     /* REQUEST_INDEX */
+	uint32_t index;	     /* REQUEST_INDEX; REQUEST_LIST: how many, 0 = all */
+	uint64_t after; /* REQUEST_LIST: reply.next of the former page; 0 = begin */
 	struct remote_filter filters[REQUEST_FILTERS_MAX];
 	char description[DESCRIPTION_MAX + 1]; /* UTF-8, clean, NUL-terminated */
 };
@@ -96,7 +116,11 @@ struct reply {
 	uint8_t result; /* enum result */
 	uint8_t protocol;
 	uint8_t enabled;
-	uint8_t origin;	     /* of the lease; what is STATIC takes no description */
+	uint8_t origin; /* of the lease; what is STATIC takes no description */
+	/** REQUEST_LIST: this is a lease of the page, another reply follows. The last
+	 * one names no lease. */
+	uint8_t more;
+	uint16_t pinhole;    /* UniqueID, of a pinhole; else 0 (V6FW-8) */
 	uint16_t port_count; /* ports granted from internal_port on, of a set; else 0 */
 	uint16_t internal_port;
 	uint16_t external_port; /* 0 on error */
@@ -107,7 +131,9 @@ struct reply {
 	struct ip_addr external;
 	struct ip_addr internal;
 	struct ip_addr remote; /* the only host let in, where it is one (PCP-85) */
-	uint64_t octets_in, octets_out, packets_in, packets_out; /* REQUEST_TRAFFIC */
+	uint64_t next; /* REQUEST_LIST, last reply: ask on with it; 0 = that was all */
+	/** REQUEST_TRAFFIC; of REQUEST_PINHOLE_GET packets_in. */
+	uint64_t octets_in, octets_out, packets_in, packets_out;
 	char description[DESCRIPTION_MAX + 1];
 };
 

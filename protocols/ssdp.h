@@ -55,6 +55,7 @@ enum ssdp_kind {
 struct ssdp_target {
 	enum ssdp_kind kind;
 	uint8_t version; /* of a type, the highest we serve */
+	bool modern;	 /* not told to clients that http_agent_is_legacy() names */
 	char type[80];	 /* of a type, without ":version" */
 	char uuid[UPNP_UUID_SIZE];
 };

@@ -27,11 +27,15 @@ struct ssdp_root {
 	size_t target_count;
 	const char *path;
 	uint32_t config_id;
+	/** Another root stands for both: this one answers only searches for its own
+	 * uuids and for types above version 1 (IGD-6). */
+	bool reserved;
 };
 
 struct ssdp_config {
 	struct event_base *base;
 	const struct lan_info *lan; /* must outlive the server; may change */
+	int family;		    /* AF_INET or AF_INET6: each has a server */
 	uint16_t http_port;
 	bool strict;
 	uint32_t boot_id;

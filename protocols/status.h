@@ -12,6 +12,7 @@ struct status {
 	uint8_t pcp;	 /* RFC 6887 §7.4 */
 	uint16_t igd1;	 /* UPnPError, WANIPConnection:1; 0 = success */
 	uint16_t igd2;	 /* UPnPError, WANIPConnection:2 */
+	uint16_t v6fc;	 /* UPnPError, WANIPv6FirewallControl:1 */
 };
 
 /** Owns: static. */

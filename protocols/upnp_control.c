@@ -307,6 +307,7 @@ static void handle_control(struct upnp_control *control, struct http_exchange *e
 {
 	struct igd_context context = {
 		.wan = control->config.wan,
+		.table = control->config.table,
 		.lan = request->lan,
 		.default_connection = site->default_connection,
 		.client = request->client,

@@ -27,8 +27,9 @@ struct upnp_control;
 
 struct upnp_control_config {
 	struct event_base *base;
-	const struct wan_info *wan; /* must outlive the control; may change */
-	int64_t reply_timeout_ms;   /* UPNP_REPLY_TIMEOUT_MS, but in tests */
+	const struct wan_info *wan;	/* must outlive the control; may change */
+	const struct table_info *table; /* the same */
+	int64_t reply_timeout_ms;	/* UPNP_REPLY_TIMEOUT_MS, but in tests */
 	size_t site_count;
 	const struct igd_site *sites[UPNP_SITES_MAX]; /* must outlive the control */
 	/** Send a request to core. Errors: -errno. */

@@ -39,6 +39,7 @@ enum msg_type {
 	MSG_REQUEST,   /* worker -> core, struct request */
 	MSG_READY,     /* worker -> core, struct worker_ready: sockets are open */
 	MSG_UPDATE,    /* core -> worker pcp, struct mapping_update */
+	MSG_TABLE,     /* core -> worker upnp, struct table_info */
 };
 
 /** What does not change while a worker lives. */
@@ -61,9 +62,32 @@ struct wan_info {
 	struct ip_addr external; /* all zero = unknown: result 3, empty string */
 	uint64_t bit_rate_up;	 /* bit/s; 0 = unknown */
 	uint64_t bit_rate_down;
-	uint8_t nat;	 /* 0: we do not translate: no NAT-PMP at all (NP-5) */
-	uint8_t carrier; /* 1: the link is up */
-	uint8_t reserved[6];
+	uint8_t nat;	  /* 0: we do not translate: no NAT-PMP at all (NP-5) */
+	uint8_t carrier;  /* 1: the link is up */
+	uint8_t pinholes; /* enum wan_pinholes */
+	uint8_t reserved[5];
+	/** How long the kernel keeps a silent flow that a host began (V6FW-15); 0 = not
+	 * known. Units: seconds. */
+	uint32_t flow_timeout_tcp_s;
+	uint32_t flow_timeout_udp_s;
+};
+
+/** What becomes of IPv6 traffic from outside (V6FW-1). */
+enum wan_pinholes {
+	WAN_PINHOLES_ON,  /* kept out but for pinholes, which hosts may ask for */
+	WAN_PINHOLES_OFF, /* kept out, and hosts may not ask */
+	WAN_PINHOLES_NO_FIREWALL, /* let in: nothing to ask for */
+};
+
+#define WAN_PINHOLES_COUNT (WAN_PINHOLES_NO_FIREWALL + 1)
+
+/**
+ * The lease table as UPnP clients watch it. Core sends it ahead of the replies of a
+ * group that changed it, otherwise at most every CORE_TABLE_INTERVAL_MS.
+ */
+struct table_info {
+	uint32_t update_id; /* SystemUpdateID: one more for each operation (IGD-36) */
+	uint32_t entries[LANS_MAX]; /* mappings that each LAN is shown */
 };
 
 /** One LAN interface. Only what stands here is served; everything else is silence. */

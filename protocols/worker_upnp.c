@@ -8,205 +8,29 @@
 
 #include "base/log.h"
 #include "base/msg.h"
-#include "protocols/http_server.h"
 #include "protocols/igd_desc.h"
-#include "protocols/ssdp_server.h"
 #include "protocols/upnp_control.h"
+#include "protocols/upnp_lan.h"
 #include "protocols/worker.h"
-
-/* Seconds between attempts to open what could not be opened. */
-#define RETRY_S 5
-
-/* One LAN; its place in the array is lan_info.lan. */
-struct upnp_lan {
-	struct lan_info info; /* ifindex 0 = not there */
-	struct ssdp_server *ssdp;
-	struct http_server *http;
-	bool ssdp_failed; /* and said so */
-	bool http_failed;
-};
 
 struct worker {
 	struct event_base *base;
 	struct msg_channel *channel;
-	struct event *retry;
 	bool is_setup;
 	bool changed; /* core shall hear how many sockets there are */
 	struct worker_setup setup;
 	struct wan_info wan;
-	struct upnp_control *control;
-	size_t site_count;
-	struct igd_site *sites[UPNP_SITES_MAX];
-	struct upnp_lan lans[LANS_MAX];
+	struct table_info table;
+	struct upnp_offer offer;
+	struct upnp_lan lans[LANS_MAX]; /* by lan_info.lan */
 };
-
-/* ---- sockets of a LAN ---- */
-
-static size_t count_roots(const struct worker *worker, const struct lan_info *info)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < worker->site_count; i++)
-		if (info->igd & worker->sites[i]->face->bit)
-			count++;
-	return count;
-}
-
-static bool has_ipv4(const struct lan_info *info)
-{
-	for (uint32_t i = 0; i < info->address_count; i++)
-		if (addr_is_ipv4(&info->addresses[i].addr))
-			return true;
-	return false;
-}
-
-static bool is_wanted(const struct worker *worker, const struct lan_info *info)
-{
-	return worker->is_setup && info->ifindex != 0 &&
-	       (info->protocols & LAN_PROTOCOL_UPNP) && has_ipv4(info) &&
-	       count_roots(worker, info) > 0;
-}
-
-static int open_http(struct worker *worker, struct upnp_lan *lan)
-{
-	struct http_config config = {
-		.base = worker->base,
-		.lan = &lan->info,
-		.port = worker->setup.http_port,
-		.request_timeout_ms = HTTP_REQUEST_TIMEOUT_MS,
-		.handler = upnp_control_get_handler(),
-		.user = worker->control,
-	};
-
-	return http_server_open(&config, &lan->http);
-}
-
-static int open_ssdp(struct worker *worker, struct upnp_lan *lan)
-{
-	struct ssdp_config config = {
-		.base = worker->base,
-		.lan = &lan->info,
-		.http_port = worker->setup.http_port,
-		.strict = worker->setup.ssdp_strict,
-		.boot_id = worker->setup.boot_id,
-	};
-
-	for (size_t i = 0; i < worker->site_count; i++) {
-		const struct igd_site *site = worker->sites[i];
-
-		if (!(lan->info.igd & site->face->bit))
-			continue;
-		config.roots[config.root_count++] = (struct ssdp_root){
-			.targets = site->targets,
-			.target_count = site->target_count,
-			.path = site->documents[0].path,
-			.config_id = site->config_id,
-		};
-	}
-	return ssdp_server_open(&config, &lan->ssdp);
-}
-
-/* One line when it fails, one when it works again. */
-static void report(const struct upnp_lan *lan, const char *what, int error,
-		   bool *failed)
-{
-	if (error && !*failed)
-		log_error("cannot open %s on %s: %s; trying again every %d s", what,
-			  lan->info.name, strerror(-error), RETRY_S);
-	else if (!error && *failed)
-		log_notice("opened %s on %s", what, lan->info.name);
-	*failed = error != 0;
-}
-
-/*
- * Open what is missing. Description and control come before discovery, so that nobody
- * is sent to a closed door.
- */
-static void lan_open(struct worker *worker, struct upnp_lan *lan)
-{
-	static const struct timeval delay = {.tv_sec = RETRY_S};
-	int error;
-
-	if (!is_wanted(worker, &lan->info))
-		return;
-	if (!lan->http) {
-		error = open_http(worker, lan);
-		report(lan, "the TCP port of UPnP (http-port)", error,
-		       &lan->http_failed);
-		worker->changed = true;
-	}
-	if (lan->http && !lan->ssdp) {
-		error = open_ssdp(worker, lan);
-		report(lan, "UDP port 1900 (SSDP)", error, &lan->ssdp_failed);
-		worker->changed = true;
-	}
-	if (!lan->http || !lan->ssdp)
-		event_add(worker->retry, &delay);
-}
-
-static void lan_close_ssdp(struct upnp_lan *lan)
-{
-	ssdp_server_close(lan->ssdp);
-	lan->ssdp = NULL;
-	lan->ssdp_failed = false;
-}
-
-static void lan_close(struct upnp_lan *lan)
-{
-	lan_close_ssdp(lan);
-	http_server_close(lan->http);
-	lan->http = NULL;
-	lan->http_failed = false;
-}
-
-static bool same_link(const struct lan_info *a, const struct lan_info *b)
-{
-	return a->ifindex == b->ifindex && a->igd == b->igd &&
-	       memcmp(a->name, b->name, sizeof(a->name)) == 0;
-}
-
-static bool same_addresses(const struct lan_info *a, const struct lan_info *b)
-{
-	if (a->address_count != b->address_count)
-		return false;
-	for (uint32_t i = 0; i < a->address_count; i++)
-		if (a->addresses[i].length != b->addresses[i].length ||
-		    !addr_equal(&a->addresses[i].addr, &b->addresses[i].addr))
-			return false;
-	return true;
-}
-
-/* Byebye goes out while the old addresses are still known (SSDP-14, SSDP-15). */
-static void lan_update(struct worker *worker, const struct lan_info *info)
-{
-	struct upnp_lan *lan = &worker->lans[info->lan];
-
-	if (!is_wanted(worker, info) || !same_link(&lan->info, info))
-		lan_close(lan);
-	else if (!same_addresses(&lan->info, info))
-		lan_close_ssdp(lan);
-	lan->info = *info;
-	if (info->ifindex != 0 && (info->protocols & LAN_PROTOCOL_UPNP) &&
-	    count_roots(worker, info) == 0)
-		log_warning("no UPnP on %s: there is no device for igd = %u",
-			    info->name, (unsigned int)info->igd);
-	lan_open(worker, lan);
-	worker->changed = true;
-}
 
 static int send_ready(struct worker *worker)
 {
 	struct worker_ready ready = {0};
 
-	for (size_t i = 0; i < LANS_MAX; i++) {
-		const struct upnp_lan *lan = &worker->lans[i];
-
-		if (!is_wanted(worker, &lan->info))
-			continue;
-		ready.sockets += (lan->http ? 1u : 0u) + (lan->ssdp ? 1u : 0u);
-		ready.failed +=
-			(lan->http_failed ? 1u : 0u) + (lan->ssdp_failed ? 1u : 0u);
-	}
+	for (size_t i = 0; i < LANS_MAX; i++)
+		upnp_lan_count(&worker->lans[i], &ready);
 	return msg_channel_send(worker->channel, MSG_READY, &ready, sizeof(ready));
 }
 
@@ -224,8 +48,9 @@ static void on_retry(evutil_socket_t fd, short what, void *user)
 
 	(void)fd;
 	(void)what;
-	for (size_t i = 0; i < LANS_MAX; i++)
-		lan_open(worker, &worker->lans[i]);
+	for (size_t i = 0; worker->is_setup && i < LANS_MAX; i++)
+		if (upnp_lan_open(&worker->lans[i], &worker->offer))
+			worker->changed = true;
 	tell_core(worker);
 }
 
@@ -246,10 +71,12 @@ static int make_sites(struct worker *worker)
 	struct upnp_control_config config = {
 		.base = worker->base,
 		.wan = &worker->wan,
+		.table = &worker->table,
 		.reply_timeout_ms = UPNP_REPLY_TIMEOUT_MS,
 		.ask = ask,
 		.user = worker,
 	};
+	struct upnp_offer *offer = &worker->offer;
 	const struct igd_face *face;
 
 	for (size_t i = 0; i < UPNP_SITES_MAX && (face = igd_face_get(i)); i++) {
@@ -257,12 +84,12 @@ static int make_sites(struct worker *worker)
 
 		if (!site)
 			return -ENOMEM;
-		config.sites[worker->site_count] = site;
-		worker->sites[worker->site_count++] = site;
+		config.sites[offer->site_count] = site;
+		offer->sites[offer->site_count++] = site;
 	}
-	config.site_count = worker->site_count;
-	worker->control = upnp_control_new(&config);
-	return worker->control ? 0 : -ENOMEM;
+	config.site_count = offer->site_count;
+	offer->control = upnp_control_new(&config);
+	return offer->control ? 0 : -ENOMEM;
 }
 
 static int take_setup(struct worker *worker, const void *body)
@@ -286,6 +113,12 @@ static int take_wan(struct worker *worker, const void *body)
 	return 0;
 }
 
+static int take_table(struct worker *worker, const void *body)
+{
+	memcpy(&worker->table, body, sizeof(worker->table));
+	return 0;
+}
+
 static int take_lan(struct worker *worker, const void *body)
 {
 	struct lan_info info;
@@ -295,8 +128,10 @@ static int take_lan(struct worker *worker, const void *body)
 	    info.network_count > LAN_ADDRESSES_MAX ||
 	    memchr(info.name, '\0', sizeof(info.name)) == NULL)
 		return -EPROTO;
-	lan_update(worker, &info);
-	return 0;
+	if (worker->is_setup)
+		upnp_lan_update(&worker->lans[info.lan], &info, &worker->offer);
+	worker->changed = true;
+	return worker->is_setup ? 0 : -EPROTO;
 }
 
 /* Nothing of UPnP waits for this: a new address is told by MSG_LAN and MSG_WAN. */
@@ -311,10 +146,10 @@ static int take_reply(struct worker *worker, const void *body)
 {
 	struct reply reply;
 
-	if (!worker->control)
+	if (!worker->is_setup)
 		return -EPROTO;
 	memcpy(&reply, body, sizeof(reply));
-	upnp_control_take_reply(worker->control, &reply);
+	upnp_control_take_reply(worker->offer.control, &reply);
 	return 0;
 }
 
@@ -329,6 +164,7 @@ static int on_message(void *user, uint32_t type, const void *body, size_t length
 		{MSG_SETUP, sizeof(struct worker_setup), take_setup},
 		{MSG_WAN, sizeof(struct wan_info), take_wan},
 		{MSG_LAN, sizeof(struct lan_info), take_lan},
+		{MSG_TABLE, sizeof(struct table_info), take_table},
 		{MSG_ANNOUNCE, sizeof(struct announce), take_announce},
 		{MSG_REPLY, sizeof(struct reply), take_reply},
 	};
@@ -368,13 +204,13 @@ static void upnp_stop(struct worker *worker)
 	if (!worker)
 		return;
 	for (size_t i = 0; i < LANS_MAX; i++)
-		lan_close(&worker->lans[i]);
-	upnp_control_free(worker->control);
-	for (size_t i = 0; i < worker->site_count; i++)
-		igd_site_free(worker->sites[i]);
+		upnp_lan_close(&worker->lans[i]);
+	upnp_control_free(worker->offer.control);
+	for (size_t i = 0; i < worker->offer.site_count; i++)
+		igd_site_free(worker->offer.sites[i]);
 	msg_channel_free(worker->channel);
-	if (worker->retry)
-		event_free(worker->retry);
+	if (worker->offer.retry)
+		event_free(worker->offer.retry);
 	free(worker);
 }
 
@@ -390,8 +226,10 @@ static struct worker *upnp_start(struct event_base *base, int fd)
 	xmlInitParser(); /* now, as it may look at the environment */
 	if (worker) {
 		worker->base = base;
-		worker->retry = evtimer_new(base, on_retry, worker);
-		if (worker->retry)
+		worker->offer.base = base;
+		worker->offer.setup = &worker->setup;
+		worker->offer.retry = evtimer_new(base, on_retry, worker);
+		if (worker->offer.retry)
 			worker->channel = msg_channel_new(base, fd, &handler, worker);
 	}
 	if (!worker || !worker->channel) {

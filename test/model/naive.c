@@ -519,6 +519,13 @@ static const char *naive_do(struct model *model, const struct request *request,
 	case REQUEST_GET:
 	case REQUEST_INDEX:
 	case REQUEST_TRAFFIC:
+	case REQUEST_ADD_ANY:
+	case REQUEST_DELETE_RANGE:
+	case REQUEST_LIST:
+	case REQUEST_PINHOLE:
+	case REQUEST_PINHOLE_UPDATE:
+	case REQUEST_PINHOLE_DELETE:
+	case REQUEST_PINHOLE_GET:
 		break;
 	}
 	return NULL;

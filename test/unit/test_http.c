@@ -27,7 +27,7 @@ static void test_methods(void **state)
 	assert_int_equal(http_parse_method("HEAD"), HTTP_HEAD);
 	assert_int_equal(http_parse_method("POST"), HTTP_POST);
 	assert_int_equal(http_parse_method("M-POST"), HTTP_M_POST);
-	assert_int_equal(http_parse_method("SUBSCRIBE"), HTTP_OTHER);
+	assert_int_equal(http_parse_method("SUBSCRIBE"), HTTP_SUBSCRIBE);
 	assert_int_equal(http_parse_method("get"), HTTP_UNKNOWN);
 	assert_int_equal(http_parse_method("GETX"), HTTP_UNKNOWN);
 	assert_int_equal(http_parse_method(""), HTTP_UNKNOWN);

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "protocols/upnp_lan.h"
+
+#include <event2/event.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "protocols/http_server.h"
+#include "protocols/ssdp_server.h"
+
+/* Seconds between attempts to open what could not be opened. */
+#define RETRY_S 5
+
+/* Which side is which family. */
+static const int families[UPNP_FAMILIES] = {AF_INET, AF_INET6};
+
+static size_t count_roots(const struct upnp_offer *offer, const struct lan_info *info)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < offer->site_count; i++)
+		if (info->igd & offer->sites[i]->face->bit)
+			count++;
+	return count;
+}
+
+static bool has_family(const struct lan_info *info, int family)
+{
+	for (uint32_t i = 0; i < info->address_count; i++)
+		if (addr_is_ipv4(&info->addresses[i].addr) == (family == AF_INET))
+			return true;
+	return false;
+}
+
+static bool is_wanted(const struct upnp_offer *offer, const struct lan_info *info,
+		      int family)
+{
+	return info->ifindex != 0 && (info->protocols & LAN_PROTOCOL_UPNP) &&
+	       has_family(info, family) && count_roots(offer, info) > 0;
+}
+
+static int open_http(struct upnp_lan *lan, const struct upnp_offer *offer, int side)
+{
+	struct http_config config = {
+		.base = offer->base,
+		.lan = &lan->info,
+		.family = families[side],
+		.port = offer->setup->http_port,
+		.request_timeout_ms = HTTP_REQUEST_TIMEOUT_MS,
+		.handler = upnp_control_get_handler(),
+		.user = offer->control,
+	};
+
+	return http_server_open(&config, &lan->sides[side].http);
+}
+
+static int open_ssdp(struct upnp_lan *lan, const struct upnp_offer *offer, int side)
+{
+	struct ssdp_config config = {
+		.base = offer->base,
+		.lan = &lan->info,
+		.family = families[side],
+		.http_port = offer->setup->http_port,
+		.strict = offer->setup->ssdp_strict,
+		.boot_id = offer->setup->boot_id,
+	};
+
+	for (size_t i = 0; i < offer->site_count; i++) {
+		const struct igd_site *site = offer->sites[i];
+
+		if (!(lan->info.igd & site->face->bit))
+			continue;
+		config.roots[config.root_count] = (struct ssdp_root){
+			.targets = site->targets,
+			.target_count = site->target_count,
+			.path = site->documents[0].path,
+			.config_id = site->config_id,
+			.reserved = config.root_count > 0,
+		};
+		config.root_count++;
+	}
+	return ssdp_server_open(&config, &lan->sides[side].ssdp);
+}
+
+/* One line when it fails, one when it works again. */
+static void report(const struct upnp_lan *lan, const char *what, int error,
+		   bool *failed)
+{
+	if (error && !*failed)
+		log_error("cannot open %s on %s: %s; trying again every %d s", what,
+			  lan->info.name, strerror(-error), RETRY_S);
+	else if (!error && *failed)
+		log_notice("opened %s on %s", what, lan->info.name);
+	*failed = error != 0;
+}
+
+/*
+ * Description and control come before discovery, so that nobody is sent to a closed
+ * door.
+ */
+static bool side_open(struct upnp_lan *lan, const struct upnp_offer *offer, int side)
+{
+	static const char *const http_names[UPNP_FAMILIES] = {
+		"the TCP port of UPnP (http-port)",
+		"the TCP port of UPnP (http-port) over IPv6"};
+	static const char *const ssdp_names[UPNP_FAMILIES] = {
+		"UDP port 1900 (SSDP)", "UDP port 1900 (SSDP) over IPv6"};
+	static const struct timeval delay = {.tv_sec = RETRY_S};
+	struct upnp_side *here = &lan->sides[side];
+	bool tried = false;
+
+	if (!is_wanted(offer, &lan->info, families[side]))
+		return false;
+	if (!here->http) {
+		report(lan, http_names[side], open_http(lan, offer, side),
+		       &here->http_failed);
+		tried = true;
+	}
+	if (here->http && !here->ssdp) {
+		report(lan, ssdp_names[side], open_ssdp(lan, offer, side),
+		       &here->ssdp_failed);
+		tried = true;
+	}
+	if (!here->http || !here->ssdp)
+		event_add(offer->retry, &delay);
+	return tried;
+}
+
+bool upnp_lan_open(struct upnp_lan *lan, const struct upnp_offer *offer)
+{
+	bool tried = false;
+
+	/* IPv6 follows when both servers speak it */
+	for (int side = 0; side < 1; side++)
+		tried |= side_open(lan, offer, side);
+	return tried;
+}
+
+static void side_close_ssdp(struct upnp_side *side)
+{
+	ssdp_server_close(side->ssdp);
+	side->ssdp = NULL;
+	side->ssdp_failed = false;
+}
+
+static void side_close(struct upnp_side *side)
+{
+	side_close_ssdp(side);
+	http_server_close(side->http);
+	side->http = NULL;
+	side->http_failed = false;
+}
+
+void upnp_lan_close(struct upnp_lan *lan)
+{
+	for (int side = 0; side < UPNP_FAMILIES; side++)
+		side_close(&lan->sides[side]);
+}
+
+static bool same_link(const struct lan_info *a, const struct lan_info *b)
+{
+	return a->ifindex == b->ifindex && a->igd == b->igd &&
+	       memcmp(a->name, b->name, sizeof(a->name)) == 0;
+}
+
+static bool same_addresses(const struct lan_info *a, const struct lan_info *b)
+{
+	if (a->address_count != b->address_count)
+		return false;
+	for (uint32_t i = 0; i < a->address_count; i++)
+		if (a->addresses[i].length != b->addresses[i].length ||
+		    !addr_equal(&a->addresses[i].addr, &b->addresses[i].addr))
+			return false;
+	return true;
+}
+
+void upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
+		     const struct upnp_offer *offer)
+{
+	for (int side = 0; side < UPNP_FAMILIES; side++) {
+		if (!is_wanted(offer, info, families[side]) ||
+		    !same_link(&lan->info, info))
+			side_close(&lan->sides[side]);
+		else if (!same_addresses(&lan->info, info))
+			side_close_ssdp(&lan->sides[side]);
+	}
+	lan->info = *info;
+	(void)upnp_lan_open(lan, offer);
+}
+
+void upnp_lan_count(const struct upnp_lan *lan, struct worker_ready *ready)
+{
+	for (int i = 0; i < UPNP_FAMILIES; i++) {
+		const struct upnp_side *side = &lan->sides[i];
+
+		ready->sockets += (side->http ? 1u : 0u) + (side->ssdp ? 1u : 0u);
+		ready->failed +=
+			(side->http_failed ? 1u : 0u) + (side->ssdp_failed ? 1u : 0u);
+	}
+}

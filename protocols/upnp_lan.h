@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PROTOCOLS_UPNP_LAN_H
+#define PROTOCOLS_UPNP_LAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "protocols/igd_desc.h"
+#include "protocols/upnp_control.h"
+#include "protocols/worker.h"
+
+struct event;
+struct event_base;
+struct http_server;
+struct ssdp_server;
+
+/** Address families that a LAN is served in. */
+#define UPNP_FAMILIES 2
+
+/** What is served on every LAN. All borrowed, and outlives the LANs. */
+struct upnp_offer {
+	struct event_base *base;
+	struct event *retry; /* a timer: call upnp_lan_open() again */
+	const struct worker_setup *setup;
+	struct upnp_control *control;
+	size_t site_count;
+	struct igd_site *sites[UPNP_SITES_MAX];
+};
+
+/** The sockets of one family. */
+struct upnp_side {
+	struct ssdp_server *ssdp;
+	struct http_server *http;
+	bool ssdp_failed; /* and said so */
+	bool http_failed;
+};
+
+/** One LAN and what is open on it. */
+struct upnp_lan {
+	struct lan_info info; /* ifindex 0 = not there */
+	struct upnp_side sides[UPNP_FAMILIES];
+};
+
+/**
+ * Open what is missing, by family; what cannot be opened is said once and tried again
+ * by offer->retry. Returns true when something was opened or failed.
+ */
+bool upnp_lan_open(struct upnp_lan *lan, const struct upnp_offer *offer);
+/**
+ * Take what core says of the LAN: close what it is not served with any more, with
+ * byebye from the old addresses (SSDP-14, SSDP-15), and open what it is.
+ */
+void upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
+		     const struct upnp_offer *offer);
+/** Close everything. */
+void upnp_lan_close(struct upnp_lan *lan);
+/** Count what is open and what failed. */
+void upnp_lan_count(const struct upnp_lan *lan, struct worker_ready *ready);
+
+#endif
