@@ -46,6 +46,14 @@ struct conf_lan {
 	bool pcp_anycast; /* take PCP's anycast addresses for ours (PCP-119) */
 };
 
+/** What becomes of IPv6 traffic from outside; the same as enum wan_pinholes of the
+ * workers. */
+enum conf_pinholes {
+	CONF_PINHOLES_ON,  /* kept out but for pinholes, which hosts may ask for */
+	CONF_PINHOLES_OFF, /* kept out, and hosts may not ask */
+	CONF_PINHOLES_NO_FIREWALL, /* let in: nothing to ask for */
+};
+
 /** Section [wan]. */
 struct conf_wan {
 	char interface[IF_NAMESIZE]; /* "" = auto: the interface of the default route */
@@ -54,6 +62,7 @@ struct conf_wan {
 	uint64_t bit_rate_up;	     /* bit/s, 0 = ask the kernel */
 	uint64_t bit_rate_down;
 	struct prefix nat64; /* told to PCP clients that ask; length 0 = none */
+	enum conf_pinholes pinholes;
 };
 
 /** One `rule =` line of [policy]: the first that matches decides. */
@@ -107,6 +116,9 @@ struct conf {
 		char control_socket[CONF_PATH_MAX];
 		uint16_t http_port;
 		bool ssdp_strict;
+		/** A pinhole's host may ask from another address of its own: it is
+		 * known by its MAC (V6FW-7). */
+		bool igd_same_host_mac;
 		uint8_t pcp_opcodes; /* CONF_PCP_... */
 		bool pcp_nonce_relaxed;
 		enum log_level log_level;

@@ -31,6 +31,16 @@ static const struct conf_word nonce_words[] = {
 static const struct conf_word igd_words[] = {
 	{"1", 1}, {"both", 3}, {"2", 2}, {NULL, 0}};
 
+static const struct conf_word pinhole_words[] = {
+	{"on", CONF_PINHOLES_ON},
+	{"off", CONF_PINHOLES_OFF},
+	{"no-firewall", CONF_PINHOLES_NO_FIREWALL},
+	{NULL, 0},
+};
+
+static const struct conf_word same_host_words[] = {
+	{"address", 0}, {"mac", 1}, {NULL, 0}};
+
 static const struct conf_word backend_words[] = {
 	{"auto", CONF_BACKEND_AUTO},
 	{"nftables", CONF_BACKEND_NFTABLES},
@@ -54,6 +64,8 @@ static const struct conf_field wan_fields[] = {
 	{"bit-rate-up", CONF_TYPE_RATE, MEMBER(struct conf, wan.bit_rate_up)},
 	{"bit-rate-down", CONF_TYPE_RATE, MEMBER(struct conf, wan.bit_rate_down)},
 	{"nat64-prefix", CONF_TYPE_NAT64_OR_NONE, MEMBER(struct conf, wan.nat64)},
+	{"pinholes", CONF_TYPE_WORD, MEMBER(struct conf, wan.pinholes),
+	 .words = pinhole_words},
 };
 
 /* Offsets in struct conf_lan. */
@@ -106,6 +118,8 @@ static const struct conf_field global_fields[] = {
 	 .min = HTTP_PORT_MIN, .max = UINT16_MAX},
 	{"ssdp-delay", CONF_TYPE_WORD, MEMBER(struct conf, global.ssdp_strict),
 	 .words = delay_words},
+	{"igd-same-host", CONF_TYPE_WORD, MEMBER(struct conf, global.igd_same_host_mac),
+	 .words = same_host_words},
 	{"pcp-opcodes", CONF_TYPE_FLAGS, MEMBER(struct conf, global.pcp_opcodes),
 	 .words = opcode_words},
 	{"pcp-nonce-check", CONF_TYPE_WORD,

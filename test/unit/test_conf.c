@@ -72,6 +72,8 @@ static void test_defaults(void **state)
 	assert_int_equal(conf.limits.filters_per_lease, 8);
 	assert_int_equal(conf.limits.ports_per_request, 16);
 	assert_int_equal(conf.wan.nat64.length, 0);
+	assert_int_equal(conf.wan.pinholes, CONF_PINHOLES_ON);
+	assert_false(conf.global.igd_same_host_mac);
 	assert_int_equal(conf.global.pcp_opcodes, CONF_PCP_MAP | CONF_PCP_PEER);
 	assert_false(conf.global.pcp_nonce_relaxed);
 	assert_string_equal(conf.global.state_dir, "/var/lib/portreeve");
@@ -207,6 +209,39 @@ static void test_pcp_keys(void **state)
 		parse(text, &conf);
 		assert_int_equal(conf.wan.nat64.length, length);
 	}
+}
+
+/* V6FW-1, V6FW-7 */
+static void test_upnp_words(void **state)
+{
+	static const struct {
+		const char *text;
+		int pinholes;
+	} rows[] = {{"on", CONF_PINHOLES_ON},
+		    {"off", CONF_PINHOLES_OFF},
+		    {"no-firewall", CONF_PINHOLES_NO_FIREWALL}};
+	static const struct {
+		const char *text;
+		int igd;
+	} faces[] = {{"1", 1}, {"2", 2}, {"both", 3}};
+	char text[64];
+	struct conf conf;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		(void)snprintf(text, sizeof(text), "[wan]\npinholes=%s", rows[i].text);
+		parse(text, &conf);
+		assert_int_equal(conf.wan.pinholes, rows[i].pinholes);
+	}
+	for (size_t i = 0; i < COUNT(faces); i++) {
+		(void)snprintf(text, sizeof(text), "[lan a]\nigd = %s", faces[i].text);
+		parse(text, &conf);
+		assert_int_equal(conf.lans[0].igd, faces[i].igd);
+	}
+	parse("[global]\nigd-same-host = mac", &conf);
+	assert_true(conf.global.igd_same_host_mac);
+	parse("[global]\nigd-same-host = address", &conf);
+	assert_false(conf.global.igd_same_host_mac);
 }
 
 static void test_words(void **state)
@@ -553,7 +588,7 @@ static void test_defaults_file_is_complete(void **state)
 			if (strstr(text, line) == NULL)
 				fail_msg("no line %s", line + 1);
 		}
-	assert_int_equal(keys, 33);
+	assert_int_equal(keys, 35);
 	free(text);
 }
 
@@ -566,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_other_keys),
 		cmocka_unit_test(test_pcp_keys),
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_upnp_words),
 		cmocka_unit_test(test_rule),
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test_setup_teardown(test_drop_ins, setup_directory,

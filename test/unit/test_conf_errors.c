@@ -174,6 +174,24 @@ static void test_pcp_errors(void **state)
 	check_rows(rows, COUNT(rows));
 }
 
+static void test_upnp_errors(void **state)
+{
+	static const struct bad_row rows[] = {
+		{"[wan]\npinholes = yes\n",
+		 "f:2: bad value \"yes\" for pinholes; write on, off or no-firewall"},
+		{"[wan]\npinholes = no-firewal\n",
+		 "f:2: bad value \"no-firewal\" for pinholes; did you mean "
+		 "\"no-firewall\"?"},
+		{"[global]\nigd-same-host = ip\n",
+		 "f:2: bad value \"ip\" for igd-same-host; write address or mac"},
+		{"[lan a]\nigd = 3\n",
+		 "f:2: bad value \"3\" for igd; write 1, both or 2"},
+	};
+
+	(void)state;
+	check_rows(rows, COUNT(rows));
+}
+
 static void test_value_errors(void **state)
 {
 	static const struct bad_row rows[] = {
@@ -443,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_structure_errors),
 		cmocka_unit_test(test_value_errors),
 		cmocka_unit_test(test_pcp_errors),
+		cmocka_unit_test(test_upnp_errors),
 		cmocka_unit_test(test_more_value_errors),
 		cmocka_unit_test(test_rule_errors),
 		cmocka_unit_test(test_cross_checks),
