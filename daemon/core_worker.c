@@ -176,6 +176,17 @@ static void core_answer_traffic(struct core *core, const struct request *request
 	reply->packets_out = link.packets_out;
 }
 
+/* One reply for each lease of the page, and one more. */
+static void worker_send_list(struct core_worker *worker, const struct request *request,
+			     const struct reply *decided, const struct store_time *at)
+{
+	struct reply page[REQUEST_LIST_MAX + 1];
+	size_t count = ledger_list(worker->core->ledger, request, decided, at, page);
+
+	for (size_t i = 0; i < count; i++)
+		worker_send(worker, MSG_REPLY, &page[i], sizeof(page[i]));
+}
+
 /* The messages of one wake-up are a group: decide them, answer them. */
 static void worker_drained(void *user)
 {
@@ -193,8 +204,11 @@ static void worker_drained(void *user)
 
 		if (request->op == REQUEST_TRAFFIC)
 			core_answer_traffic(core, request, &core->replies[i]);
-		worker_send(worker, MSG_REPLY, &core->replies[i],
-			    sizeof(core->replies[i]));
+		if (request->op == REQUEST_LIST)
+			worker_send_list(worker, request, &core->replies[i], &at);
+		else
+			worker_send(worker, MSG_REPLY, &core->replies[i],
+				    sizeof(core->replies[i]));
 	}
 	core_follow_up(core);
 }

@@ -391,6 +391,11 @@ const struct store_meta *ledger_get_meta(const struct ledger *ledger)
 	return &ledger->books.meta;
 }
 
+uint32_t ledger_get_update_id(const struct ledger *ledger)
+{
+	return ledger->update_id;
+}
+
 const char *ledger_get_backend_name(const struct ledger *ledger)
 {
 	return ledger->books.backend_ops->name;

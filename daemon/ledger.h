@@ -60,6 +60,10 @@ struct ledger_events {
 	/** A request renewed this lease besides the one that it was answered about; may
 	 * be NULL. lease is borrowed. */
 	void (*unasked)(void *user, const struct lease *lease);
+	/** True when the two addresses are those of one host of the LAN, as V6FW-7 lets
+	 * us find out. NULL: never, but where they are the same. */
+	bool (*same_host)(void *user, uint16_t lan, const struct ip_addr *a,
+			  const struct ip_addr *b);
 };
 
 /**
@@ -114,6 +118,15 @@ bool ledger_follow_external(struct ledger *ledger, const struct ip_addr *externa
 void ledger_decide(struct ledger *ledger, const struct request *requests, size_t count,
 		   struct reply *replies, const struct store_time *at);
 
+/**
+ * The answer to a REQUEST_LIST that ledger_decide() has answered with `decided`: the
+ * leases of one page, each with more = 1, and then the last one. Returns how many there
+ * are in out. Costs as much as the client has leases.
+ */
+size_t ledger_list(struct ledger *ledger, const struct request *request,
+		   const struct reply *decided, const struct store_time *at,
+		   struct reply out[REQUEST_LIST_MAX + 1]);
+
 /** End one lease, for the owner. Its last state goes to *out. */
 enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
 		       struct lease *out) __attribute__((warn_unused_result));
@@ -146,6 +159,11 @@ const struct table *ledger_get_table(const struct ledger *ledger);
 const struct ledger_figures *ledger_get_figures(struct ledger *ledger);
 const struct store_meta *ledger_get_meta(const struct ledger *ledger);
 const char *ledger_get_backend_name(const struct ledger *ledger);
+/**
+ * One more for each operation that added, ended or changed a mapping or pinhole;
+ * renewals and flows of PEER do not count. Begins at 0 at each start (IGD-36).
+ */
+uint32_t ledger_get_update_id(const struct ledger *ledger);
 /** External address of a lease as clients were told; none = unknown. */
 struct ip_addr ledger_get_external(const struct ledger *ledger,
 				   const struct lease *lease);

@@ -161,6 +161,22 @@ static bool group_take(struct plan *group, const struct plan *plan)
 	return true;
 }
 
+static void group_clear(struct ledger *ledger)
+{
+	ledger->group.count = 0;
+	ledger->staged_updates = 0;
+}
+
+/* The group holds: tell and count what was done. */
+static void group_report(struct ledger *ledger, bool expired, int64_t now_ms)
+{
+	const struct plan *group = &ledger->group;
+
+	ledger->update_id += ledger->staged_updates;
+	for (size_t i = 0; i < group->count; i++)
+		ledger_report(ledger, &group->changes[i], expired, now_ms);
+}
+
 /* Do the plan in the table and note it in the group. */
 static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 {
@@ -176,57 +192,12 @@ static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 		if (plan->changes[i].kind == LEASE_ADD &&
 		    plan->changes[i].after.id == ledger->next_id)
 			ledger->next_id++;
+	if (ledger_is_update(plan))
+		ledger->staged_updates++;
 	/* ids are written ahead, so that none is used twice after a crash */
 	if (ledger->next_id + 1 >= ledger->books.meta.next_id)
 		ledger->books.meta.next_id = ledger->next_id + ID_STRETCH;
 	return true;
-}
-
-/* What a client is told of a lease: whole seconds, never 0 for a live one. What the
- * owner made for ever is what it asks for to NAT-PMP, and for ever to PCP (PCP-51). */
-static uint32_t lease_get_lifetime_s(const struct lease *lease,
-				     const struct request *request, int64_t now_ms)
-{
-	uint32_t left_s = lease_get_left_s(lease, now_ms);
-
-	if (lease->expires_ms == TIME_NEVER)
-		return request->origin == ORIGIN_PCP ? UINT32_MAX
-		       : request->op == REQUEST_MAP  ? request->lifetime_s
-						     : 0;
-	return left_s > 0 ? left_s : 1;
-}
-
-static void ledger_answer(struct ledger *ledger, const struct request *request,
-			  int64_t now_ms, struct reply *reply)
-{
-	const struct plan *plan = &ledger->plan;
-	const struct lease *lease = &plan->lease;
-
-	*reply = (struct reply){
-		.cookie = request->cookie,
-		.op = request->op,
-		.result = (uint8_t)plan->result,
-		.protocol = request->protocol,
-		.internal_port = request->internal_port,
-		.epoch_s =
-			(uint32_t)((now_ms - ledger->figures.epoch_origin_ms) / 1000),
-	};
-	if (plan->result != RESULT_OK)
-		reply->lifetime_s = plan->retry_s;
-	if (plan->result != RESULT_OK || !plan->has_lease ||
-	    request->op == REQUEST_DELETE)
-		return;
-	reply->protocol = lease->protocol;
-	reply->enabled = lease->enabled;
-	reply->origin = lease->origin;
-	reply->internal = lease->internal;
-	reply->internal_port = lease->internal_port;
-	reply->external = ledger_get_external(ledger, lease);
-	reply->external_port = lease->external_port;
-	reply->lifetime_s = lease_get_lifetime_s(lease, request, now_ms);
-	reply->port_count = plan->port_count;
-	reply->remote = lease_get_remote(lease);
-	memcpy(reply->description, lease->description, sizeof(reply->description));
 }
 
 /* The owner should know: it is a limit of his, or somebody takes it all. */
@@ -324,7 +295,7 @@ static void ledger_retry_alone(struct ledger *ledger, const struct request *requ
 	struct plan *group = &ledger->group;
 	int error;
 
-	group->count = 0;
+	group_clear(ledger);
 	ledger_plan(ledger, request, at->now_ms);
 	if (ledger->plan.count > 0 && !ledger_stage(ledger, at->now_ms))
 		ledger->plan.result = RESULT_NO_MEMORY;
@@ -338,8 +309,7 @@ static void ledger_retry_alone(struct ledger *ledger, const struct request *requ
 		return;
 	}
 	books_write(&ledger->books, group->changes, group->count, at);
-	for (size_t i = 0; i < group->count; i++)
-		ledger_report(ledger, &group->changes[i], false, at->now_ms);
+	group_report(ledger, false, at->now_ms);
 }
 
 static void ledger_count(struct ledger *ledger, const struct reply *replies,
@@ -364,7 +334,7 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 	ledger->end = count > 0 && requests[0].origin == ORIGIN_STATIC
 			      ? LEASE_END_OWNER
 			      : LEASE_END_CLIENT;
-	group->count = 0;
+	group_clear(ledger);
 	for (size_t i = 0; i < count; i++)
 		ledger_decide_one(ledger, &requests[i], at->now_ms, &replies[i]);
 	if (group->count > 0 &&
@@ -377,8 +347,7 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 						   &replies[i]);
 	} else {
 		books_write(&ledger->books, group->changes, group->count, at);
-		for (size_t i = 0; i < group->count; i++)
-			ledger_report(ledger, &group->changes[i], false, at->now_ms);
+		group_report(ledger, false, at->now_ms);
 	}
 	ledger_extend_flows(ledger, requests, replies, count);
 	ledger_count(ledger, replies, count);
@@ -402,8 +371,7 @@ static int ledger_commit_ends(struct ledger *ledger, const struct store_time *at
 		return error;
 	}
 	books_write(&ledger->books, group->changes, group->count, at);
-	for (size_t i = 0; i < group->count; i++)
-		ledger_report(ledger, &group->changes[i], expired, at->now_ms);
+	group_report(ledger, expired, at->now_ms);
 	return 0;
 }
 
@@ -427,7 +395,7 @@ enum result ledger_revoke(struct ledger *ledger, uint64_t id, enum lease_end why
 			  const struct store_time *at)
 {
 	ledger->end = why;
-	ledger->group.count = 0;
+	group_clear(ledger);
 	lease_plan_end(ledger->table, id, &ledger->plan);
 	if (ledger->plan.result != RESULT_OK)
 		return ledger->plan.result;
@@ -455,7 +423,7 @@ int64_t ledger_expire(struct ledger *ledger, const struct store_time *at)
 
 	ports_reap(table_get_ports(ledger->table), at->now_ms);
 	ledger->end = LEASE_END_TIME;
-	ledger->group.count = 0;
+	group_clear(ledger);
 	while ((lease = table_get_first_to_expire(ledger->table)) &&
 	       lease->expires_ms <= at->now_ms &&
 	       ledger->group.count < EXPIRE_GROUP_MAX) {

@@ -53,6 +53,23 @@ static enum lease_event change_get_event(const struct lease_change *change,
 	return LEASE_EVENT_CHANGED;
 }
 
+static bool change_is_update(const struct lease_change *change)
+{
+	const struct lease *lease =
+		change->kind == LEASE_REMOVE ? &change->before : &change->after;
+
+	return !lease_is_peer(lease) &&
+	       change_get_event(change, false) != LEASE_EVENT_RENEWED;
+}
+
+bool ledger_is_update(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (change_is_update(&plan->changes[i]))
+			return true;
+	return false;
+}
+
 /* What a line says of those who may send: " remote=ADDRESS", or nothing = anybody. */
 #define PEERS_TEXT_SIZE 192
 

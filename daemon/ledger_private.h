@@ -40,14 +40,24 @@ struct ledger {
 	size_t random_left;
 	struct plan plan;  /* of the request at hand */
 	struct plan group; /* every change of the group so far */
+	uint32_t update_id;
+	uint32_t staged_updates; /* of the group: they count when it holds */
 };
 
 /** Log and tell what was done. */
 void ledger_report(struct ledger *ledger, const struct lease_change *change,
 		   bool expired, int64_t now_ms);
+/** True when clients that watch the table hear of the plan: more than a renewal, and of
+ * more than a flow (IGD-36). */
+bool ledger_is_update(const struct plan *plan);
 /** Tell an owner who wants to know (log-level info) why clients were refused. */
 void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
 			    const struct reply *replies, size_t count, int64_t now_ms);
+
+/* ledger_reply.c */
+/** What the client is told of ledger->plan, which was made of its request. */
+void ledger_answer(struct ledger *ledger, const struct request *request, int64_t now_ms,
+		   struct reply *reply);
 
 /* ledger_flow.c: conntrack for PEER; without it PEER goes on without flows. */
 void ledger_open_flows(struct ledger *ledger);

@@ -91,13 +91,13 @@ static void plan_run(const struct table *table, const struct plan_context *conte
 		break;
 	case REQUEST_ADD_ANY:
 	case REQUEST_DELETE_RANGE:
-	case REQUEST_LIST:
 	case REQUEST_PINHOLE:
 	case REQUEST_PINHOLE_UPDATE:
 	case REQUEST_PINHOLE_DELETE:
 	case REQUEST_PINHOLE_GET:
 		plan->result = RESULT_DENIED;
 		break;
+	case REQUEST_LIST: /* ledger_list() */
 	case REQUEST_TRAFFIC:
 		break;
 	}

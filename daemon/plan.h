@@ -56,6 +56,9 @@ struct plan_context {
 	/** True when another endpoint has a flow to flow->remote that leaves with
 	 * flow->external_port. NULL: never. */
 	bool (*is_flow_taken)(void *user, const struct flow *flow);
+	/** True when both addresses are one host's of the LAN (V6FW-7). NULL: never. */
+	bool (*is_same_host)(void *user, uint16_t lan, const struct ip_addr *a,
+			     const struct ip_addr *b);
 	void *user;
 };
 

@@ -544,6 +544,11 @@ const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
 	return &table->listings[lan].entries[index]->lease;
 }
 
+size_t table_get_listing_count(const struct table *table, uint16_t lan)
+{
+	return lan < LANS_MAX ? table->listings[lan].count : 0;
+}
+
 const struct lease *table_get_first_of_client(const struct table *table,
 					      const struct ip_addr *client)
 {

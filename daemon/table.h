@@ -63,6 +63,8 @@ const struct lease *table_get_by_peer(const struct table *table,
  * into its place. */
 const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
 				       size_t index);
+/** How many table_get_by_index() finds. */
+size_t table_get_listing_count(const struct table *table, uint16_t lan);
 const struct lease *table_get_first_of_client(const struct table *table,
 					      const struct ip_addr *client);
 const struct lease *table_get_next_of_client(const struct table *table,

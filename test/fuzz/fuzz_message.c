@@ -57,8 +57,8 @@ struct target {
 /* One ledger for all inputs, emptied after each. */
 static struct target *get_target(void)
 {
-	static const struct ledger_events events = {nothing_lease, nothing_disturbed,
-						    NULL};
+	static const struct ledger_events events = {.lease = nothing_lease,
+						    .disturbed = nothing_disturbed};
 	static struct target target;
 	struct ledger_setup setup = {.conf = &target.conf,
 				     .network = &target.network,

@@ -30,7 +30,8 @@ static void plan_fault(void *user)
 		memory_plan_fault(model->ledger->books.backend, 1, EBUSY);
 }
 
-static const struct ledger_events events = {nothing_lease, plan_fault, NULL};
+static const struct ledger_events events = {.lease = nothing_lease,
+					    .disturbed = plan_fault};
 
 struct ip_addr naive_address(const char *text)
 {

@@ -75,7 +75,8 @@ static void on_disturbed(void *user)
 	fixture->next_fault = 0;
 }
 
-static const struct ledger_events events = {on_lease, on_disturbed, NULL};
+static const struct ledger_events events = {.lease = on_lease,
+					    .disturbed = on_disturbed};
 
 static int setup(void **state)
 {

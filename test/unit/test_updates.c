@@ -82,7 +82,8 @@ static void on_unasked(void *user, const struct lease *lease)
 	lease_updates_tell(fixture->updates, lease->id);
 }
 
-static const struct ledger_events events = {on_lease, on_disturbed, on_unasked};
+static const struct ledger_events events = {
+	.lease = on_lease, .disturbed = on_disturbed, .unasked = on_unasked};
 
 static bool sink_is_up(void *user)
 {

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What clients are told of leases. */
+#include <string.h>
+
+#include "daemon/ledger_private.h"
+#include "daemon/table.h"
+
+/* What a client is told of a lease: whole seconds, never 0 for a live one. What the
+ * owner made for ever is what it asks for to NAT-PMP, and for ever to PCP (PCP-51). */
+static uint32_t lease_get_lifetime_s(const struct lease *lease,
+				     const struct request *request, int64_t now_ms)
+{
+	uint32_t left_s = lease_get_left_s(lease, now_ms);
+
+	if (lease->expires_ms == TIME_NEVER)
+		return request->origin == ORIGIN_PCP ? UINT32_MAX
+		       : request->op == REQUEST_MAP  ? request->lifetime_s
+						     : 0;
+	return left_s > 0 ? left_s : 1;
+}
+
+static void reply_fill_lease(const struct ledger *ledger, const struct lease *lease,
+			     struct reply *reply)
+{
+	reply->protocol = lease->protocol;
+	reply->enabled = lease->enabled;
+	reply->origin = lease->origin;
+	reply->pinhole = lease->pinhole;
+	reply->internal = lease->internal;
+	reply->internal_port = lease->internal_port;
+	reply->external = ledger_get_external(ledger, lease);
+	reply->external_port = lease->external_port;
+	reply->remote = lease_get_remote(lease);
+	memcpy(reply->description, lease->description, sizeof(reply->description));
+}
+
+void ledger_answer(struct ledger *ledger, const struct request *request, int64_t now_ms,
+		   struct reply *reply)
+{
+	const struct plan *plan = &ledger->plan;
+
+	*reply = (struct reply){
+		.cookie = request->cookie,
+		.op = request->op,
+		.result = (uint8_t)plan->result,
+		.protocol = request->protocol,
+		.internal_port = request->internal_port,
+		.epoch_s =
+			(uint32_t)((now_ms - ledger->figures.epoch_origin_ms) / 1000),
+	};
+	if (plan->result != RESULT_OK)
+		reply->lifetime_s = plan->retry_s;
+	if (plan->result != RESULT_OK || !plan->has_lease ||
+	    request->op == REQUEST_DELETE)
+		return;
+	reply_fill_lease(ledger, &plan->lease, reply);
+	reply->lifetime_s = lease_get_lifetime_s(&plan->lease, request, now_ms);
+	reply->port_count = plan->port_count;
+}
+
+/* --- pages of REQUEST_LIST --- */
+
+/* Leases of a page, ascending by id. */
+struct page {
+	size_t count;
+	const struct lease *leases[REQUEST_LIST_MAX];
+	bool more; /* there are others behind the last one */
+};
+
+static bool is_asked(const struct lease *lease, const struct request *request)
+{
+	return lease->id > request->after && lease->protocol == request->protocol &&
+	       lease->external_port >= request->external_port &&
+	       lease->external_port <= request->external_last &&
+	       addr_is_ipv4(&lease->internal) && !lease_is_peer(lease);
+}
+
+/* Into its place by id; where the page is full, the last one waits for the next page.
+ */
+static void page_take(struct page *page, const struct lease *lease)
+{
+	size_t i;
+
+	if (page->count == REQUEST_LIST_MAX) {
+		page->more = true;
+		if (lease->id > page->leases[page->count - 1]->id)
+			return;
+		page->count--;
+	}
+	for (i = page->count++; i > 0 && page->leases[i - 1]->id > lease->id; i--)
+		page->leases[i] = page->leases[i - 1];
+	page->leases[i] = lease;
+}
+
+size_t ledger_list(struct ledger *ledger, const struct request *request,
+		   const struct reply *decided, const struct store_time *at,
+		   struct reply out[REQUEST_LIST_MAX + 1])
+{
+	struct page page = {.count = 0};
+	const struct lease *lease;
+
+	out[0] = *decided;
+	if (decided->result != RESULT_OK)
+		return 1;
+	for (lease = table_get_first_of_client(ledger->table, &request->client); lease;
+	     lease = table_get_next_of_client(ledger->table, lease))
+		if (is_asked(lease, request))
+			page_take(&page, lease);
+	for (size_t i = 0; i < page.count; i++) {
+		out[i] = *decided;
+		out[i].more = 1;
+		reply_fill_lease(ledger, page.leases[i], &out[i]);
+		out[i].lifetime_s =
+			lease_get_lifetime_s(page.leases[i], request, at->now_ms);
+	}
+	out[page.count] = *decided;
+	if (page.more)
+		out[page.count].next = page.leases[page.count - 1]->id;
+	if (page.count == 0 && request->after == 0)
+		out[0].result = RESULT_NO_ENTRY;
+	return page.count + 1;
+}
