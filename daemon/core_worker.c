@@ -8,6 +8,7 @@
 
 #include "daemon/admission.h"
 #include "daemon/core_private.h"
+#include "daemon/flow_times.h"
 #include "daemon/moment.h"
 #include "daemon/wan.h"
 
@@ -44,6 +45,7 @@ void core_worker_send_wan(struct core_worker *worker)
 {
 	const struct core *core = worker->core;
 	const struct wan_choice *wan = &core->network.wan;
+	struct flow_times times = flow_times_read();
 	struct wan_info info;
 
 	memset(&info, 0, sizeof(info));
@@ -54,6 +56,9 @@ void core_worker_send_wan(struct core_worker *worker)
 	info.bit_rate_down = core->conf.wan.bit_rate_down;
 	info.nat = core->conf.wan.nat;
 	info.carrier = wan->carrier;
+	info.pinholes = (uint8_t)core->conf.wan.pinholes;
+	info.flow_timeout_tcp_s = times.tcp_s;
+	info.flow_timeout_udp_s = times.udp_s;
 	worker_send(worker, MSG_WAN, &info, sizeof(info));
 }
 

@@ -15,6 +15,10 @@
 static_assert(CONF_FILTERS_MAX == REQUEST_FILTERS_MAX &&
 		      CONF_PORTS_MAX == REQUEST_PORTS_MAX,
 	      "the configuration allows what a request can hold");
+static_assert((int)CONF_PINHOLES_ON == (int)WAN_PINHOLES_ON &&
+		      (int)CONF_PINHOLES_OFF == (int)WAN_PINHOLES_OFF &&
+		      (int)CONF_PINHOLES_NO_FIREWALL == (int)WAN_PINHOLES_NO_FIREWALL,
+	      "the same numbers here and there");
 static_assert(CONF_PCP_MAP == PCP_SERVES_MAP && CONF_PCP_PEER == PCP_SERVES_PEER,
 	      "the same bits here and there");
 

@@ -161,6 +161,7 @@ static size_t get_message_size(uint32_t type)
 		return sizeof(struct mapping_update);
 	case MSG_REQUEST:
 	case MSG_READY:
+	case MSG_TABLE: /* UPnP's */
 		break;
 	}
 	return 0;
@@ -191,6 +192,7 @@ int responder_take_message(struct responder *responder, uint32_t type, const voi
 		return responder_take_update(responder, &copy.update, now_ms);
 	case MSG_REQUEST:
 	case MSG_READY:
+	case MSG_TABLE: /* UPnP's */
 		break;
 	}
 	return -EPROTO;
