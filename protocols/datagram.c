@@ -15,7 +15,8 @@
 
 union control {
 	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))]; /* the larger one */
+	/* the larger one, and the hops */
+	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int))];
 };
 
 /* Everything one recvmmsg() or sendmmsg() points to. */
@@ -47,7 +48,7 @@ static int set_multicast(int fd, int family, uint32_t ifindex)
 	return error == -EADDRNOTAVAIL ? -ENODEV : error;
 }
 
-static int set_options(int fd, int family, uint32_t ifindex)
+static int set_options(int fd, const struct datagram_port *port)
 {
 	const struct {
 		int family; /* 0 = both */
@@ -55,8 +56,9 @@ static int set_options(int fd, int family, uint32_t ifindex)
 	} rows[] = {
 		/* By index, not by name: an interface that was replaced meanwhile is
 		 * not ours. */
-		{0, SOL_SOCKET, SO_BINDTOIFINDEX, (int)ifindex},
+		{0, SOL_SOCKET, SO_BINDTOIFINDEX, (int)port->ifindex},
 		{0, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER},
+		{0, SOL_SOCKET, SO_REUSEADDR, port->shared},
 		{AF_INET, IPPROTO_IP, IP_PKTINFO, 1},
 		{AF_INET, IPPROTO_IP, IP_MULTICAST_TTL, MULTICAST_HOPS},
 		{AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, 1},
@@ -66,21 +68,21 @@ static int set_options(int fd, int family, uint32_t ifindex)
 	int error = 0;
 
 	for (size_t i = 0; error == 0 && i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (rows[i].family == 0 || rows[i].family == family)
+		if (rows[i].family == 0 || rows[i].family == port->family)
 			error = set_option(fd, rows[i].level, rows[i].name,
 					   rows[i].value);
-	return error == 0 ? set_multicast(fd, family, ifindex) : error;
+	return error == 0 ? set_multicast(fd, port->family, port->ifindex) : error;
 }
 
-static int bind_port(int fd, int family, uint16_t port)
+static int bind_port(int fd, const struct datagram_port *port)
 {
 	struct ip_addr any = addr_from_ipv4((struct in_addr){0});
 	struct sockaddr_storage address;
 	socklen_t length;
 
-	if (family == AF_INET6)
+	if (port->family == AF_INET6)
 		any = addr_from_ipv6(&in6addr_any);
-	length = addr_to_sockaddr(&any, port, &address);
+	length = addr_to_sockaddr(&any, port->port, &address);
 	return bind(fd, (const struct sockaddr *)&address, length) < 0 ? -errno : 0;
 }
 
@@ -98,21 +100,20 @@ static int set_deaf(int fd)
 /* Of the sockets of a port. */
 enum place { PLACE_FIRST, PLACE_SECOND, PLACE_SENDER };
 
-static int open_bound(int family, uint32_t ifindex, uint16_t port, enum place place,
-		      int *out)
+static int open_bound(const struct datagram_port *port, enum place place, int *out)
 {
-	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(port->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int error;
 
 	if (fd < 0)
 		return -errno;
-	error = set_options(fd, family, ifindex);
-	if (error == 0 && place != PLACE_FIRST)
+	error = set_options(fd, port);
+	if (error == 0 && (place != PLACE_FIRST || port->shared))
 		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (error == 0 && place == PLACE_SENDER)
 		error = set_deaf(fd);
 	if (error == 0)
-		error = bind_port(fd, family, port);
+		error = bind_port(fd, port);
 	if (error != 0) {
 		close(fd);
 		return error;
@@ -121,26 +122,56 @@ static int open_bound(int family, uint32_t ifindex, uint16_t port, enum place pl
 	return 0;
 }
 
-int datagram_open(int family, uint32_t ifindex, uint16_t port, int *out)
+int datagram_open(const struct datagram_port *port, int *out)
 {
-	/* Neither SO_REUSEADDR nor SO_REUSEPORT: another server on this port must be
-	 * noticed. */
-	return open_bound(family, ifindex, port, PLACE_FIRST, out);
+	/* Where another server on this port must be noticed SO_REUSEPORT comes later.
+	 */
+	return open_bound(port, PLACE_FIRST, out);
 }
 
-int datagram_open_second(int first, int family, uint32_t ifindex, uint16_t port,
-			 int *out)
+static int join4(int fd, const struct datagram_port *port, const struct ip_addr *group)
+{
+	const struct ip_mreqn request = {
+		.imr_multiaddr = addr_to_ipv4(group),
+		.imr_ifindex = (int)port->ifindex,
+	};
+
+	/* Nothing for groups that only others on this machine joined. */
+	if (setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof(request)) <
+	    0)
+		return -errno;
+	return set_option(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+}
+
+static int join6(int fd, const struct datagram_port *port, const struct ip_addr *group)
+{
+	struct ipv6_mreq request = {.ipv6mr_interface = port->ifindex};
+
+	memcpy(&request.ipv6mr_multiaddr, group->bytes,
+	       sizeof(request.ipv6mr_multiaddr));
+	if (setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &request, sizeof(request)) <
+	    0)
+		return -errno;
+	return set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+}
+
+int datagram_join(int fd, const struct datagram_port *port, const struct ip_addr *group)
+{
+	return port->family == AF_INET6 ? join6(fd, port, group)
+					: join4(fd, port, group);
+}
+
+int datagram_open_second(int first, const struct datagram_port *port, int *out)
 {
 	/* Only now that the port is known to be ours does the first one share it. */
 	int error = set_option(first, SOL_SOCKET, SO_REUSEPORT, 1);
 
-	return error == 0 ? open_bound(family, ifindex, port, PLACE_SECOND, out)
-			  : error;
+	return error == 0 ? open_bound(port, PLACE_SECOND, out) : error;
 }
 
-int datagram_open_sender(int family, uint32_t ifindex, uint16_t port, int *out)
+int datagram_open_sender(const struct datagram_port *port, int *out)
 {
-	return open_bound(family, ifindex, port, PLACE_SENDER, out);
+	return open_bound(port, PLACE_SENDER, out);
 }
 
 int datagram_select(int first, const struct sock_fprog *choice,
@@ -152,6 +183,16 @@ int datagram_select(int first, const struct sock_fprog *choice,
 		    0)
 		return -errno;
 	return 0;
+}
+
+int datagram_select_first(int first)
+{
+	struct sock_filter zero = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	const struct sock_fprog choice = {.len = 1, .filter = &zero};
+	const struct sock_fprog filter = {.len = 1, .filter = &all};
+
+	return datagram_select(first, &choice, &filter);
 }
 
 static void prepare_receive(struct vectors *vectors, struct datagram_batch *batch)
@@ -232,18 +273,27 @@ int datagram_receive(int fd, struct datagram_batch *batch)
 	return 0;
 }
 
+/* One item of control; returns the octets it takes. */
+static socklen_t write_item(struct cmsghdr *control, struct cmsghdr head,
+			    const void *data, size_t size)
+{
+	*control = head;
+	control->cmsg_len = CMSG_LEN(size);
+	memcpy(CMSG_DATA(control), data, size);
+	return (socklen_t)CMSG_SPACE(size);
+}
+
 static socklen_t write_way4(struct cmsghdr *control, const struct datagram *from)
 {
-	struct in_pktinfo info = {
+	const struct in_pktinfo info = {
 		.ipi_ifindex = (int)from->ifindex,
 		.ipi_spec_dst = addr_to_ipv4(&from->local),
 	};
 
-	control->cmsg_level = IPPROTO_IP;
-	control->cmsg_type = IP_PKTINFO;
-	control->cmsg_len = CMSG_LEN(sizeof(info));
-	memcpy(CMSG_DATA(control), &info, sizeof(info));
-	return CMSG_SPACE(sizeof(info));
+	return write_item(
+		control,
+		(struct cmsghdr){.cmsg_level = IPPROTO_IP, .cmsg_type = IP_PKTINFO},
+		&info, sizeof(info));
 }
 
 static socklen_t write_way6(struct cmsghdr *control, const struct datagram *from)
@@ -251,11 +301,33 @@ static socklen_t write_way6(struct cmsghdr *control, const struct datagram *from
 	struct in6_pktinfo info = {.ipi6_ifindex = from->ifindex};
 
 	memcpy(&info.ipi6_addr, from->local.bytes, sizeof(info.ipi6_addr));
-	control->cmsg_level = IPPROTO_IPV6;
-	control->cmsg_type = IPV6_PKTINFO;
-	control->cmsg_len = CMSG_LEN(sizeof(info));
-	memcpy(CMSG_DATA(control), &info, sizeof(info));
-	return CMSG_SPACE(sizeof(info));
+	return write_item(
+		control,
+		(struct cmsghdr){.cmsg_level = IPPROTO_IPV6, .cmsg_type = IPV6_PKTINFO},
+		&info, sizeof(info));
+}
+
+static socklen_t write_hops(struct cmsghdr *control, const struct datagram *from)
+{
+	const int hops = from->hops;
+	const bool ipv4 = addr_is_ipv4(&from->peer);
+	const struct cmsghdr head = {
+		.cmsg_level = ipv4 ? IPPROTO_IP : IPPROTO_IPV6,
+		.cmsg_type = ipv4 ? IP_TTL : IPV6_HOPLIMIT,
+	};
+
+	return hops == 0 ? 0 : write_item(control, head, &hops, sizeof(hops));
+}
+
+/* How it is to leave; returns the octets that takes. */
+static socklen_t write_way(union control *control, const struct datagram *from)
+{
+	socklen_t length;
+
+	memset(control, 0, sizeof(*control));
+	length = addr_is_ipv4(&from->peer) ? write_way4(&control->header, from)
+					   : write_way6(&control->header, from);
+	return length + write_hops((struct cmsghdr *)(control->bytes + length), from);
 }
 
 /* An address of the link alone says nothing without the link. */
@@ -276,13 +348,10 @@ static socklen_t write_peer(struct sockaddr_storage *peer, const struct datagram
 
 static void prepare_send(struct vectors *vectors, size_t i, struct datagram *from)
 {
-	struct cmsghdr *control = &vectors->controls[i].header;
+	union control *control = &vectors->controls[i];
 	socklen_t peer_length = write_peer(&vectors->peers[i], from);
-	socklen_t length;
+	socklen_t length = write_way(control, from);
 
-	memset(&vectors->controls[i], 0, sizeof(vectors->controls[i]));
-	length = addr_is_ipv4(&from->peer) ? write_way4(control, from)
-					   : write_way6(control, from);
 	vectors->iovecs[i] =
 		(struct iovec){.iov_base = from->bytes, .iov_len = from->length};
 	vectors->headers[i].msg_hdr = (struct msghdr){

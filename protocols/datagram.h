@@ -24,8 +24,10 @@ enum datagram_use { DATAGRAM_REPLY, DATAGRAM_UPDATE, DATAGRAM_MULTICAST };
 
 /** One datagram and the way it came, or goes. */
 struct datagram {
-	uint8_t use; /* enum datagram_use, of one that is sent */
-	bool left;   /* it has been sent, or cannot be */
+	uint8_t use;  /* enum datagram_use, of one that is sent */
+	uint8_t hops; /* that it may make, of one that is sent; 0 = as the port has it
+		       */
+	bool left;    /* it has been sent, or cannot be */
 	uint32_t ifindex;
 	struct ip_addr
 		local; /* our end: destination of what came, source of what goes */
@@ -41,24 +43,38 @@ struct datagram_batch {
 	struct datagram list[DATAGRAM_BATCH_MAX];
 };
 
+/** A port on one interface, in one family. */
+struct datagram_port {
+	int family; /* AF_INET, AF_INET6 */
+	uint32_t ifindex;
+	uint16_t port;
+	/** Programs that allow the same (SO_REUSEADDR) may have the port too; what is
+	 * for a group comes to each of those that joined it. */
+	bool shared;
+};
+
 /**
- * UDP of one family (AF_INET, AF_INET6) on every address of one interface and on no
- * other interface: bound to it, non-blocking, close-on-exec. Multicast leaves by it
- * too and goes no further than the link (NP-59, PCP-38). Needs no privilege.
+ * UDP of one family on every address of one interface and on no other interface: bound
+ * to it, non-blocking, close-on-exec. Multicast leaves by it too and goes no further
+ * than the link (NP-59, PCP-38). Needs no privilege.
  * Owns: *out, closed by the caller.
- * Errors: -EADDRINUSE, also when the other server would share the port; -ENODEV, ...;
- * *out untouched.
+ * Errors: -EADDRINUSE, where it is not shared also when the other server would share
+ * the port; -ENODEV, ...; *out untouched.
  */
-int datagram_open(int family, uint32_t ifindex, uint16_t port, int *out)
+int datagram_open(const struct datagram_port *port, int *out)
+	__attribute__((warn_unused_result));
+
+/** Hear what is sent to a multicast group on this port's interface. Errors: -errno. */
+int datagram_join(int fd, const struct datagram_port *port, const struct ip_addr *group)
 	__attribute__((warn_unused_result));
 
 /**
  * A second socket for the same port: until datagram_select() says otherwise, each
  * datagram goes to one of them by chance. first: of datagram_open() with the same
- * family, ifindex and port. Owns: *out, closed by the caller. Errors: -errno.
+ * port. Owns: *out, closed by the caller. Errors: -errno.
  */
-int datagram_open_second(int first, int family, uint32_t ifindex, uint16_t port,
-			 int *out) __attribute__((warn_unused_result));
+int datagram_open_second(int first, const struct datagram_port *port, int *out)
+	__attribute__((warn_unused_result));
 
 /**
  * Which of the two gets a datagram: what `choice` returns, 0 = first, 1 = second. Sees
@@ -71,11 +87,17 @@ int datagram_select(int first, const struct sock_fprog *choice,
 	__attribute__((warn_unused_result));
 
 /**
+ * Where the first is the only one that receives, of a shared port: have every datagram
+ * come to it. Errors: -errno.
+ */
+int datagram_select_first(int first) __attribute__((warn_unused_result));
+
+/**
  * One more for the same port, that only sends: what `choice` returns is never it, and
  * it takes no copies. first has been told to choose already. Owns: *out, closed by the
  * caller. Errors: -errno.
  */
-int datagram_open_sender(int family, uint32_t ifindex, uint16_t port, int *out)
+int datagram_open_sender(const struct datagram_port *port, int *out)
 	__attribute__((warn_unused_result));
 
 /**

@@ -14,8 +14,7 @@ int outlet_open(struct outlet *outlet, int first)
 	outlet->ways[DATAGRAM_MULTICAST].fd = first;
 	for (int use = 0; error == 0 && use < DATAGRAM_USES; use++)
 		if (use != DATAGRAM_MULTICAST)
-			error = datagram_open_sender(outlet->family, outlet->ifindex,
-						     outlet->port,
+			error = datagram_open_sender(&outlet->port,
 						     &outlet->ways[use].fd);
 	if (error != 0)
 		outlet_close(outlet);
@@ -45,9 +44,7 @@ static bool renew(struct outlet *outlet, struct outlet_way *way, int64_t now_ms)
 {
 	int fd;
 
-	if (!may_renew(way, now_ms) ||
-	    datagram_open_sender(outlet->family, outlet->ifindex, outlet->port, &fd) !=
-		    0)
+	if (!may_renew(way, now_ms) || datagram_open_sender(&outlet->port, &fd) != 0)
 		return false;
 	close(way->fd);
 	way->fd = fd;
@@ -61,8 +58,8 @@ unsigned int outlet_send(struct outlet *outlet, struct datagram_batch *batch,
 
 	for (int use = 0; use < DATAGRAM_USES; use++) {
 		const struct datagram_route route = {
-			.family = outlet->family,
-			.ifindex = outlet->ifindex,
+			.family = outlet->port.family,
+			.ifindex = outlet->port.ifindex,
 			.use = (enum datagram_use)use,
 		};
 		struct outlet_way *way = &outlet->ways[use];

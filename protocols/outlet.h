@@ -30,16 +30,14 @@ struct outlet_way {
  * does.
  */
 struct outlet {
-	int family;
-	uint32_t ifindex;
-	uint16_t port;
+	struct datagram_port port;
 	struct outlet_way ways[DATAGRAM_USES];
 };
 
 /**
- * first: of datagram_open() with the same family, ifindex and port, after
- * datagram_select(). Owns: outlet_close() closes what is opened here; first stays the
- * caller's. Errors: -errno, nothing is open.
+ * first: of datagram_open() with the same port, after datagram_select(). Owns:
+ * outlet_close() closes what is opened here; first stays the caller's. Errors: -errno,
+ * nothing is open.
  */
 int outlet_open(struct outlet *outlet, int first) __attribute__((warn_unused_result));
 

@@ -79,6 +79,7 @@ struct datagram *responder_add_datagram(struct responder *responder,
 	out->peer = path->peer;
 	out->peer_port = path->peer_port;
 	out->use = is_multicast(&path->peer) ? DATAGRAM_MULTICAST : DATAGRAM_REPLY;
+	out->hops = 0; /* of the port: no further than the link */
 	out->left = false;
 	out->truncated = false;
 	out->length = 0;

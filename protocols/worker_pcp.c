@@ -296,21 +296,21 @@ static int watch_port(struct port *port)
 static int try_open_port(struct port *port)
 {
 	struct lan *lan = port->lan;
-	const int family = families[port->family];
+	const struct datagram_port place = {
+		.family = families[port->family],
+		.ifindex = lan->ifindex,
+		.port = NATPMP_PORT,
+	};
 	int error = lan->lanes.rate ? 0 : lanes_init(&lan->lanes);
 
 	if (error == 0)
-		error = datagram_open(family, lan->ifindex, NATPMP_PORT,
-				      &port->fds[LANE_FIRST]);
+		error = datagram_open(&place, &port->fds[LANE_FIRST]);
 	if (error == 0)
-		error = datagram_open_second(port->fds[LANE_FIRST], family,
-					     lan->ifindex, NATPMP_PORT,
+		error = datagram_open_second(port->fds[LANE_FIRST], &place,
 					     &port->fds[LANE_SLOW]);
 	if (error == 0)
 		error = steer(lan, port);
-	port->outlet.family = family;
-	port->outlet.ifindex = lan->ifindex;
-	port->outlet.port = NATPMP_PORT;
+	port->outlet.port = place;
 	if (error == 0)
 		error = outlet_open(&port->outlet, port->fds[LANE_FIRST]);
 	return error == 0 ? watch_port(port) : error;

@@ -38,15 +38,16 @@ static void open_port(struct port *port, int family)
 	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
 	const struct sock_fprog choice = {.len = 1, .filter = &first};
 	const struct sock_fprog filter = {.len = 1, .filter = &all};
-	const uint32_t ifindex = lab_get()->ifindex[LAN0];
+	const struct datagram_port place = {
+		.family = family,
+		.ifindex = lab_get()->ifindex[LAN0],
+		.port = NATPMP_PORT,
+	};
 
-	assert_int_equal(datagram_open(family, ifindex, NATPMP_PORT, &port->fds[0]), 0);
-	assert_int_equal(datagram_open_second(port->fds[0], family, ifindex,
-					      NATPMP_PORT, &port->fds[1]),
-			 0);
+	assert_int_equal(datagram_open(&place, &port->fds[0]), 0);
+	assert_int_equal(datagram_open_second(port->fds[0], &place, &port->fds[1]), 0);
 	assert_int_equal(datagram_select(port->fds[0], &choice, &filter), 0);
-	port->outlet = (struct outlet){
-		.family = family, .ifindex = ifindex, .port = NATPMP_PORT};
+	port->outlet = (struct outlet){.port = place};
 	assert_int_equal(outlet_open(&port->outlet, port->fds[0]), 0);
 }
 
@@ -84,20 +85,20 @@ static unsigned int send_one(struct port *port, const char *peer, uint16_t peer_
 	struct ip_addr addr = lab_ip(peer);
 
 	batch.count = 0;
-	add(port->outlet.family, &addr, peer_port, use);
+	add(port->outlet.port.family, &addr, peer_port, use);
 	return outlet_send(&port->outlet, &batch, now_ms);
 }
 
 static unsigned int send_unowned(struct port *port, unsigned int round, int64_t now_ms)
 {
-	struct ip_addr peer = own_address(port->outlet.family);
+	struct ip_addr peer = own_address(port->outlet.port.family);
 
 	batch.count = 0;
 	for (unsigned int i = 0; i < DATAGRAM_BATCH_MAX; i++) {
 		unsigned int number = round * DATAGRAM_BATCH_MAX + i;
 
 		peer.bytes[15] = (uint8_t)(UNOWNED_FIRST + number % UNOWNED);
-		add(port->outlet.family, &peer, 4000, DATAGRAM_REPLY);
+		add(port->outlet.port.family, &peer, 4000, DATAGRAM_REPLY);
 	}
 	return outlet_send(&port->outlet, &batch, now_ms);
 }

@@ -435,13 +435,13 @@ static void test_lan_lifecycle(void **state)
 /* Another server has the port: told, tried again, served once it is free. */
 static void test_port_taken(void **state)
 {
+	struct datagram_port port = {.family = AF_INET, .port = NATPMP_PORT};
 	int taken;
 
 	(void)state;
 	lab_begin();
-	assert_int_equal(
-		datagram_open(AF_INET, lab_get()->ifindex[LAN1], NATPMP_PORT, &taken),
-		0);
+	port.ifindex = lab_get()->ifindex[LAN1];
+	assert_int_equal(datagram_open(&port, &taken), 0);
 	lab_core_send_all();
 	lab_wait_ready(1, 1);
 	close(taken);

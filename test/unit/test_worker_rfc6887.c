@@ -539,6 +539,11 @@ static void check_longest(int family, const char *network)
 	struct sock_filter code[LANES_PROGRAM_MAX];
 	struct sock_fprog program = {.filter = code};
 	struct ip_addr source = lab_ip(network);
+	const struct datagram_port port = {
+		.family = family,
+		.ifindex = lab_get()->ifindex[LAN0],
+		.port = NATPMP_PORT,
+	};
 	int fds[2];
 
 	assert_int_equal(lanes_init(&lanes), 0);
@@ -550,12 +555,8 @@ static void check_longest(int family, const char *network)
 	assert_int_equal(lanes.count, LANES_SLOW_MAX);
 	program.len = (unsigned short)lanes_write_program(
 		&lanes, family, (struct lanes_verdict){1, 0}, code);
-	assert_int_equal(
-		datagram_open(family, lab_get()->ifindex[LAN0], NATPMP_PORT, &fds[0]),
-		0);
-	assert_int_equal(datagram_open_second(fds[0], family, lab_get()->ifindex[LAN0],
-					      NATPMP_PORT, &fds[1]),
-			 0);
+	assert_int_equal(datagram_open(&port, &fds[0]), 0);
+	assert_int_equal(datagram_open_second(fds[0], &port, &fds[1]), 0);
 	assert_int_equal(datagram_select(fds[0], &program, &program), 0);
 	close(fds[0]);
 	close(fds[1]);
