@@ -71,8 +71,7 @@ static bool is_asked(const struct lease *lease, const struct request *request)
 {
 	return lease->id > request->after && lease->protocol == request->protocol &&
 	       lease->external_port >= request->external_port &&
-	       lease->external_port <= request->external_last &&
-	       addr_is_ipv4(&lease->internal) && !lease_is_peer(lease);
+	       lease->external_port <= request->external_last;
 }
 
 /* Into its place by id; where the page is full, the last one waits for the next page.
@@ -102,8 +101,8 @@ size_t ledger_list(struct ledger *ledger, const struct request *request,
 	out[0] = *decided;
 	if (decided->result != RESULT_OK)
 		return 1;
-	for (lease = table_get_first_of_client(ledger->table, &request->client); lease;
-	     lease = table_get_next_of_client(ledger->table, lease))
+	for (size_t i = 0;
+	     (lease = table_get_of_host(ledger->table, &request->client, i)); i++)
 		if (is_asked(lease, request))
 			page_take(&page, lease);
 	for (size_t i = 0; i < page.count; i++) {

@@ -10,8 +10,9 @@
 
 #include "daemon/expiry.h"
 #include "daemon/lease_ports.h"
+#include "daemon/listings.h"
+#include "daemon/pinholes.h"
 #include "daemon/ports.h"
-#include "protocols/worker.h"
 
 struct internal_key {
 	struct ip_addr addr;
@@ -53,7 +54,7 @@ struct entry {
 	struct entry *next_of_internal;
 	struct holder *holder;
 	struct entry *prev, *next; /* of the same client */
-	size_t lan_index;
+	struct listed listed;
 };
 
 /** A client that has leases. */
@@ -66,13 +67,6 @@ struct holder {
 	UT_hash_handle hh;
 };
 
-/** The IPv4 mappings of one LAN, for listing by index: flows of PEER are none. */
-struct listing {
-	struct entry **entries;
-	size_t count;
-	size_t size;
-};
-
 struct table {
 	struct entry *by_id;
 	struct entry *by_external;
@@ -81,7 +75,8 @@ struct table {
 	struct holder *holders;
 	struct expiry *expiry;
 	struct ports *ports;
-	struct listing listings[LANS_MAX];
+	struct listings *listings;
+	struct pinholes *pinholes;
 	size_t count_of_origin[ORIGIN_COUNT];
 	size_t ipv6_count;
 	size_t wide_count;
@@ -105,7 +100,9 @@ struct table *table_new(void)
 		return NULL;
 	table->ports = ports_new();
 	table->expiry = expiry_new();
-	if (!table->ports || !table->expiry) {
+	table->listings = listings_new();
+	table->pinholes = pinholes_new();
+	if (!table->ports || !table->expiry || !table->listings || !table->pinholes) {
 		table_free(table);
 		return NULL;
 	}
@@ -130,8 +127,8 @@ void table_free(struct table *table)
 		HASH_DEL(table->holders, holder);
 		free(holder);
 	}
-	for (size_t lan = 0; lan < LANS_MAX; lan++)
-		free(table->listings[lan].entries);
+	pinholes_free(table->pinholes);
+	listings_free(table->listings);
 	expiry_free(table->expiry);
 	ports_free(table->ports);
 	free(table);
@@ -226,47 +223,6 @@ static void holder_unlink(struct table *table, struct entry *entry)
 	free(holder);
 }
 
-/* --- listings by index --- */
-
-static bool is_listed(const struct lease *lease)
-{
-	return lease->lan < LANS_MAX && addr_is_ipv4(&lease->internal) &&
-	       !lease_is_peer(lease);
-}
-
-static bool listing_link(struct table *table, struct entry *entry)
-{
-	struct listing *listing;
-
-	if (!is_listed(&entry->lease))
-		return true;
-	listing = &table->listings[entry->lease.lan];
-	if (listing->count == listing->size) {
-		size_t size = listing->size > 0 ? 2 * listing->size : 64;
-		struct entry **grown =
-			reallocarray(listing->entries, size, sizeof(struct entry *));
-
-		if (!grown)
-			return false;
-		listing->entries = grown;
-		listing->size = size;
-	}
-	entry->lan_index = listing->count;
-	listing->entries[listing->count++] = entry;
-	return true;
-}
-
-static void listing_unlink(struct table *table, struct entry *entry)
-{
-	struct listing *listing;
-
-	if (!is_listed(&entry->lease))
-		return;
-	listing = &table->listings[entry->lease.lan];
-	listing->entries[entry->lan_index] = listing->entries[--listing->count];
-	listing->entries[entry->lan_index]->lan_index = entry->lan_index;
-}
-
 /* --- the rows of insert and remove --- */
 
 static bool id_link(struct table *table, struct entry *entry)
@@ -316,17 +272,36 @@ static void expiry_unlink(struct table *table, struct entry *entry)
 	expiry_remove(table->expiry, &entry->expiry);
 }
 
+static bool listing_link(struct table *table, struct entry *entry)
+{
+	return listings_add(table->listings, &entry->listed, &entry->lease);
+}
+
+static void listing_unlink(struct table *table, struct entry *entry)
+{
+	listings_remove(table->listings, &entry->listed, &entry->lease);
+}
+
+static bool pinhole_link(struct table *table, struct entry *entry)
+{
+	return entry->lease.pinhole == 0 ||
+	       pinholes_add(table->pinholes, entry->lease.pinhole, &entry->lease);
+}
+
+static void pinhole_unlink(struct table *table, struct entry *entry)
+{
+	if (entry->lease.pinhole != 0)
+		pinholes_remove(table->pinholes, entry->lease.pinhole);
+}
+
 static const struct {
 	bool (*link)(struct table *table, struct entry *entry);
 	void (*unlink)(struct table *table, struct entry *entry);
 } table_indexes[] = {
-	{id_link, id_unlink},
-	{external_link, external_unlink},
-	{holder_link, holder_unlink},
-	{listing_link, listing_unlink},
-	{expiry_link, expiry_unlink},
-	{peer_link, peer_unlink},
-	{internal_link, internal_unlink},
+	{id_link, id_unlink},		{external_link, external_unlink},
+	{holder_link, holder_unlink},	{listing_link, listing_unlink},
+	{expiry_link, expiry_unlink},	{peer_link, peer_unlink},
+	{pinhole_link, pinhole_unlink}, {internal_link, internal_unlink},
 };
 
 #define INDEX_COUNT (sizeof(table_indexes) / sizeof(table_indexes[0]))
@@ -395,7 +370,8 @@ int table_insert(struct table *table, const struct lease *lease)
 						.port = lease->internal_port,
 						.protocol = lease->protocol};
 	if (table_get_by_id(table, lease->id) || table_get_by_external(table, lease) ||
-	    table_get_by_peer(table, lease))
+	    table_get_by_peer(table, lease) ||
+	    (lease->pinhole != 0 && table_get_by_pinhole(table, lease->pinhole)))
 		error = -EEXIST;
 	else
 		error = lease_hold_port(table->ports, lease);
@@ -425,13 +401,13 @@ static void table_move_lan(struct table *table, struct entry *entry, uint16_t la
 {
 	uint16_t before = entry->lease.lan;
 
-	listing_unlink(table, entry);
+	listings_leave_lan(table->listings, &entry->listed, &entry->lease);
 	entry->lease.lan = lan;
-	if (listing_link(table, entry))
+	if (listings_enter_lan(table->listings, &entry->listed, &entry->lease))
 		return;
 	entry->lease.lan = before;
 	/* the place it has just left is free: this needs no memory */
-	if (!listing_link(table, entry))
+	if (!listings_enter_lan(table->listings, &entry->listed, &entry->lease))
 		abort();
 }
 
@@ -539,14 +515,28 @@ const struct lease *table_get_by_peer(const struct table *table,
 const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
 				       size_t index)
 {
-	if (lan >= LANS_MAX || index >= table->listings[lan].count)
-		return NULL;
-	return &table->listings[lan].entries[index]->lease;
+	return listings_get_of_lan(table->listings, lan, index);
 }
 
 size_t table_get_listing_count(const struct table *table, uint16_t lan)
 {
-	return lan < LANS_MAX ? table->listings[lan].count : 0;
+	return listings_get_count_of_lan(table->listings, lan);
+}
+
+const struct lease *table_get_of_host(const struct table *table,
+				      const struct ip_addr *host, size_t index)
+{
+	return listings_get_of_host(table->listings, host, index);
+}
+
+const struct lease *table_get_by_pinhole(const struct table *table, uint16_t id)
+{
+	return pinholes_get(table->pinholes, id);
+}
+
+uint16_t table_find_free_pinhole(const struct table *table, uint16_t start)
+{
+	return pinholes_find_free(table->pinholes, start);
 }
 
 const struct lease *table_get_first_of_client(const struct table *table,

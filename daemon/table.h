@@ -25,8 +25,8 @@ void table_free(struct table *table);
 
 /**
  * Take in a copy. Errors: -ENOMEM; -EEXIST when its id or external key is there, or
- * for a PEER lease its flow; -EADDRINUSE when another host holds the external port.
- * Nothing changed then.
+ * for a PEER lease its flow, for a pinhole its UniqueID; -EADDRINUSE when another host
+ * holds the external port. Nothing changed then.
  */
 int table_insert(struct table *table, const struct lease *lease)
 	__attribute__((warn_unused_result));
@@ -65,6 +65,14 @@ const struct lease *table_get_by_index(const struct table *table, uint16_t lan,
 				       size_t index);
 /** How many table_get_by_index() finds. */
 size_t table_get_listing_count(const struct table *table, uint16_t lan);
+/** The same, of those that a host asked for or that lead to it, whichever the LAN. */
+const struct lease *table_get_of_host(const struct table *table,
+				      const struct ip_addr *host, size_t index);
+/** The pinhole of a UniqueID; NULL = none. */
+const struct lease *table_get_by_pinhole(const struct table *table, uint16_t id);
+/** A UniqueID that none has, the first from `start` on, going round; 0 = none is left.
+ */
+uint16_t table_find_free_pinhole(const struct table *table, uint16_t start);
 const struct lease *table_get_first_of_client(const struct table *table,
 					      const struct ip_addr *client);
 const struct lease *table_get_next_of_client(const struct table *table,
