@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "daemon/instance.h"
 #include "daemon/moment.h"
+#include "daemon/neighbours.h"
 #include "daemon/report.h"
 #include "daemon/wan.h"
 
@@ -43,10 +44,22 @@ static void core_on_disturbed(void *user)
 	core_plan_heal(core, CORE_HEAL_DELAY_MS);
 }
 
+/* V6FW-7 */
+static bool core_is_same_host(void *user, uint16_t lan, const struct ip_addr *a,
+			      const struct ip_addr *b)
+{
+	const struct core *core = user;
+
+	return core->neighbours && lan < core->network.lan_count &&
+	       neighbours_are_one_host(core->neighbours,
+				       core->network.lans[lan].ifindex, a, b);
+}
+
 static const struct ledger_events core_ledger_events = {
 	.lease = core_on_lease,
 	.disturbed = core_on_disturbed,
 	.unasked = core_on_unasked,
+	.same_host = core_is_same_host,
 };
 
 /* --- the network --- */
@@ -218,6 +231,15 @@ static int core_open_events(struct core *core)
 	return core_timers_open(core);
 }
 
+/* By MAC only for an owner who wants it so. */
+static int core_open_neighbours(struct core *core)
+{
+	if (!core->conf.global.igd_same_host_mac)
+		return 0;
+	core->neighbours = neighbours_new();
+	return core->neighbours ? 0 : -EIO;
+}
+
 /* Leases of an earlier run are in force again, maybe under another address. */
 static int core_restore(struct core *core)
 {
@@ -256,6 +278,8 @@ static int core_open_parts(struct core *core)
 	error = instance_claim(&core->instance_fd);
 	if (error == 0)
 		error = wan_open(&core->wan);
+	if (error == 0)
+		error = core_open_neighbours(core);
 	if (error != 0)
 		return error;
 	if (!core_read_network(core, &core->network))
@@ -268,7 +292,9 @@ static int core_open_parts(struct core *core)
 	if (error != 0)
 		return error;
 	core->source.ledger = core->ledger;
-	error = core_open_events(core);
+	error = core_table_open(core, core_worker_tell_table);
+	if (error == 0)
+		error = core_open_events(core);
 	return error == 0 ? core_restore(core) : error;
 }
 
@@ -287,10 +313,12 @@ void core_free(struct core *core)
 	core_close_event(core->wan_event);
 	core_close_event(core->backend_event);
 	core_timers_close(core);
+	core_table_close(core);
 	control_close(core->control);
 	core->control = NULL;
 	lease_updates_free(core->updates);
 	ledger_close(core->ledger);
+	neighbours_free(core->neighbours);
 	wan_close(core->wan);
 	if (core->instance_fd >= 0)
 		(void)close(core->instance_fd);

@@ -48,7 +48,13 @@ struct core {
 	int64_t heal_due_ms; /* TIME_NEVER = not due */
 	struct event *mend_timer;
 	bool mend_due;
-	int instance_fd; /* -1 = not held */
+	struct event *table_timer;
+	bool table_due;
+	uint32_t
+		table_told_id; /* what worker upnp knows of the table, and since when */
+	int64_t table_told_ms;
+	struct neighbours *neighbours; /* NULL = hosts are known by address only */
+	int instance_fd;	       /* -1 = not held */
 	int64_t started_ms;
 	uint64_t dropped;
 	size_t request_count;
@@ -60,6 +66,9 @@ struct core {
 #define CORE_HEAL_DELAY_MS 100
 /** What could not be put right is tried again after this. */
 #define CORE_HEAL_RETRY_MS 2000
+
+/** Changes of the table that nobody asked UPnP for are told together, so often. */
+#define CORE_TABLE_INTERVAL_MS 100
 
 /** A worker that has not opened its sockets by then does not hold up the others. */
 #define CORE_SERVING_MAX_MS 3000
@@ -82,6 +91,21 @@ void core_log_network(const struct network *before, const struct network *now);
 bool core_misses_anycast(const struct core *core);
 /** Warn of it, with what to do. */
 void core_log_anycast(const struct core *core);
+
+/* core_table.c */
+/** tell: sends what core_table_take() brings; user is the core. Errors: -ENOMEM. */
+int core_table_open(struct core *core, event_callback_fn tell)
+	__attribute__((warn_unused_result));
+void core_table_close(struct core *core);
+/** Worker upnp was not told yet what has become of the table. */
+bool core_table_is_news(const struct core *core);
+/** The table as it is now, to be sent at once: it is told then. */
+void core_table_take(struct core *core, struct table_info *out);
+/** Have it told soon if there is news. Costs nothing where there is none. */
+void core_table_follow_up(struct core *core);
+
+/** For core_table_open(). */
+void core_worker_tell_table(evutil_socket_t fd, short what, void *core);
 
 /** Tell a worker everything it needs to serve. */
 void core_worker_greet(struct core_worker *worker);

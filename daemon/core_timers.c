@@ -102,6 +102,7 @@ void core_follow_up(struct core *core)
 {
 	core_arm_expiry(core);
 	core_watch_store(core);
+	core_table_follow_up(core);
 }
 
 void core_set_serving(struct core *core)

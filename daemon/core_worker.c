@@ -67,6 +67,32 @@ void core_worker_send_lan(struct core_worker *worker, const struct lan_info *lan
 	worker_send(worker, MSG_LAN, lan, sizeof(*lan));
 }
 
+static void worker_send_table(struct core_worker *worker, const struct table_info *info)
+{
+	if (worker->ops && (worker->ops->protocols & LAN_PROTOCOL_UPNP) != 0)
+		worker_send(worker, MSG_TABLE, info, sizeof(*info));
+}
+
+static void core_send_table(struct core *core)
+{
+	struct table_info info;
+
+	core_table_take(core, &info);
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		worker_send_table(&core->workers[i], &info);
+}
+
+void core_worker_tell_table(evutil_socket_t fd, short what, void *user)
+{
+	struct core *core = user;
+
+	(void)fd;
+	(void)what;
+	core->table_due = false;
+	if (core_table_is_news(core))
+		core_send_table(core);
+}
+
 static void worker_send_setup(struct core_worker *worker)
 {
 	const struct core *core = worker->core;
@@ -192,7 +218,22 @@ static void worker_send_list(struct core_worker *worker, const struct request *r
 		worker_send(worker, MSG_REPLY, &page[i], sizeof(page[i]));
 }
 
-/* The messages of one wake-up are a group: decide them, answer them. */
+static void worker_send_reply(struct core_worker *worker, const struct request *request,
+			      struct reply *reply, const struct store_time *at)
+{
+	if (request->op == REQUEST_LIST) {
+		worker_send_list(worker, request, reply, at);
+		return;
+	}
+	if (request->op == REQUEST_TRAFFIC)
+		core_answer_traffic(worker->core, request, reply);
+	worker_send(worker, MSG_REPLY, reply, sizeof(*reply));
+}
+
+/*
+ * The messages of one wake-up are a group: decide them, answer them. Whoever asks by
+ * UPnP and has changed the table finds it changed when the answer is there.
+ */
 static void worker_drained(void *user)
 {
 	struct core_worker *worker = user;
@@ -204,17 +245,11 @@ static void worker_drained(void *user)
 		return;
 	core->request_count = 0;
 	ledger_decide(core->ledger, core->requests, count, core->replies, &at);
-	for (size_t i = 0; i < count; i++) {
-		const struct request *request = &core->requests[i];
-
-		if (request->op == REQUEST_TRAFFIC)
-			core_answer_traffic(core, request, &core->replies[i]);
-		if (request->op == REQUEST_LIST)
-			worker_send_list(worker, request, &core->replies[i], &at);
-		else
-			worker_send(worker, MSG_REPLY, &core->replies[i],
-				    sizeof(core->replies[i]));
-	}
+	if ((worker->ops->protocols & LAN_PROTOCOL_UPNP) != 0 &&
+	    core_table_is_news(core))
+		core_send_table(core);
+	for (size_t i = 0; i < count; i++)
+		worker_send_reply(worker, &core->requests[i], &core->replies[i], &at);
 	core_follow_up(core);
 }
 
@@ -291,11 +326,16 @@ struct core_worker *core_worker_find(struct core *core, const struct worker_ops 
 void core_worker_greet(struct core_worker *worker)
 {
 	const struct network *network = &worker->core->network;
+	struct table_info info;
 
 	worker_send_setup(worker);
 	core_worker_send_wan(worker);
 	for (size_t i = 0; i < network->lan_count; i++)
 		core_worker_send_lan(worker, &network->lans[i]);
+	if ((worker->ops->protocols & LAN_PROTOCOL_UPNP) == 0)
+		return;
+	core_table_take(worker->core, &info);
+	worker_send_table(worker, &info);
 }
 
 int core_worker_attach(struct core_worker *worker, int fd)
