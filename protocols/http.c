@@ -38,6 +38,33 @@ enum http_method http_parse_method(const char *method)
 	return HTTP_UNKNOWN;
 }
 
+enum http_head http_head_scan(const char *text, size_t length)
+{
+	bool begun = false;    /* the request line; empty ones before it are skipped */
+	bool at_begin = false; /* of a header line */
+	bool malformed = false;
+
+	for (size_t i = 0; i < length; i++) {
+		bool is_cr = text[i] == '\r';
+
+		if (is_cr && i + 1 == length)
+			return HTTP_HEAD_PART; /* its LF may follow */
+		if (is_cr || text[i] == '\n') {
+			i += is_cr && text[i + 1] == '\n';
+			if (at_begin)
+				return malformed ? HTTP_HEAD_MALFORMED
+						 : HTTP_HEAD_WHOLE;
+			at_begin = begun;
+			continue;
+		}
+		malformed |= text[i] == '\0' ||
+			     (at_begin && (text[i] == ' ' || text[i] == '\t'));
+		begun = true;
+		at_begin = false;
+	}
+	return HTTP_HEAD_PART;
+}
+
 /* "01-SOAPACTION" */
 static bool is_m_soap_action(const char *name)
 {
@@ -107,6 +134,7 @@ static bool is_ours(const char *host, const struct lan_info *lan)
 	const char *from = bracket ? host + 1 : host;
 	size_t length = strcspn(from, bracket ? "]" : ":");
 	const char *rest = from + length;
+	size_t zone = strcspn(from, "%");
 	struct ip_addr addr;
 	uint64_t port;
 
@@ -115,9 +143,12 @@ static bool is_ours(const char *host, const struct lan_info *lan)
 	if (*rest != '\0' &&
 	    (*rest != ':' || !parse_number(rest + 1, UINT16_MAX, &port)))
 		return false;
+	/* The client's name of the link; some send it, which RFC 6874 §3 forbids. */
+	length = zone < length ? zone : length;
 	memcpy(text, from, length);
 	text[length] = '\0';
 	return addr_parse(text, &addr) && addr_is_ipv4(&addr) == !bracket &&
+	       (zone >= (size_t)(rest - from) || addr_is_link_local(&addr)) &&
 	       lan_info_has_address(lan, &addr);
 }
 

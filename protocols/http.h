@@ -29,6 +29,19 @@ enum http_method {
 
 enum http_method http_parse_method(const char *method);
 
+/** How far the head of a request has come: its request line and headers. */
+enum http_head {
+	HTTP_HEAD_PART, /* more has to come */
+	HTTP_HEAD_WHOLE,
+	HTTP_HEAD_MALFORMED, /* whole, with a folded header or a NUL in it (HTTP-2) */
+};
+
+/**
+ * Look at a head as it came. Lines end with CR LF, and with one of them alone, as
+ * libmicrohttpd reads them. Source: RFC 7230 §3.2.4, §3.5.
+ */
+enum http_head http_head_scan(const char *text, size_t length);
+
 /** The headers that we look at. Borrowed strings; NULL = not there. */
 struct http_headers {
 	const char *host;

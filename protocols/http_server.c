@@ -4,45 +4,36 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "protocols/http_slots.h"
+#include "protocols/http_door.h"
 #include "protocols/upnp.h"
 
 /* One connection's pool in libmicrohttpd: 8 kB of headers, and the answer's. */
 #define CONNECTION_MEMORY 12288
-/* Connections wait here for a turn of the loop only. */
-#define LISTEN_BACKLOG 512
 /* First size of a body buffer: a control request fits. */
 #define BODY_SIZE_MIN 2048
 /* Of a body that is too long, what is read before the 413; beyond it we hang up. */
 #define BODY_READ_MAX ((size_t)256 * HTTP_BODY_MAX)
 
-/* libmicrohttpd must have room for answers while all slots are taken. */
-_Static_assert(HTTP_CONNECTIONS_MAX > HTTP_SLOTS_MAX, "slots that do not exist");
-_Static_assert(HTTP_CONNECTIONS_PER_CLIENT_MAX > HTTP_SLOTS_PER_CLIENT_MAX,
-	       "slots that do not exist");
-
-struct http_connection {
-	struct http_server *server;
-	struct http_slot slot; /* while the request is not complete */
-	bool refused;	       /* to an address that is not ours on this LAN */
-};
+/* There must be room for requests that core thinks about while all others wait. */
+_Static_assert(HTTP_CONNECTIONS_MAX > HTTP_REQUESTS_MAX + HTTP_ANSWERS_MAX,
+	       "places that do not exist");
+_Static_assert(HTTP_CONNECTIONS_PER_CLIENT_MAX > HTTP_REQUESTS_PER_CLIENT_MAX,
+	       "places that do not exist");
 
 struct http_server {
 	struct http_config config;
 	struct MHD_Daemon *daemon;
 	struct event *readable;
 	struct event *timer;
-	struct event *reaper;
-	int fd;
-	struct http_slots slots;
+	struct http_door *door;
+	struct http_guest *entering; /* libmicrohttpd is about to meet it */
+	unsigned int inside;	     /* connections that libmicrohttpd has */
 	TAILQ_HEAD(, http_exchange) suspended;
 };
 
@@ -50,6 +41,7 @@ struct http_exchange {
 	TAILQ_ENTRY(http_exchange) link; /* while suspended */
 	struct http_server *server;
 	struct MHD_Connection *connection;
+	struct http_guest *guest;
 	void *context;
 	enum http_method method;
 	uint16_t early_status; /* known before the body was read; answered after it */
@@ -57,7 +49,6 @@ struct http_exchange {
 	bool dispatched;
 	bool suspended;
 	bool answered;
-	struct ip_addr client;
 	struct http_answer answer;
 	char *body;
 	size_t body_used;
@@ -93,137 +84,55 @@ static void on_run(evutil_socket_t fd, short what, void *user)
 	run(user);
 }
 
-/* The next request that is late; an idle server sleeps. */
-static void start_reaper(struct http_server *server)
+/* Run it at the end of this turn of the loop, once for all that happened in it. */
+static void run_soon(struct http_server *server)
 {
-	int64_t delay_ms = http_slots_get_delay_ms(
-		&server->slots, server->config.request_timeout_ms, clock_now_ms());
-	struct timeval delay;
-
-	if (delay_ms < 0)
-		event_del(server->reaper);
-	else if (!event_pending(server->reaper, EV_TIMEOUT, NULL))
-		event_add(server->reaper, timeval_from_ms(delay_ms, &delay));
-}
-
-/* Shutting its socket down makes libmicrohttpd see the end of a connection. */
-static void hang_up(const struct http_slot *slot)
-{
-	(void)shutdown(slot->fd, SHUT_RDWR);
-}
-
-/*
- * libmicrohttpd ends silent connections; one that sends an octet now and then is ended
- * here (HTTP-3).
- */
-static void on_reap(evutil_socket_t fd, short what, void *user)
-{
-	struct http_server *server = user;
-	int64_t now_ms = clock_now_ms();
-	struct http_slot *slot;
-
-	(void)fd;
-	(void)what;
-	while ((slot = http_slots_take_late(&server->slots,
-					    server->config.request_timeout_ms, now_ms)))
-		hang_up(slot);
-	start_reaper(server);
+	event_active(server->timer, EV_TIMEOUT, 1);
 }
 
 /* ---- connections ---- */
 
-static bool is_to_us(const struct http_server *server, int fd)
+static void on_enter(void *user, struct http_guest *guest)
 {
-	struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
-	socklen_t length = sizeof(local);
-	struct ip_addr addr;
+	struct http_server *server = user;
+	struct sockaddr_storage peer;
+	socklen_t length = addr_to_sockaddr(&guest->client, 0, &peer);
+	int fd = guest->slot.fd;
 
-	if (getsockname(fd, (struct sockaddr *)&local, &length) < 0)
-		return false;
-	addr = addr_from_sockaddr(&local);
-	return lan_info_has_address(server->config.lan, &addr);
-}
-
-/* Peers outside the LAN are not even answered (HTTP-4, IGD-1). */
-static enum MHD_Result on_accept(void *user, const struct sockaddr *addr,
-				 socklen_t length)
-{
-	const struct http_server *server = user;
-	struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
-	struct ip_addr peer;
-
-	if (length > sizeof(storage))
-		return MHD_NO;
-	memcpy(&storage, addr, length);
-	peer = addr_from_sockaddr(&storage);
-	return lan_info_has_host(server->config.lan, &peer) ? MHD_YES : MHD_NO;
-}
-
-static struct ip_addr get_client(struct MHD_Connection *mhd)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
-	struct sockaddr_in in;
-
-	/* The listener is IPv4's. */
-	if (info && info->client_addr->sa_family == AF_INET) {
-		memcpy(&in, info->client_addr, sizeof(in));
-		memcpy(&storage, &in, sizeof(in));
-	}
-	return addr_from_sockaddr(&storage);
-}
-
-static void connection_started(struct http_server *server, struct MHD_Connection *mhd,
-			       void **context)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct http_connection *connection = calloc(1, sizeof(*connection));
-	struct ip_addr client = get_client(mhd);
-	const struct http_slot *victim;
-
-	*context = connection;
-	if (!connection || !info)
-		return;
-	connection->server = server;
-	connection->slot.fd = info->connect_fd;
-	connection->refused = !is_to_us(server, connection->slot.fd);
-	victim = http_slots_add(&server->slots, &connection->slot, &client,
-				clock_now_ms());
-	if (victim)
-		hang_up(victim);
-	start_reaper(server);
-}
-
-static void connection_leave_slot(struct http_connection *connection)
-{
-	struct http_server *server = connection->server;
-
-	http_slots_remove(&server->slots, &connection->slot);
-	if (server->slots.count == 0)
-		start_reaper(server); /* stops it */
+	server->entering = guest;
+	/* What it does not take it closes. */
+	(void)MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, length);
+	if (server->entering)
+		http_door_forget(guest);
+	server->entering = NULL;
+	run_soon(server);
 }
 
 static void on_connection(void *user, struct MHD_Connection *mhd, void **context,
 			  enum MHD_ConnectionNotificationCode code)
 {
-	struct http_connection *connection = *context;
+	struct http_server *server = user;
 
+	(void)mhd;
 	switch (code) {
 	case MHD_CONNECTION_NOTIFY_STARTED:
-		connection_started(user, mhd, context);
+		*context = server->entering;
+		server->entering = NULL;
+		server->inside++;
 		break;
 	case MHD_CONNECTION_NOTIFY_CLOSED:
-		if (connection && connection->server)
-			connection_leave_slot(connection);
-		free(connection);
+		if (*context)
+			http_door_forget(*context);
 		*context = NULL;
+		server->inside--;
 		break;
 	}
+	if (server->door)
+		http_door_set_full(server->door,
+				   server->inside >= HTTP_CONNECTIONS_MAX);
 }
 
-static struct http_connection *get_connection(struct MHD_Connection *mhd)
+static struct http_guest *get_guest(struct MHD_Connection *mhd)
 {
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -286,6 +195,7 @@ static enum MHD_Result queue_answer(struct http_exchange *exchange)
 	if (!response)
 		return MHD_NO;
 	answer->bytes = NULL; /* the response's now */
+	http_door_begin_answer(exchange->guest, answer->length);
 	if (add_headers(response, answer))
 		queued = MHD_queue_response(exchange->connection, answer->status,
 					    response);
@@ -310,9 +220,7 @@ void http_exchange_answer(struct http_exchange *exchange,
 	exchange->suspended = false;
 	TAILQ_REMOVE(&exchange->server->suspended, exchange, link);
 	MHD_resume_connection(exchange->connection);
-	/* libmicrohttpd does not wake itself: run it, once for all answers of this turn
-	 */
-	event_active(exchange->server->timer, EV_TIMEOUT, 1);
+	run_soon(exchange->server); /* libmicrohttpd does not wake itself */
 }
 
 void http_exchange_set_context(struct http_exchange *exchange, void *context)
@@ -355,7 +263,7 @@ static struct http_exchange *exchange_new(struct http_server *server,
 	exchange->connection = mhd;
 	exchange->method = http_parse_method(method);
 	exchange->http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_1) != 0;
-	exchange->client = get_client(mhd);
+	exchange->guest = get_guest(mhd);
 	return exchange;
 }
 
@@ -368,6 +276,8 @@ static enum MHD_Result begin(struct http_exchange *exchange)
 	collect_headers(exchange, &headers);
 	exchange->early_status = http_headers_check(&headers, exchange->http_1_0,
 						    exchange->server->config.lan);
+	if (exchange->guest->malformed && !exchange->early_status)
+		exchange->early_status = 400;
 	if (exchange->early_status && (headers.expect || exchange->early_status == 413))
 		return queue_status(exchange, exchange->early_status);
 	return MHD_YES;
@@ -414,20 +324,18 @@ static enum MHD_Result take_body(struct http_exchange *exchange, const char *dat
 static enum MHD_Result dispatch(struct http_exchange *exchange, const char *target)
 {
 	struct http_server *server = exchange->server;
-	struct http_connection *connection = get_connection(exchange->connection);
 	struct http_headers headers;
 	struct http_request request = {
 		.method = exchange->method,
 		.headers = &headers,
 		.body = exchange->body,
 		.length = exchange->body_used,
-		.client = exchange->client,
+		.client = exchange->guest->client,
 		.lan = server->config.lan,
 	};
 
 	exchange->dispatched = true;
-	if (connection)
-		connection_leave_slot(connection);
+	http_door_end_request(exchange->guest);
 	if (exchange->early_status)
 		return queue_status(exchange, exchange->early_status);
 	request.path = http_target_get_path(target, server->config.lan);
@@ -451,9 +359,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *mhd,
 				  void **context)
 {
 	struct http_exchange *exchange = *context;
-	const struct http_connection *connection = get_connection(mhd);
 
-	if (!connection || connection->refused)
+	if (!get_guest(mhd))
 		return MHD_NO;
 	if (!exchange) {
 		exchange = exchange_new(user, mhd, method, version);
@@ -491,28 +398,6 @@ static void on_completed(void *user, struct MHD_Connection *mhd, void **context,
 
 /* ---- opening and closing ---- */
 
-static int listen_on(const struct lan_info *lan, uint16_t port, int *out)
-{
-	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
-	int on = 1;
-	int error;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, lan->name,
-		       (socklen_t)strnlen(lan->name, sizeof(lan->name))) < 0 ||
-	    bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0 ||
-	    listen(fd, LISTEN_BACKLOG) < 0) {
-		error = -errno;
-		close(fd);
-		return error;
-	}
-	*out = fd;
-	return 0;
-}
-
 /* A path with a NUL in it would end there for us: leave it as it is, it names nothing.
  */
 static size_t unescape(void *user, struct MHD_Connection *mhd, char *text)
@@ -527,13 +412,13 @@ static int start_daemon(struct http_server *server)
 	const union MHD_DaemonInfo *info;
 
 	server->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
-			MHD_USE_SUPPRESS_DATE_NO_CLOCK,
-		0, on_accept, server, on_request, server, MHD_OPTION_LISTEN_SOCKET,
-		server->fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)HTTP_CONNECTIONS_MAX,
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO |
+			MHD_USE_NO_LISTEN_SOCKET | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+		0, NULL, NULL, on_request, server, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+		server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+		MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned int)(HTTP_CONNECTIONS_MAX + HTTP_REQUESTS_MAX),
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT,
 		(unsigned int)HTTP_CONNECTIONS_PER_CLIENT_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)HTTP_TIMEOUT_S,
@@ -541,7 +426,6 @@ static int start_daemon(struct http_server *server)
 		MHD_OPTION_END);
 	if (!server->daemon)
 		return errno ? -errno : -ENOMEM;
-	server->fd = -1; /* the daemon's now */
 	info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	if (!info)
 		return -ENOSYS;
@@ -553,6 +437,22 @@ static int start_daemon(struct http_server *server)
 	return 0;
 }
 
+static int open_door(struct http_server *server)
+{
+	const struct http_config *config = &server->config;
+	const struct http_door_config door = {
+		.base = config->base,
+		.lan = config->lan,
+		.family = config->family,
+		.port = config->port,
+		.request_timeout_ms = config->request_timeout_ms,
+		.enter = on_enter,
+		.user = server,
+	};
+
+	return http_door_open(&door, &server->door);
+}
+
 int http_server_open(const struct http_config *config, struct http_server **out)
 {
 	struct http_server *server = calloc(1, sizeof(*server));
@@ -561,13 +461,10 @@ int http_server_open(const struct http_config *config, struct http_server **out)
 	if (!server)
 		return -ENOMEM;
 	server->config = *config;
-	server->fd = -1;
-	http_slots_init(&server->slots);
 	TAILQ_INIT(&server->suspended);
 	server->timer = evtimer_new(config->base, on_run, server);
-	server->reaper = evtimer_new(config->base, on_reap, server);
-	if (server->timer && server->reaper)
-		error = listen_on(config->lan, config->port, &server->fd);
+	if (server->timer)
+		error = open_door(server);
 	if (!error)
 		error = start_daemon(server);
 	if (error) {
@@ -576,6 +473,12 @@ int http_server_open(const struct http_config *config, struct http_server **out)
 	}
 	*out = server;
 	return 0;
+}
+
+void http_server_take(struct http_server *server, int fd, const struct ip_addr *client,
+		      const struct ip_addr *local)
+{
+	http_door_take(server->door, fd, client, local);
 }
 
 static void event_free_safe(struct event *event)
@@ -599,9 +502,7 @@ void http_server_close(struct http_server *server)
 	event_free_safe(server->readable);
 	if (server->daemon)
 		MHD_stop_daemon(server->daemon);
+	http_door_close(server->door);
 	event_free_safe(server->timer);
-	event_free_safe(server->reaper);
-	if (server->fd >= 0)
-		close(server->fd);
 	free(server);
 }

@@ -12,9 +12,10 @@
 struct event_base;
 
 /**
- * Connections of one LAN together, and of one address in it (HTTP-3); how many of them
- * may be without a complete request stands in http_slots.h. All LANs together have to
- * do with the descriptors that the sandbox leaves (1024): beyond that connections wait.
+ * Connections of one LAN and family together, and of one address in it (HTTP-3); how
+ * many of them may wait for their client stands in http_door.h. All together have to do
+ * with the descriptors that the sandbox leaves (1024): beyond that, who waits longest
+ * gives way.
  */
 #define HTTP_CONNECTIONS_MAX 160
 #define HTTP_CONNECTIONS_PER_CLIENT_MAX 64
@@ -23,7 +24,8 @@ struct event_base;
 /** Units: ms until a request must be complete, however busily octets drip in. */
 #define HTTP_REQUEST_TIMEOUT_MS 10000
 
-/** The HTTP server of one LAN: one listening socket, bound to its interface. */
+/** The HTTP server of one LAN and family: a listening socket, bound to its interface.
+ */
 struct http_server;
 
 /** One request on its way to an answer. */
@@ -89,6 +91,13 @@ int http_server_open(const struct http_config *config, struct http_server **out)
 /** Safe on NULL; not inside a handler's callbacks. Calls closed() for what is pending.
  */
 void http_server_close(struct http_server *server);
+
+/**
+ * Serve a connection that was accepted elsewhere, from a client to one of our
+ * addresses. Owns: takes fd, which does not block.
+ */
+void http_server_take(struct http_server *server, int fd, const struct ip_addr *client,
+		      const struct ip_addr *local);
 
 /** Owns: takes answer->bytes. */
 void http_exchange_answer(struct http_exchange *exchange,

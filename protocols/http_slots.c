@@ -3,9 +3,12 @@
 
 #include <string.h>
 
-void http_slots_init(struct http_slots *slots)
+void http_slots_init(struct http_slots *slots, unsigned int max,
+		     unsigned int per_client_max)
 {
 	memset(slots, 0, sizeof(*slots));
+	slots->max = max < HTTP_SLOTS_MAX ? max : HTTP_SLOTS_MAX;
+	slots->per_client_max = per_client_max;
 	TAILQ_INIT(&slots->list);
 }
 
@@ -32,9 +35,9 @@ static struct http_slot *find_oldest_of(const struct http_slots *slots,
 {
 	struct http_slot *slot;
 
-	TAILQ_FOREACH(slot, &slots->list, link)
-	if (slot->holder == holder)
-		return slot;
+	TAILQ_FOREACH (slot, &slots->list, link)
+		if (slot->holder == holder)
+			return slot;
 	return NULL;
 }
 
@@ -43,9 +46,9 @@ static struct http_slot *find_oldest_of_most(const struct http_slots *slots)
 	struct http_slot *best = TAILQ_FIRST(&slots->list);
 	struct http_slot *slot;
 
-	TAILQ_FOREACH(slot, &slots->list, link)
-	if (slot->holder->count > best->holder->count)
-		best = slot;
+	TAILQ_FOREACH (slot, &slots->list, link)
+		if (slot->holder->count > best->holder->count)
+			best = slot;
 	return best;
 }
 
@@ -55,9 +58,9 @@ struct http_slot *http_slots_add(struct http_slots *slots, struct http_slot *slo
 	struct http_holder *holder = find_holder(slots, client);
 	struct http_slot *victim = NULL;
 
-	if (holder->count >= HTTP_SLOTS_PER_CLIENT_MAX)
+	if (holder->count >= slots->per_client_max)
 		victim = find_oldest_of(slots, holder);
-	else if (slots->count >= HTTP_SLOTS_MAX)
+	else if (slots->count >= slots->max)
 		victim = find_oldest_of_most(slots);
 	if (victim)
 		http_slots_remove(slots, victim);
@@ -66,6 +69,15 @@ struct http_slot *http_slots_add(struct http_slots *slots, struct http_slot *slo
 	holder->count++;
 	slots->count++;
 	TAILQ_INSERT_TAIL(&slots->list, slot, link);
+	return victim;
+}
+
+struct http_slot *http_slots_take_most(struct http_slots *slots)
+{
+	struct http_slot *victim = find_oldest_of_most(slots);
+
+	if (victim)
+		http_slots_remove(slots, victim);
 	return victim;
 }
 

@@ -10,14 +10,14 @@
 #include "base/addr.h"
 
 /*
- * Connections whose request is not complete, of one LAN. They cost a client nothing, so
- * they are few, and he who has most of them gives way: half-open connections keep
- * nobody out (HTTP-3).
+ * Connections that wait for their client: for the rest of a request, or until it reads
+ * the answer. They cost a client nothing, so they are few, and he who has most of them
+ * gives way; where each has one, the oldest does. So half-open connections keep nobody
+ * out, be they of one address or of a host that has thousands in IPv6 (HTTP-3).
  */
 
-/** Such connections of a LAN, and of one address in it: bursts of a busy host pass. */
+/** Room for such connections in one list. */
 #define HTTP_SLOTS_MAX 96
-#define HTTP_SLOTS_PER_CLIENT_MAX 32
 
 struct http_holder {
 	struct ip_addr client;
@@ -37,10 +37,14 @@ TAILQ_HEAD(http_slot_list, http_slot);
 struct http_slots {
 	struct http_slot_list list; /* the oldest first */
 	unsigned int count;
+	unsigned int max;
+	unsigned int per_client_max;
 	struct http_holder holders[HTTP_SLOTS_MAX + 1];
 };
 
-void http_slots_init(struct http_slots *slots);
+/** max: of all, at most HTTP_SLOTS_MAX; per_client_max: of one address. */
+void http_slots_init(struct http_slots *slots, unsigned int max,
+		     unsigned int per_client_max);
 
 /**
  * Take a new connection in.
@@ -52,7 +56,11 @@ struct http_slot *http_slots_add(struct http_slots *slots, struct http_slot *slo
 				 const struct ip_addr *client, int64_t now_ms)
 	__attribute__((warn_unused_result));
 
-/** Its request is complete, or it is gone. Nothing happens to one not in the list. */
+/** Make room at once: take out the oldest of the client that has most; NULL = empty. */
+struct http_slot *http_slots_take_most(struct http_slots *slots)
+	__attribute__((warn_unused_result));
+
+/** It waits no more, or it is gone. Nothing happens to one not in the list. */
 void http_slots_remove(struct http_slots *slots, struct http_slot *slot);
 
 /** Take out one that is as old as limit_ms, the oldest first; NULL = none. */

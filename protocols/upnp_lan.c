@@ -14,6 +14,8 @@
 
 /* Which side is which family. */
 static const int families[UPNP_FAMILIES] = {AF_INET, AF_INET6};
+/* Where discovery is served, too. */
+static const bool has_ssdp[UPNP_FAMILIES] = {true, false};
 
 static size_t count_roots(const struct upnp_offer *offer, const struct lan_info *info)
 {
@@ -117,12 +119,12 @@ static bool side_open(struct upnp_lan *lan, const struct upnp_offer *offer, int 
 		       &here->http_failed);
 		tried = true;
 	}
-	if (here->http && !here->ssdp) {
+	if (here->http && !here->ssdp && has_ssdp[side]) {
 		report(lan, ssdp_names[side], open_ssdp(lan, offer, side),
 		       &here->ssdp_failed);
 		tried = true;
 	}
-	if (!here->http || !here->ssdp)
+	if (!here->http || (!here->ssdp && has_ssdp[side]))
 		event_add(offer->retry, &delay);
 	return tried;
 }
@@ -131,8 +133,7 @@ bool upnp_lan_open(struct upnp_lan *lan, const struct upnp_offer *offer)
 {
 	bool tried = false;
 
-	/* IPv6 follows when both servers speak it */
-	for (int side = 0; side < 1; side++)
+	for (int side = 0; side < UPNP_FAMILIES; side++)
 		tried |= side_open(lan, offer, side);
 	return tried;
 }

@@ -120,6 +120,35 @@ static void test_content_type(void **state)
 	assert_false(http_content_type_is_xml("application/x-www-form-urlencoded"));
 }
 
+/* HTTP-2: where a head ends, and what may not be in it */
+static void test_head(void **state)
+{
+	static const struct {
+		const char *text;
+		enum http_head head;
+	} rows[] = {
+		{"", HTTP_HEAD_PART},
+		{"GET / HTTP/1.1\r\n", HTTP_HEAD_PART},
+		{"GET / HTTP/1.1\r\n\r", HTTP_HEAD_PART},
+		{"GET / HTTP/1.1\r\n\r\n", HTTP_HEAD_WHOLE},
+		{"GET / HTTP/1.1\n\n", HTTP_HEAD_WHOLE},
+		{"GET / HTTP/1.1\rA: b\r\r ", HTTP_HEAD_WHOLE},
+		{"\r\n\r\n\r\n", HTTP_HEAD_PART},
+		{"\r\n\r\nGET / HTTP/1.1\r\nA: b\r\n\r\n c", HTTP_HEAD_WHOLE},
+		{"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", HTTP_HEAD_MALFORMED},
+		{"GET / HTTP/1.1\nA: b\n\tc\n\n", HTTP_HEAD_MALFORMED},
+		{"GET / HTTP/1.1\r\n A: b\r\n\r\n", HTTP_HEAD_MALFORMED},
+		{"GET / HTTP/1.1\r\nA: b\r\n c\r\n", HTTP_HEAD_PART},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(http_head_scan(rows[i].text, strlen(rows[i].text)),
+				 rows[i].head);
+	assert_int_equal(http_head_scan("GET /\0 HTTP/1.1\n\n", 18),
+			 HTTP_HEAD_MALFORMED);
+}
+
 static uint16_t check(const char *const (*rows)[2], size_t count, bool is_http_1_0)
 {
 	struct http_headers headers = {.octets = 0};
@@ -199,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_methods),	     cmocka_unit_test(test_host),
 		cmocka_unit_test(test_content_type), cmocka_unit_test(test_check),
 		cmocka_unit_test(test_m_post),	     cmocka_unit_test(test_target),
+		cmocka_unit_test(test_head),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

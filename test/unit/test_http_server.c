@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "protocols/http_door.h"
 #include "protocols/http_server.h"
 #include "protocols/http_slots.h"
 #include "protocols/igd_desc.h"
@@ -33,7 +34,7 @@ static struct http_slot pool[HTTP_SLOTS_MAX + 64];
 static int slots_setup(void **state)
 {
 	(void)state;
-	http_slots_init(&slots);
+	http_slots_init(&slots, HTTP_SLOTS_MAX, HTTP_REQUESTS_PER_CLIENT_MAX);
 	memset(pool, 0, sizeof(pool));
 	return 0;
 }
@@ -55,14 +56,14 @@ static int add(size_t i, unsigned int host, int64_t now_ms)
 static void test_slots_of_one(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < HTTP_SLOTS_PER_CLIENT_MAX; i++)
+	for (size_t i = 0; i < HTTP_REQUESTS_PER_CLIENT_MAX; i++)
 		assert_int_equal(add(i, 2, 0), -1);
-	assert_int_equal(add(HTTP_SLOTS_PER_CLIENT_MAX, 2, 0), 0);
-	assert_int_equal(add(HTTP_SLOTS_PER_CLIENT_MAX + 1, 2, 0), 1);
-	assert_int_equal(add(HTTP_SLOTS_PER_CLIENT_MAX + 2, 3, 0), -1);
-	assert_int_equal(slots.count, HTTP_SLOTS_PER_CLIENT_MAX + 1);
+	assert_int_equal(add(HTTP_REQUESTS_PER_CLIENT_MAX, 2, 0), 0);
+	assert_int_equal(add(HTTP_REQUESTS_PER_CLIENT_MAX + 1, 2, 0), 1);
+	assert_int_equal(add(HTTP_REQUESTS_PER_CLIENT_MAX + 2, 3, 0), -1);
+	assert_int_equal(slots.count, HTTP_REQUESTS_PER_CLIENT_MAX + 1);
 	http_slots_remove(&slots, &pool[0]); /* it is out: nothing happens */
-	assert_int_equal(slots.count, HTTP_SLOTS_PER_CLIENT_MAX + 1);
+	assert_int_equal(slots.count, HTTP_REQUESTS_PER_CLIENT_MAX + 1);
 }
 
 /* HTTP-3: when all are taken, the oldest of him who has most goes */
@@ -141,6 +142,7 @@ static int server_setup(void **state)
 	};
 	struct http_config config = {
 		.lan = &bench.lan,
+		.family = AF_INET,
 		.port = HTTP_PORT,
 		.request_timeout_ms = TIMEOUT_MS,
 		.handler = upnp_control_get_handler(),
@@ -204,6 +206,156 @@ static void test_request_deadline(void **state)
 	lab_client_free(client);
 }
 
+/* ---- as the request came, octet by octet ---- */
+
+#define NEAR "fd99::1"
+#define FAR "fd99::2"
+
+/* A connection from FAR to NEAR that no network has carried. */
+static struct lab_client *dial_in(const char *from)
+{
+	struct lab_client *client = calloc(1, sizeof(*client));
+	struct ip_addr far, near;
+	int pair[2];
+
+	assert_non_null(client);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				    0, pair),
+			 0);
+	assert_true(addr_parse(from, &far));
+	assert_true(addr_parse(NEAR, &near));
+	client->fd = pair[0];
+	lab_client_listen(client);
+	http_server_take(bench.server, pair[1], &far, &near);
+	return client;
+}
+
+static int setup_ipv6(void **state)
+{
+	(void)server_setup(state);
+	assert_true(addr_parse(NEAR, &bench.lan.addresses[1].addr));
+	bench.lan.addresses[1].length = 64;
+	assert_true(addr_parse("fe80::1", &bench.lan.addresses[2].addr));
+	bench.lan.addresses[2].length = 64;
+	bench.lan.address_count = 3;
+	assert_true(prefix_parse("fd99::/64", &bench.lan.networks[1]));
+	assert_true(prefix_parse("fe80::/64", &bench.lan.networks[2]));
+	bench.lan.network_count = 3;
+	return 0;
+}
+
+static void assert_answer(const char *text, int status)
+{
+	struct lab_client *client = dial_in(FAR);
+
+	lab_say(client, text);
+	assert_true(lab_wait_for(lab_is_closed, client));
+	if (lab_status_of(client) != status)
+		print_error("asked: %.200s\ngot: %.200s\n", text, client->in);
+	assert_int_equal(lab_status_of(client), status);
+	lab_client_free(client);
+}
+
+#define GET(headers) "GET /igd1/root.xml HTTP/1.1\r\n" headers "\r\n"
+#define HOST6 "Host: [" NEAR "]:49152\r\n"
+
+/* HTTP-2: folded headers, wherever they stand */
+static void test_folded(void **state)
+{
+	(void)state;
+	assert_answer(GET(HOST6), 200);
+	assert_answer(GET(HOST6 "Accept: a,\r\n b\r\n"), 400);
+	assert_answer(GET("Host:\r\n\t[" NEAR "]\r\n"), 400);
+	assert_answer(GET(" " HOST6), 400);
+	assert_answer("\r\n" GET(HOST6), 200);
+}
+
+/* HTTP-4, SSDP-12: our address in brackets, with a zone where the link has one */
+static void test_host_ipv6(void **state)
+{
+	(void)state;
+	assert_answer(GET("Host: [fe80::1]\r\n"), 200);
+	assert_answer(GET("Host: [fe80::1%25eth0]:49152\r\n"), 200);
+	assert_answer(GET("Host: [" NEAR "%25eth0]:49152\r\n"), 403);
+	assert_answer(GET("Host: " NEAR "\r\n"), 403);
+	assert_answer(GET("Host: [" FAR "]\r\n"), 403);
+	assert_answer("GET http://[" NEAR "]:49152/igd1/root.xml HTTP/1.1\r\n" HOST6
+		      "\r\n",
+		      200);
+	assert_answer("GET /igd1/root.xml HTTP/1.0\r\n\r\n", 200);
+}
+
+/* HTTP-4: others are shown the door before they say a word */
+static void test_stranger_ipv6(void **state)
+{
+	struct lab_client *client = dial_in("2001:db8::5");
+
+	(void)state;
+	assert_true(lab_wait_for(lab_is_closed, client));
+	assert_int_equal(client->used, 0);
+	lab_client_free(client);
+}
+
+/* HTTP-2: the head in single octets, and a FIN behind the request */
+static void test_drip(void **state)
+{
+	static const char text[] = GET(HOST6);
+	struct lab_client *client = dial_in(FAR);
+
+	(void)state;
+	for (size_t i = 0; i + 1 < sizeof(text); i++) {
+		assert_int_equal(send(client->fd, text + i, 1, MSG_NOSIGNAL), 1);
+		event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+	}
+	assert_true(lab_wait_for(lab_is_closed, client));
+	assert_int_equal(lab_status_of(client), 200);
+	lab_client_free(client);
+	client = dial_in(FAR);
+	lab_say(client, text);
+	assert_int_equal(shutdown(client->fd, SHUT_WR), 0);
+	assert_true(lab_wait_for(lab_is_closed, client));
+	assert_int_equal(lab_status_of(client), 200);
+	lab_client_free(client);
+}
+
+/* HTTP-3: a client that leaves in the middle leaves nothing behind */
+static void test_leaves_early(void **state)
+{
+	struct lab_client *client = dial_in(FAR);
+
+	(void)state;
+	lab_say(client, "GET / HT");
+	event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+	assert_int_equal(shutdown(client->fd, SHUT_WR), 0);
+	assert_true(lab_wait_for(lab_is_closed, client));
+	assert_int_equal(client->used, 0);
+	lab_client_free(client);
+}
+
+/* HTTP-3: one host with a thousand addresses takes no place that another needs */
+static void test_many_addresses(void **state)
+{
+	static struct lab_client *half[1000];
+	char text[64];
+
+	(void)state;
+	for (unsigned int i = 0; i < 1000; i++) {
+		(void)snprintf(text, sizeof(text), "fd99::1:%x", i);
+		half[i] = dial_in(text);
+		(void)send(half[i]->fd, "GET / HT", 8, MSG_NOSIGNAL);
+		if (i % 100 == 0)
+			assert_answer(GET(HOST6), 200);
+		event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+	}
+	assert_answer(GET(HOST6), 200);
+	for (unsigned int i = 0; i < 1000; i++) {
+		/* The last ones may wait, to their deadline. */
+		if (i < 1000 - HTTP_REQUESTS_MAX)
+			assert_true(lab_wait_for(lab_is_closed, half[i]));
+		lab_client_free(half[i]);
+	}
+}
+
 #define BODY                                                                           \
 	"<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>"   \
 	"<u:GetGenericPortMappingEntry "                                               \
@@ -246,6 +398,7 @@ static void test_constants(void **state)
 	assert_true(HTTP_TIMEOUT_S <= 30);
 }
 
+#define IPV6(name) cmocka_unit_test_setup_teardown(name, setup_ipv6, server_teardown)
 #define SERVER(name)                                                                   \
 	cmocka_unit_test_setup_teardown(name, server_setup, server_teardown)
 
@@ -257,6 +410,12 @@ int main(void)
 		cmocka_unit_test_setup(test_slots_of_all, slots_setup),
 		cmocka_unit_test_setup(test_slots_late, slots_setup),
 		cmocka_unit_test(test_constants),
+		IPV6(test_folded),
+		IPV6(test_host_ipv6),
+		IPV6(test_stranger_ipv6),
+		IPV6(test_drip),
+		IPV6(test_leaves_early),
+		IPV6(test_many_addresses),
 		SERVER(test_request_deadline),
 		SERVER(test_reply_deadline),
 	};

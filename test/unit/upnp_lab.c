@@ -157,6 +157,14 @@ static void client_read(evutil_socket_t fd, short what, void *user)
 	event_del(client->event);
 }
 
+void lab_client_listen(struct lab_client *client)
+{
+	client->event = event_new(lab.base, client->fd, EV_READ | EV_PERSIST,
+				  client_read, client);
+	assert_non_null(client->event);
+	event_add(client->event, NULL);
+}
+
 struct lab_client *lab_client_new(int type, const char *from, uint16_t port)
 {
 	struct lab_client *client = calloc(1, sizeof(*client));
@@ -169,10 +177,7 @@ struct lab_client *lab_client_new(int type, const char *from, uint16_t port)
 	assert_int_equal(
 		setsockopt(client->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
 	assert_int_equal(bind(client->fd, (struct sockaddr *)&in, sizeof(in)), 0);
-	client->event = event_new(lab.base, client->fd, EV_READ | EV_PERSIST,
-				  client_read, client);
-	assert_non_null(client->event);
-	event_add(client->event, NULL);
+	lab_client_listen(client);
 	return client;
 }
 

@@ -69,6 +69,8 @@ void lab_wait_requests(unsigned int count);
 struct sockaddr_in lab_get_address(const char *host, uint16_t port);
 /** A socket bound to an address of a host. Owns: caller frees. */
 struct lab_client *lab_client_new(int type, const char *from, uint16_t port);
+/** Take in what comes to client->fd. */
+void lab_client_listen(struct lab_client *client);
 void lab_client_free(struct lab_client *client);
 /** Connect to the HTTP port. */
 struct lab_client *lab_dial(const char *from, const char *to);
