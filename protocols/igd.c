@@ -14,7 +14,8 @@ const struct igd_action *igd_service_find_action(const struct igd_service *servi
 						 const char *name)
 {
 	for (size_t i = 0; i < service->action_count; i++)
-		if (strcmp(service->actions[i].name, name) == 0)
+		if (service->actions[i].since <= service->version &&
+		    strcmp(service->actions[i].name, name) == 0)
 			return &service->actions[i];
 	return NULL;
 }
@@ -23,12 +24,21 @@ const struct igd_var *igd_service_find_var(const struct igd_service *service,
 					   const char *name)
 {
 	for (size_t i = 0; i < service->var_count; i++)
-		if (strcmp(service->vars[i].name, name) == 0)
+		if (service->vars[i].since <= service->version &&
+		    strcmp(service->vars[i].name, name) == 0)
 			return &service->vars[i];
 	return NULL;
 }
 
-bool igd_service_has_type(const struct igd_service *service, const char *type)
+bool igd_service_has_events(const struct igd_service *service)
+{
+	for (size_t i = 0; i < service->var_count; i++)
+		if (service->vars[i].evented)
+			return true;
+	return false;
+}
+
+uint8_t igd_service_parse_type(const struct igd_service *service, const char *type)
 {
 	size_t prefix = strlen(UPNP_SERVICE_PREFIX);
 	size_t name = strlen(service->name);
@@ -37,9 +47,11 @@ bool igd_service_has_type(const struct igd_service *service, const char *type)
 	if (strncmp(type, UPNP_SERVICE_PREFIX, prefix) != 0 ||
 	    strncmp(type + prefix, service->name, name) != 0 ||
 	    type[prefix + name] != ':')
-		return false;
+		return 0;
 	type += prefix + name + 1;
-	return type[0] != '0' && parse_number(type, service->version, &version);
+	if (type[0] == '0' || !parse_number(type, service->version, &version))
+		return 0;
+	return (uint8_t)version;
 }
 
 void igd_output_add(struct igd_output *output, const char *text)
@@ -199,7 +211,7 @@ static void request_init(const struct igd_context *context, struct request *requ
 {
 	memset(request, 0, sizeof(*request));
 	request->origin = ORIGIN_IGD;
-	request->igd_version = 1;
+	request->igd_version = context->version;
 	request->lan = context->lan->lan;
 	request->ifindex = context->lan->ifindex;
 	request->client = context->client;
@@ -228,27 +240,56 @@ void igd_action_start(const struct igd_context *context,
 
 /*
  * A delete knows no conflict: to the version 1 face, what one may not delete is not
- * there (IGD-32, PCP-133).
+ * there (IGD-32, PCP-133). A range has a word of its own for that (IGD-33, IGD-34).
  */
-static uint16_t reply_get_error(const struct reply *reply)
+static uint16_t reply_get_error(const struct igd_call *call, const struct reply *reply)
 {
-	const enum result result = (enum result)reply->result;
+	enum result result = (enum result)reply->result;
 
+	if (call->service->codes == IGD_CODES_FIREWALL)
+		return status_get(result)->v6fc;
+	if (result == RESULT_NO_ENTRY &&
+	    (reply->op == REQUEST_DELETE_RANGE || reply->op == REQUEST_LIST))
+		return 730;
+	if (call->version > 1)
+		return status_get(result)->igd2;
 	if (reply->op == REQUEST_DELETE && result == RESULT_FOREIGN)
-		return status_get(RESULT_NO_ENTRY)->igd1;
+		result = RESULT_NO_ENTRY;
 	return status_get(result)->igd1;
 }
 
-void igd_action_finish(const struct igd_action *action, const struct reply *reply,
+void igd_action_finish(const struct igd_call *call, const struct reply *reply,
 		       struct igd_answer *answer)
 {
 	answer_init(answer);
 	if (reply->result >= RESULT_COUNT)
 		answer_fail(answer, 501);
 	else if (reply->result != RESULT_OK)
-		answer_fail(answer, reply_get_error(reply));
-	else if (action->finish)
-		action->finish(reply, &answer->output);
+		answer_fail(answer, reply_get_error(call, reply));
+	else if (call->action->finish)
+		answer_fail(answer, call->action->finish(reply, call->version,
+							 &answer->output));
+}
+
+const char *igd_service_get_error_text(const struct igd_service *service, uint16_t code)
+{
+	static const char *const firewall[] = {
+		"PinholeSpaceExhausted",
+		"FirewallDisabled",
+		"InboundPinholeNotAllowed",
+		"NoSuchEntry",
+		"ProtocolNotSupported",
+		"InternalPortWildcardingNotAllowed",
+		"ProtocolWildcardingNotAllowed",
+		"WildCardNotPermittedInSrcIP",
+		"NoTrafficReceived",
+	};
+	const unsigned int first = 701;
+
+	if (service->codes == IGD_CODES_FIREWALL && code >= first &&
+	    code < first + sizeof(firewall) / sizeof(firewall[0]))
+		return firewall[code - first];
+	return status_get_upnp_text(code);
 }
 
 /* The action that takes nothing and gives just this variable. */
@@ -258,8 +299,9 @@ static const struct igd_action *find_getter(const struct igd_service *service,
 	for (size_t i = 0; i < service->action_count; i++) {
 		const struct igd_action *action = &service->actions[i];
 
-		if (!action->in[0].name && action->out[0].name &&
-		    !action->out[1].name && strcmp(action->out[0].var, var) == 0)
+		if (action->since <= service->version && !action->in[0].name &&
+		    action->out[0].name && !action->out[1].name &&
+		    strcmp(action->out[0].var, var) == 0)
 			return action;
 	}
 	return NULL;

@@ -45,6 +45,13 @@ struct igd_context {
 	int64_t now_ms;
 };
 
+/** What a service document says of a number; handlers check it. high 0 = nothing. */
+struct igd_range {
+	uint32_t low;
+	uint32_t high;
+	uint8_t since; /* version of the service that says it */
+};
+
 struct igd_var {
 	const char *name;
 	enum igd_type type;
@@ -54,6 +61,7 @@ struct igd_var {
 	void (*read)(const struct igd_context *context, struct writer *out);
 	const char *allowed[IGD_ALLOWED_MAX]; /* ends with NULL; empty = anything */
 	uint8_t since; /* version of the service that brought it; 0 = the first */
+	struct igd_range range;
 };
 
 struct igd_arg {
@@ -102,14 +110,29 @@ struct igd_action {
 	 */
 	uint16_t (*start)(const struct igd_context *context, const struct igd_value *in,
 			  struct igd_answer *answer);
-	/** Turn core's successful reply into out-arguments; NULL: there are none. */
-	void (*finish)(const struct reply *reply, struct igd_output *output);
+	/**
+	 * Turn core's successful reply into out-arguments, by the rules of the version
+	 * asked for; NULL: there are none. Errors: UPnP error code, 0 = none.
+	 */
+	uint16_t (*finish)(const struct reply *reply, uint8_t version,
+			   struct igd_output *output);
+	/** Its one out-argument is gathered from many replies (IGD-34). */
+	bool listing;
+};
+
+/** Whose codes say what core answered: columns of protocols/status.c. */
+enum igd_codes {
+	IGD_CODES_CONNECTION, /* by the version asked for (IGD-5) */
+	IGD_CODES_FIREWALL,
 };
 
 struct igd_service {
 	const char *name; /* "WANIPConnection" */
 	uint8_t version;
 	const char *id; /* last part of the serviceId, and of our URLs: "WANIPConn1" */
+	bool modern;	/* not shown to clients that http_agent_is_legacy() names */
+	enum igd_codes codes;
+	/* Rows with a later `since` than the version are not the service's. */
 	const struct igd_var *vars;
 	size_t var_count;
 	const struct igd_action *actions;
@@ -117,6 +140,8 @@ struct igd_service {
 };
 
 const struct igd_service *igd_get_wanip1(void);
+const struct igd_service *igd_get_wanip2(void);
+const struct igd_service *igd_get_v6fc1(void);
 const struct igd_service *igd_get_wancic1(void);
 const struct igd_service *igd_get_l3f1(void);
 
@@ -124,19 +149,33 @@ const struct igd_action *igd_service_find_action(const struct igd_service *servi
 						 const char *name);
 const struct igd_var *igd_service_find_var(const struct igd_service *service,
 					   const char *name);
+/** True when some variable is evented by the service's document (DESC-3). */
+bool igd_service_has_events(const struct igd_service *service);
 /**
- * True when a control request of this service type is ours to answer: our name, a
- * version not above ours (SOAP-2).
+ * The version that a control request of this service type asks for: our name, a version
+ * not above ours (SOAP-2). 0 = it is not ours to answer.
  */
-bool igd_service_has_type(const struct igd_service *service, const char *type);
+uint8_t igd_service_parse_type(const struct igd_service *service, const char *type);
 
-/** Check arguments and run the action (SOAP-4); the result is in *answer. */
+/** Check arguments and run the action (SOAP-4) by the rules of context->version; the
+ * result is in *answer. */
 void igd_action_start(const struct igd_context *context,
 		      const struct igd_service *service,
 		      const struct igd_action *action, const struct soap_call *call,
 		      struct igd_answer *answer);
+/** errorDescription of a UPnPError code: the services use some codes differently. */
+const char *igd_service_get_error_text(const struct igd_service *service,
+				       uint16_t code);
+
+/** A call that core was asked for, as much as its reply needs. */
+struct igd_call {
+	const struct igd_service *service;
+	const struct igd_action *action;
+	uint8_t version; /* of the type asked for */
+};
+
 /** Core's reply to the request that igd_action_start() asked for. */
-void igd_action_finish(const struct igd_action *action, const struct reply *reply,
+void igd_action_finish(const struct igd_call *call, const struct reply *reply,
 		       struct igd_answer *answer);
 
 /**

@@ -21,7 +21,19 @@ const struct igd_face *igd_face_get(size_t index)
 		 .device_count = 3,
 		 .devices = {{"InternetGatewayDevice", 1, {igd_get_l3f1}},
 			     {"WANDevice", 1, {igd_get_wancic1}},
-			     {"WANConnectionDevice", 1, {igd_get_wanip1}}}},
+			     {"WANConnectionDevice",
+			      1,
+			      {igd_get_wanip1, igd_get_v6fc1}}}},
+		{.bit = 2,
+		 .eventing = false,
+		 .modern = true,
+		 .prefix = "/igd2",
+		 .device_count = 3,
+		 .devices = {{"InternetGatewayDevice", 2, {igd_get_l3f1}},
+			     {"WANDevice", 2, {igd_get_wancic1}},
+			     {"WANConnectionDevice",
+			      2,
+			      {igd_get_wanip2, igd_get_v6fc1}}}},
 	};
 
 	return index < sizeof(faces) / sizeof(faces[0]) ? &faces[index] : NULL;
@@ -36,6 +48,14 @@ static const struct igd_service *device_get_service(const struct igd_device *dev
 }
 
 /* ---- identity ---- */
+
+/* Of one service; absolute, no URLBase (CL-12). */
+static void make_path(const struct igd_face *face, const char *place,
+		      const struct igd_service *service, char path[IGD_PATH_SIZE])
+{
+	(void)snprintf(path, IGD_PATH_SIZE, "%s/%s/%s", face->prefix, place,
+		       service->id);
+}
 
 /* One uuid a device, the same after every restart: the gateway's, with the face and the
  * place in the tree in the last octet (SSDP-11). */
@@ -68,6 +88,7 @@ static struct ssdp_target *add_target(struct igd_site *site, enum ssdp_kind kind
 	struct ssdp_target *target = &site->targets[site->target_count++];
 
 	target->kind = kind;
+	target->modern = site->face->modern;
 	memcpy(target->uuid, site->uuids[device], sizeof(target->uuid));
 	return target;
 }
@@ -87,6 +108,7 @@ static void add_service_target(struct igd_site *site, size_t index,
 	struct ssdp_target *target = add_target(site, SSDP_TYPE, index);
 
 	target->version = service->version;
+	target->modern |= service->modern;
 	(void)snprintf(target->type, sizeof(target->type), SERVICE_PREFIX "%s",
 		       service->name);
 }
@@ -123,23 +145,20 @@ static void make_controls(struct igd_site *site)
 				&site->controls[site->control_count++];
 
 			control->service = service;
-			(void)snprintf(control->path, sizeof(control->path),
-				       "%s/ctl/%s", face->prefix, service->id);
+			make_path(face, "ctl", service, control->path);
 		}
 	}
 }
 
 /* ---- device description (DESC-1 to DESC-4) ---- */
 
-/* Absolute paths, no URLBase (CL-12). */
 static void write_service_url(struct xml_writer *writer, const char *element,
 			      const char *place, const struct igd_site *site,
 			      const struct igd_service *service)
 {
 	char path[IGD_PATH_SIZE];
 
-	(void)snprintf(path, sizeof(path), "%s%s%s", site->face->prefix, place,
-		       service->id);
+	make_path(site->face, place, service, path);
 	xml_writer_element(writer, element, path);
 }
 
@@ -154,10 +173,10 @@ static void write_service(struct xml_writer *writer, const struct igd_site *site
 	xml_writer_element(writer, "serviceType", text);
 	(void)snprintf(text, sizeof(text), SERVICE_ID_PREFIX "%s", service->id);
 	xml_writer_element(writer, "serviceId", text);
-	write_service_url(writer, "SCPDURL", "/scpd/", site, service);
-	write_service_url(writer, "controlURL", "/ctl/", site, service);
-	if (site->face->eventing)
-		write_service_url(writer, "eventSubURL", "/evt/", site, service);
+	write_service_url(writer, "SCPDURL", "scpd", site, service);
+	write_service_url(writer, "controlURL", "ctl", site, service);
+	if (site->face->eventing && igd_service_has_events(service))
+		write_service_url(writer, "eventSubURL", "evt", site, service);
 	else
 		xml_writer_element(writer, "eventSubURL", "");
 	xml_writer_close(writer);
@@ -182,17 +201,24 @@ static void write_device_head(struct xml_writer *writer, const struct igd_site *
 	xml_writer_element(writer, "UDN", text);
 }
 
+/* What a description is written for. */
+struct reading {
+	const char *friendly_name;
+	bool legacy; /* without what http_agent_is_legacy() clients do not see */
+};
+
 static void open_device(struct xml_writer *writer, const struct igd_site *site,
-			size_t index, const char *friendly_name)
+			size_t index, const struct reading *reading)
 {
 	const struct igd_device *device = &site->face->devices[index];
 	const struct igd_service *service;
 
 	xml_writer_open(writer, "device");
-	write_device_head(writer, site, index, friendly_name);
+	write_device_head(writer, site, index, reading->friendly_name);
 	xml_writer_open(writer, "serviceList");
 	for (size_t i = 0; (service = device_get_service(device, i)); i++)
-		write_service(writer, site, service);
+		if (!reading->legacy || !service->modern)
+			write_service(writer, site, service);
 	xml_writer_close(writer);
 }
 
@@ -204,8 +230,8 @@ static void write_spec_version(struct xml_writer *writer)
 	xml_writer_close(writer);
 }
 
-static bool write_description(const struct igd_site *site, const char *friendly_name,
-			      struct xmldoc *out)
+static bool write_description(const struct igd_site *site,
+			      const struct reading *reading, struct xmldoc *out)
 {
 	struct xml_writer *writer = xml_writer_new();
 	char config_id[16];
@@ -216,7 +242,7 @@ static bool write_description(const struct igd_site *site, const char *friendly_
 	xml_writer_attribute(writer, "configId", config_id);
 	write_spec_version(writer);
 	for (size_t i = 0; i < site->face->device_count; i++) {
-		open_device(writer, site, i, friendly_name);
+		open_device(writer, site, i, reading);
 		if (i + 1 < site->face->device_count)
 			xml_writer_open(writer, "deviceList");
 	}
@@ -273,8 +299,25 @@ static void write_action(struct xml_writer *writer, const struct igd_action *act
 	xml_writer_close(writer);
 }
 
-static void write_var(struct xml_writer *writer, const struct igd_var *var,
-		      bool eventing)
+static void write_number(struct xml_writer *writer, const char *element, uint32_t value)
+{
+	char digits[16];
+
+	(void)snprintf(digits, sizeof(digits), "%u", value);
+	xml_writer_element(writer, element, digits);
+}
+
+static void write_range(struct xml_writer *writer, const struct igd_range *range)
+{
+	xml_writer_open(writer, "allowedValueRange");
+	write_number(writer, "minimum", range->low);
+	write_number(writer, "maximum", range->high);
+	write_number(writer, "step", 1);
+	xml_writer_close(writer);
+}
+
+static void write_var(struct xml_writer *writer, const struct igd_service *service,
+		      const struct igd_var *var, bool eventing)
 {
 	xml_writer_open(writer, "stateVariable");
 	xml_writer_attribute(writer, "sendEvents",
@@ -287,6 +330,8 @@ static void write_var(struct xml_writer *writer, const struct igd_var *var,
 			xml_writer_element(writer, "allowedValue", var->allowed[i]);
 		xml_writer_close(writer);
 	}
+	if (var->range.high > 0 && var->range.since <= service->version)
+		write_range(writer, &var->range);
 	xml_writer_close(writer);
 }
 
@@ -300,11 +345,13 @@ static bool write_scpd(const struct igd_service *service, bool eventing,
 	write_spec_version(writer);
 	xml_writer_open(writer, "actionList");
 	for (size_t i = 0; i < service->action_count; i++)
-		write_action(writer, &service->actions[i]);
+		if (service->actions[i].since <= service->version)
+			write_action(writer, &service->actions[i]);
 	xml_writer_close(writer);
 	xml_writer_open(writer, "serviceStateTable");
 	for (size_t i = 0; i < service->var_count; i++)
-		write_var(writer, &service->vars[i], eventing);
+		if (service->vars[i].since <= service->version)
+			write_var(writer, service, &service->vars[i], eventing);
 	xml_writer_close(writer);
 	xml_writer_close(writer);
 	return xml_writer_finish(writer, out);
@@ -320,6 +367,33 @@ static uint32_t hash_document(uint32_t hash, const struct xmldoc *doc)
 	return hash;
 }
 
+static bool make_scpds(struct igd_site *site, uint32_t *hash)
+{
+	for (size_t i = 0; i < site->control_count; i++) {
+		const struct igd_service *service = site->controls[i].service;
+		struct igd_document *doc = &site->documents[site->document_count++];
+
+		make_path(site->face, "scpd", service, doc->path);
+		doc->modern = service->modern;
+		if (!write_scpd(service, site->face->eventing, &doc->xml))
+			return false;
+		*hash = hash_document(*hash, &doc->xml);
+	}
+	return true;
+}
+
+/* The description for everybody and the one for legacy clients. */
+static bool make_descriptions(struct igd_site *site, const char *friendly_name)
+{
+	const struct reading full = {friendly_name, false};
+	const struct reading legacy = {friendly_name, true};
+
+	xmldoc_fini(&site->documents[0].xml);
+	xmldoc_fini(&site->legacy);
+	return write_description(site, &full, &site->documents[0].xml) &&
+	       write_description(site, &legacy, &site->legacy);
+}
+
 static bool make_documents(struct igd_site *site, const char *friendly_name)
 {
 	struct igd_document *root = &site->documents[site->document_count++];
@@ -327,23 +401,15 @@ static bool make_documents(struct igd_site *site, const char *friendly_name)
 
 	(void)snprintf(root->path, sizeof(root->path), "%s/root.xml",
 		       site->face->prefix);
-	for (size_t i = 0; i < site->control_count; i++) {
-		const struct igd_service *service = site->controls[i].service;
-		struct igd_document *doc = &site->documents[site->document_count++];
-
-		(void)snprintf(doc->path, sizeof(doc->path), "%s/scpd/%s",
-			       site->face->prefix, service->id);
-		if (!write_scpd(service, site->face->eventing, &doc->xml))
-			return false;
-		hash = hash_document(hash, &doc->xml);
-	}
-	/* The description holds the hash, so it is hashed with 0 in that place. */
-	if (!write_description(site, friendly_name, &root->xml))
+	if (!make_scpds(site, &hash))
+		return false;
+	/* A description holds the hash, so it is hashed with 0 in that place. */
+	if (!make_descriptions(site, friendly_name))
 		return false;
 	hash = hash_document(hash, &root->xml);
-	xmldoc_fini(&root->xml);
+	hash = hash_document(hash, &site->legacy);
 	site->config_id = (hash ^ hash >> 24) & CONFIG_ID_MASK;
-	return write_description(site, friendly_name, &root->xml);
+	return make_descriptions(site, friendly_name);
 }
 
 struct igd_site *igd_site_new(const struct igd_face *face,
@@ -374,23 +440,52 @@ void igd_site_free(struct igd_site *site)
 		return;
 	for (size_t i = 0; i < site->document_count; i++)
 		xmldoc_fini(&site->documents[i].xml);
+	xmldoc_fini(&site->legacy);
 	free(site);
 }
 
-const struct igd_document *igd_site_find_document(const struct igd_site *site,
-						  const char *path)
+const struct xmldoc *igd_site_find_document(const struct igd_site *site,
+					    const char *path, bool legacy)
 {
-	for (size_t i = 0; i < site->document_count; i++)
-		if (strcmp(site->documents[i].path, path) == 0)
-			return &site->documents[i];
+	if (legacy && site->face->modern)
+		return NULL;
+	for (size_t i = 0; i < site->document_count; i++) {
+		const struct igd_document *document = &site->documents[i];
+
+		if (strcmp(document->path, path) != 0 || (legacy && document->modern))
+			continue;
+		return legacy && i == 0 ? &site->legacy : &document->xml;
+	}
 	return NULL;
 }
 
-const struct igd_control *igd_site_find_control(const struct igd_site *site,
-						const char *path)
+static bool is_shown(const struct igd_site *site, const struct igd_service *service,
+		     bool legacy)
+{
+	return !legacy || (!site->face->modern && !service->modern);
+}
+
+const struct igd_service *igd_site_find_control(const struct igd_site *site,
+						const char *path, bool legacy)
 {
 	for (size_t i = 0; i < site->control_count; i++)
-		if (strcmp(site->controls[i].path, path) == 0)
-			return &site->controls[i];
+		if (strcmp(site->controls[i].path, path) == 0 &&
+		    is_shown(site, site->controls[i].service, legacy))
+			return site->controls[i].service;
+	return NULL;
+}
+
+const struct igd_service *igd_site_find_event(const struct igd_site *site,
+					      const char *path, bool legacy)
+{
+	for (size_t i = 0; i < site->control_count; i++) {
+		const struct igd_service *service = site->controls[i].service;
+		char own[IGD_PATH_SIZE];
+
+		make_path(site->face, "evt", service, own);
+		if (strcmp(own, path) == 0 && igd_service_has_events(service) &&
+		    is_shown(site, service, legacy))
+			return service;
+	}
 	return NULL;
 }

@@ -31,16 +31,18 @@ struct igd_device {
 struct igd_face {
 	uint8_t bit;	    /* in lan_info.igd */
 	bool eventing;	    /* GENA works: eventSubURL and sendEvents say so (DESC-5) */
+	bool modern;	    /* http_agent_is_legacy() clients are shown nothing of it */
 	const char *prefix; /* of every URL: "/igd1" */
 	size_t device_count;
 	struct igd_device devices[IGD_DEVICES_MAX];
 };
 
-/** The faces we have; row 0 is IGD:1. NULL beyond the last. */
+/** The faces we have; row 0 is IGD:1, row 1 IGD:2. NULL beyond the last. */
 const struct igd_face *igd_face_get(size_t index);
 
 struct igd_document {
 	char path[IGD_PATH_SIZE];
+	bool modern; /* of a service that legacy clients are not shown */
 	struct xmldoc xml;
 };
 
@@ -58,6 +60,7 @@ struct igd_site {
 	char default_connection[160]; /* IGD-60 */
 	size_t document_count;
 	struct igd_document documents[IGD_DOCUMENTS_MAX]; /* the description first */
+	struct xmldoc legacy; /* the description as legacy clients get it (IGD-6) */
 	size_t control_count;
 	struct igd_control controls[IGD_DOCUMENTS_MAX];
 	size_t target_count;
@@ -69,9 +72,18 @@ struct igd_site *igd_site_new(const struct igd_face *face,
 			      const struct worker_setup *setup);
 void igd_site_free(struct igd_site *site);
 
-const struct igd_document *igd_site_find_document(const struct igd_site *site,
-						  const char *path);
-const struct igd_control *igd_site_find_control(const struct igd_site *site,
-						const char *path);
+/*
+ * What is at a path; NULL = nothing. legacy: for a client that http_agent_is_legacy()
+ * names, who gets the description without what came after version 1, and nothing at all
+ * of the rest (IGD-6).
+ */
+const struct xmldoc *igd_site_find_document(const struct igd_site *site,
+					    const char *path, bool legacy);
+const struct igd_service *igd_site_find_control(const struct igd_site *site,
+						const char *path, bool legacy);
+/** The service whose events are subscribed to there, face->eventing or not (GENA-13).
+ */
+const struct igd_service *igd_site_find_event(const struct igd_site *site,
+					      const char *path, bool legacy);
 
 #endif

@@ -19,7 +19,10 @@ static void read_default_connection(const struct igd_context *context,
 }
 
 static const struct igd_var vars[] = {
-	{"DefaultConnectionService", IGD_STRING, true, read_default_connection, {NULL}},
+	{.name = "DefaultConnectionService",
+	 .type = IGD_STRING,
+	 .evented = true,
+	 .read = read_default_connection},
 };
 
 /*

@@ -37,18 +37,21 @@ static void read_link_status(const struct igd_context *context, struct writer *o
 }
 
 static const struct igd_var vars[] = {
-	{"WANAccessType",
-	 IGD_STRING,
-	 false,
-	 read_access_type,
-	 {"DSL", "POTS", "Cable", "Ethernet"}},
-	{"Layer1UpstreamMaxBitRate", IGD_UI4, false, read_rate_up, {NULL}},
-	{"Layer1DownstreamMaxBitRate", IGD_UI4, false, read_rate_down, {NULL}},
-	{"PhysicalLinkStatus", IGD_STRING, true, read_link_status, {"Up", "Down"}},
-	{"TotalBytesSent", IGD_UI4, false, NULL, {NULL}},
-	{"TotalBytesReceived", IGD_UI4, false, NULL, {NULL}},
-	{"TotalPacketsSent", IGD_UI4, false, NULL, {NULL}},
-	{"TotalPacketsReceived", IGD_UI4, false, NULL, {NULL}},
+	{.name = "WANAccessType",
+	 .type = IGD_STRING,
+	 .read = read_access_type,
+	 .allowed = {"DSL", "POTS", "Cable", "Ethernet"}},
+	{.name = "Layer1UpstreamMaxBitRate", .type = IGD_UI4, .read = read_rate_up},
+	{.name = "Layer1DownstreamMaxBitRate", .type = IGD_UI4, .read = read_rate_down},
+	{.name = "PhysicalLinkStatus",
+	 .type = IGD_STRING,
+	 .evented = true,
+	 .read = read_link_status,
+	 .allowed = {"Up", "Down"}},
+	{.name = "TotalBytesSent", .type = IGD_UI4},
+	{.name = "TotalBytesReceived", .type = IGD_UI4},
+	{.name = "TotalPacketsSent", .type = IGD_UI4},
+	{.name = "TotalPacketsReceived", .type = IGD_UI4},
 };
 
 static uint16_t start_traffic(const struct igd_context *context,
@@ -62,25 +65,36 @@ static uint16_t start_traffic(const struct igd_context *context,
 }
 
 /* Counters are ui4 and wrap (IGD-50, CL-22). */
-static void finish_octets_sent(const struct reply *reply, struct igd_output *output)
+static uint16_t finish_octets_sent(const struct reply *reply, uint8_t version,
+				   struct igd_output *output)
 {
+	(void)version;
 	igd_output_add_number(output, (uint32_t)reply->octets_out);
+	return 0;
 }
 
-static void finish_octets_received(const struct reply *reply, struct igd_output *output)
+static uint16_t finish_octets_received(const struct reply *reply, uint8_t version,
+				       struct igd_output *output)
 {
+	(void)version;
 	igd_output_add_number(output, (uint32_t)reply->octets_in);
+	return 0;
 }
 
-static void finish_packets_sent(const struct reply *reply, struct igd_output *output)
-{
-	igd_output_add_number(output, (uint32_t)reply->packets_out);
-}
-
-static void finish_packets_received(const struct reply *reply,
+static uint16_t finish_packets_sent(const struct reply *reply, uint8_t version,
 				    struct igd_output *output)
 {
+	(void)version;
+	igd_output_add_number(output, (uint32_t)reply->packets_out);
+	return 0;
+}
+
+static uint16_t finish_packets_received(const struct reply *reply, uint8_t version,
+					struct igd_output *output)
+{
+	(void)version;
 	igd_output_add_number(output, (uint32_t)reply->packets_in);
+	return 0;
 }
 
 static const struct igd_action actions[] = {

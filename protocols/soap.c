@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "protocols/status.h"
-
 #define ENVELOPE_NS "http://schemas.xmlsoap.org/soap/envelope/"
 #define ENCODING_STYLE "http://schemas.xmlsoap.org/soap/encoding/"
 
@@ -419,7 +417,7 @@ bool soap_write_response(const struct soap_action *action, const struct soap_out
 	return close_body(writer, out);
 }
 
-bool soap_write_fault(uint16_t code, struct xmldoc *out)
+bool soap_write_fault(uint16_t code, const char *description, struct xmldoc *out)
 {
 	struct xml_writer *writer = open_body();
 	char digits[8];
@@ -432,7 +430,7 @@ bool soap_write_fault(uint16_t code, struct xmldoc *out)
 	xml_writer_open(writer, "UPnPError");
 	xml_writer_attribute(writer, "xmlns", SOAP_CONTROL_TYPE);
 	xml_writer_element(writer, "errorCode", digits);
-	xml_writer_element(writer, "errorDescription", status_get_upnp_text(code));
+	xml_writer_element(writer, "errorDescription", description);
 	xml_writer_close(writer);
 	xml_writer_close(writer);
 	xml_writer_close(writer);

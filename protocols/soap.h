@@ -102,8 +102,8 @@ bool soap_write_response(const struct soap_action *action, const struct soap_out
 			 size_t count, struct xmldoc *out)
 	__attribute__((warn_unused_result));
 
-/** Write a UPnPError fault (SOAP-6); the text is that of status_get_upnp_text(). */
-bool soap_write_fault(uint16_t code, struct xmldoc *out)
+/** Write a UPnPError fault (SOAP-6). */
+bool soap_write_fault(uint16_t code, const char *description, struct xmldoc *out)
 	__attribute__((warn_unused_result));
 
 #endif

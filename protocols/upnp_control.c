@@ -7,8 +7,10 @@
 #include <sys/queue.h>
 
 #include "base/clock.h"
+#include "protocols/igd_listing.h"
 #include "protocols/soap.h"
 #include "protocols/upnp.h"
+#include "protocols/upnp_answer.h"
 
 #define QUERY_ACTION "QueryStateVariable"
 #define QUERY_ARGUMENT "varName"
@@ -20,9 +22,10 @@ struct upnp_pending {
 	uint64_t generation;		/* tells a late reply from ours */
 	int64_t deadline_ms;
 	struct http_exchange *exchange; /* NULL = free */
-	const struct igd_action *action;
+	struct igd_call call;
 	bool query; /* answer as QueryStateVariable */
 	char type[SOAP_TYPE_SIZE];
+	struct igd_listing *listing; /* of an action that needs many replies */
 };
 
 TAILQ_HEAD(upnp_pending_list, upnp_pending);
@@ -30,86 +33,11 @@ TAILQ_HEAD(upnp_pending_list, upnp_pending);
 struct upnp_control {
 	struct upnp_control_config config;
 	struct event *timer;
+	size_t held; /* octets of listings, being gathered or sent */
 	struct upnp_pending_list waiting; /* the oldest first */
 	struct upnp_pending_list unused;
 	struct upnp_pending slots[UPNP_PENDING_MAX];
 };
-
-/* How the outcome of a control request is to be written. */
-struct upnp_wording {
-	const struct igd_action
-		*action; /* NULL with query: a value without an action */
-	const char *type;
-	bool query;
-};
-
-/* ---- answers ---- */
-
-static void release_document(void *bytes)
-{
-	struct xmldoc doc = {.bytes = bytes};
-
-	xmldoc_fini(&doc);
-}
-
-static void answer_status(struct http_exchange *exchange, uint16_t status,
-			  const char *allow)
-{
-	struct http_answer answer = {.status = status, .allow = allow};
-
-	http_exchange_answer(exchange, &answer);
-}
-
-static void answer_document(struct http_exchange *exchange, uint16_t status,
-			    struct xmldoc *doc)
-{
-	struct http_answer answer = {
-		.status = status,
-		.content_type = UPNP_CONTENT_TYPE,
-		.bytes = doc->bytes,
-		.length = doc->length,
-		.release = release_document,
-	};
-
-	http_exchange_answer(exchange, &answer);
-}
-
-/* SOAP-6: HTTP 500 */
-static void answer_fault(struct http_exchange *exchange, uint16_t error)
-{
-	struct xmldoc doc;
-
-	if (soap_write_fault(error, &doc))
-		answer_document(exchange, 500, &doc);
-	else
-		answer_status(exchange, 500, NULL);
-}
-
-static void answer_result(struct http_exchange *exchange,
-			  const struct upnp_wording *wording,
-			  const struct igd_output *output)
-{
-	struct soap_out args[IGD_ARGS_MAX];
-	struct soap_action action = {.name = QUERY_ACTION};
-	struct xmldoc doc;
-	size_t count = 0;
-
-	if (wording->query) {
-		args[count++] = (struct soap_out){"return", igd_output_get(output, 0)};
-	} else {
-		(void)strncpy(action.name, wording->action->name,
-			      sizeof(action.name) - 1);
-		for (; count < output->count && count < IGD_ARGS_MAX; count++)
-			args[count] =
-				(struct soap_out){wording->action->out[count].name,
-						  igd_output_get(output, count)};
-	}
-	(void)strncpy(action.type, wording->type, sizeof(action.type) - 1);
-	if (soap_write_response(&action, args, count, &doc))
-		answer_document(exchange, 200, &doc);
-	else
-		answer_status(exchange, 500, NULL);
-}
 
 /* ---- requests that wait for core ---- */
 
@@ -137,6 +65,10 @@ static struct http_exchange *pending_end(struct upnp_control *control,
 	struct http_exchange *exchange = pending->exchange;
 
 	http_exchange_set_context(exchange, NULL);
+	if (pending->listing)
+		control->held -= igd_listing_get_size(pending->listing);
+	igd_listing_free(pending->listing);
+	pending->listing = NULL;
 	pending->exchange = NULL;
 	pending->generation++;
 	TAILQ_REMOVE(&control->waiting, pending, link);
@@ -155,9 +87,34 @@ static void on_timer(evutil_socket_t fd, short what, void *user)
 	(void)fd;
 	(void)what;
 	while ((pending = TAILQ_FIRST(&control->waiting)) &&
-	       pending->deadline_ms <= now_ms)
-		answer_fault(pending_end(control, pending), 501);
+	       pending->deadline_ms <= now_ms) {
+		const struct igd_service *service = pending->call.service;
+
+		upnp_answer_fault(pending_end(control, pending), service, 501);
+	}
 	start_timer(control);
+}
+
+/* False: there is no room for what core will say, or core cannot be asked. */
+static bool start_asking(struct upnp_control *control, struct upnp_pending *pending,
+			 const struct upnp_wording *wording, struct request *request)
+{
+	uint64_t slot = (uint64_t)(pending - control->slots);
+
+	request->cookie = pending->generation << COOKIE_SLOT_BITS | slot;
+	if (wording->call.action->listing) {
+		pending->listing = igd_listing_new(request);
+		if (!pending->listing)
+			return false;
+	}
+	if (control->config.ask(control->config.user, request) < 0) {
+		igd_listing_free(pending->listing);
+		pending->listing = NULL;
+		return false;
+	}
+	if (pending->listing)
+		control->held += igd_listing_get_size(pending->listing);
+	return true;
 }
 
 static void ask_core(struct upnp_control *control, struct http_exchange *exchange,
@@ -165,23 +122,16 @@ static void ask_core(struct upnp_control *control, struct http_exchange *exchang
 {
 	struct upnp_pending *pending = TAILQ_FIRST(&control->unused);
 	bool first = TAILQ_EMPTY(&control->waiting);
-	uint64_t slot;
 
-	if (!pending) {
-		answer_fault(exchange, 501);
-		return;
-	}
-	slot = (uint64_t)(pending - control->slots);
-	request->cookie = pending->generation << COOKIE_SLOT_BITS | slot;
-	if (control->config.ask(control->config.user, request) < 0) {
-		answer_fault(exchange, 501);
+	if (!pending || !start_asking(control, pending, wording, request)) {
+		upnp_answer_fault(exchange, wording->call.service, 501);
 		return;
 	}
 	TAILQ_REMOVE(&control->unused, pending, link);
 	TAILQ_INSERT_TAIL(&control->waiting, pending, link);
 	pending->exchange = exchange;
 	pending->deadline_ms = clock_now_ms() + control->config.reply_timeout_ms;
-	pending->action = wording->action;
+	pending->call = wording->call;
 	pending->query = wording->query;
 	(void)strncpy(pending->type, wording->type, sizeof(pending->type) - 1);
 	http_exchange_set_context(exchange, pending);
@@ -189,14 +139,93 @@ static void ask_core(struct upnp_control *control, struct http_exchange *exchang
 		start_timer(control);
 }
 
+/* The slot is given back before the answer is written, as that may end more. */
+static void finish_pending(struct upnp_control *control, struct upnp_pending *pending,
+			   const struct igd_answer *answer)
+{
+	struct upnp_wording wording = {.call = pending->call, .query = pending->query};
+	char type[SOAP_TYPE_SIZE];
+	struct http_exchange *exchange;
+
+	memcpy(type, pending->type, sizeof(type));
+	wording.type = type;
+	exchange = pending_end(control, pending);
+	if (answer->state == IGD_FAULT)
+		upnp_answer_fault(exchange, wording.call.service, answer->error);
+	else
+		upnp_answer_result(exchange, &wording, &answer->output);
+}
+
+static void fail_pending(struct upnp_control *control, struct upnp_pending *pending,
+			 uint16_t error)
+{
+	const struct igd_service *service = pending->call.service;
+
+	upnp_answer_fault(pending_end(control, pending), service, error);
+}
+
+static void finish_listing(struct upnp_control *control, struct upnp_pending *pending)
+{
+	struct upnp_wording wording = {.call = pending->call};
+	char type[SOAP_TYPE_SIZE];
+	struct http_exchange *exchange;
+	struct xmldoc doc;
+	size_t size = igd_listing_get_size(pending->listing);
+
+	if (!igd_listing_finish(pending->listing, &doc)) {
+		control->held -= size - igd_listing_get_size(pending->listing);
+		fail_pending(control, pending, 603);
+		return;
+	}
+	control->held -= size - igd_listing_get_size(pending->listing);
+	memcpy(type, pending->type, sizeof(type));
+	wording.type = type;
+	exchange = pending_end(control, pending);
+	upnp_answer_listing(exchange, &wording, &doc, &control->held);
+	xmldoc_fini(&doc);
+}
+
+/* One of the replies of a listing. */
+static void take_page(struct upnp_control *control, struct upnp_pending *pending,
+		      const struct reply *reply)
+{
+	struct igd_listing *listing = pending->listing;
+	struct reply last = *reply;
+	struct igd_answer answer;
+	enum igd_listing_state state;
+
+	control->held -= igd_listing_get_size(listing);
+	state = igd_listing_take(listing, reply);
+	control->held += igd_listing_get_size(listing);
+	if (control->held > UPNP_LISTINGS_OCTETS_MAX) {
+		fail_pending(control, pending, 603);
+		return;
+	}
+	switch (state) {
+	case IGD_LISTING_READS:
+		break;
+	case IGD_LISTING_ASKS:
+		if (control->config.ask(control->config.user,
+					igd_listing_get_request(listing)) < 0)
+			fail_pending(control, pending, 501);
+		break;
+	case IGD_LISTING_DONE:
+		finish_listing(control, pending);
+		break;
+	case IGD_LISTING_FAILS:
+		if (last.result == RESULT_OK)
+			last.result = RESULT_NO_ENTRY;
+		igd_action_finish(&pending->call, &last, &answer);
+		finish_pending(control, pending, &answer);
+		break;
+	}
+}
+
 void upnp_control_take_reply(struct upnp_control *control, const struct reply *reply)
 {
 	uint64_t slot = reply->cookie & ((UINT64_C(1) << COOKIE_SLOT_BITS) - 1);
 	struct upnp_pending *pending;
-	struct upnp_wording wording;
 	struct igd_answer answer;
-	char type[SOAP_TYPE_SIZE];
-	struct http_exchange *exchange;
 
 	if (slot >= UPNP_PENDING_MAX)
 		return;
@@ -204,14 +233,12 @@ void upnp_control_take_reply(struct upnp_control *control, const struct reply *r
 	if (!pending->exchange ||
 	    pending->generation != reply->cookie >> COOKIE_SLOT_BITS)
 		return; /* the client left, or we gave up */
-	memcpy(type, pending->type, sizeof(type));
-	wording = (struct upnp_wording){pending->action, type, pending->query};
-	exchange = pending_end(control, pending);
-	igd_action_finish(wording.action, reply, &answer);
-	if (answer.state == IGD_FAULT)
-		answer_fault(exchange, answer.error);
-	else
-		answer_result(exchange, &wording, &answer.output);
+	if (pending->listing) {
+		take_page(control, pending, reply);
+		return;
+	}
+	igd_action_finish(&pending->call, reply, &answer);
+	finish_pending(control, pending, &answer);
 }
 
 /* ---- control requests ---- */
@@ -221,13 +248,13 @@ static void conclude(struct upnp_control *control, struct http_exchange *exchang
 {
 	switch (answer->state) {
 	case IGD_DONE:
-		answer_result(exchange, wording, &answer->output);
+		upnp_answer_result(exchange, wording, &answer->output);
 		break;
 	case IGD_ASK:
 		ask_core(control, exchange, wording, &answer->request);
 		break;
 	case IGD_FAULT:
-		answer_fault(exchange, answer->error);
+		upnp_answer_fault(exchange, wording->call.service, answer->error);
 		break;
 	}
 }
@@ -238,31 +265,42 @@ static void run_query(struct upnp_control *control, struct http_exchange *exchan
 		      const struct igd_service *service, const struct soap_call *call)
 {
 	const struct soap_arg *arg = soap_call_get_arg(call, QUERY_ARGUMENT);
-	struct upnp_wording wording = {.type = SOAP_CONTROL_TYPE, .query = true};
+	struct upnp_wording wording = {
+		.call = {.service = service, .version = context->version},
+		.type = SOAP_CONTROL_TYPE,
+		.query = true,
+	};
 	struct igd_answer answer;
 
 	if (!arg) {
-		answer_fault(exchange, 402);
+		upnp_answer_fault(exchange, service, 402);
 		return;
 	}
 	igd_service_query(context, service, soap_call_get_value(call, arg),
-			  &wording.action, &answer);
+			  &wording.call.action, &answer);
 	conclude(control, exchange, &wording, &answer);
 }
 
-/* The type asked for must be one served here, and the body must ask for the same as the
- * header (SOAP-2). */
+/*
+ * The type asked for must be one served here, and the body must ask for the same as the
+ * header (SOAP-2). Its version says which actions there are and by which rules (IGD-5).
+ */
 static void run_action(struct upnp_control *control, struct http_exchange *exchange,
-		       const struct igd_context *context,
-		       const struct igd_service *service, const struct soap_call *call)
+		       struct igd_context *context, const struct igd_service *service,
+		       const struct soap_call *call)
 {
 	const struct igd_action *action =
 		igd_service_find_action(service, call->action.name);
-	struct upnp_wording wording = {.action = action, .type = call->action.type};
+	struct upnp_wording wording = {
+		.call = {service, action,
+			 igd_service_parse_type(service, call->action.type)},
+		.type = call->action.type,
+	};
 	struct igd_answer answer;
 
-	if (!action || !igd_service_has_type(service, call->action.type)) {
-		answer_fault(exchange, 401);
+	context->version = wording.call.version;
+	if (!action || context->version == 0 || action->since > context->version) {
+		upnp_answer_fault(exchange, service, 401);
 		return;
 	}
 	igd_action_start(context, service, action, call, &answer);
@@ -311,6 +349,7 @@ static void handle_control(struct upnp_control *control, struct http_exchange *e
 		.lan = request->lan,
 		.default_connection = site->default_connection,
 		.client = request->client,
+		.version = service->version,
 		.now_ms = clock_now_ms(),
 	};
 	struct soap_action header;
@@ -318,10 +357,10 @@ static void handle_control(struct upnp_control *control, struct http_exchange *e
 	uint16_t status = parse_control(request, service, &header, &call);
 
 	if (status)
-		answer_status(exchange, status, NULL);
+		upnp_answer_status(exchange, status, NULL);
 	else if (strcmp(header.type, call.action.type) != 0 ||
 		 strcmp(header.name, call.action.name) != 0)
-		answer_fault(exchange, 401);
+		upnp_answer_fault(exchange, service, 401);
 	else if (strcmp(header.type, SOAP_CONTROL_TYPE) == 0 &&
 		 strcmp(header.name, QUERY_ACTION) == 0)
 		run_query(control, exchange, &context, service, &call);
@@ -345,7 +384,7 @@ static void serve_bytes(struct http_exchange *exchange,
 	if (request->method == HTTP_GET || request->method == HTTP_HEAD)
 		http_exchange_answer(exchange, &answer);
 	else
-		answer_status(exchange, 405, "GET, HEAD");
+		upnp_answer_status(exchange, 405, "GET, HEAD");
 }
 
 static void serve_page(struct http_exchange *exchange,
@@ -365,23 +404,25 @@ static void serve_page(struct http_exchange *exchange,
 		    sizeof(page) - 1);
 }
 
-/* False when the path is nothing of this face's. */
+/* False when the path is nothing of this face's, as far as this client knows. */
 static bool serve_site(struct upnp_control *control, struct http_exchange *exchange,
 		       const struct http_request *request, const struct igd_site *site)
 {
-	const struct igd_document *document =
-		igd_site_find_document(site, request->path);
-	const struct igd_control *target = igd_site_find_control(site, request->path);
+	bool legacy = http_agent_is_legacy(request->headers->user_agent);
+	const struct xmldoc *document =
+		igd_site_find_document(site, request->path, legacy);
+	const struct igd_service *service =
+		igd_site_find_control(site, request->path, legacy);
 
 	if (document)
-		serve_bytes(exchange, request, UPNP_CONTENT_TYPE, document->xml.bytes,
-			    document->xml.length);
-	else if (target &&
+		serve_bytes(exchange, request, UPNP_CONTENT_TYPE, document->bytes,
+			    document->length);
+	else if (service &&
 		 (request->method == HTTP_POST || request->method == HTTP_M_POST))
-		handle_control(control, exchange, request, site, target->service);
-	else if (target)
-		answer_status(exchange, 405, "POST, M-POST");
-	return document || target;
+		handle_control(control, exchange, request, site, service);
+	else if (service)
+		upnp_answer_status(exchange, 405, "POST, M-POST");
+	return document || service;
 }
 
 static void on_http_request(void *user, struct http_exchange *exchange,
@@ -390,7 +431,7 @@ static void on_http_request(void *user, struct http_exchange *exchange,
 	struct upnp_control *control = user;
 
 	if (request->method == HTTP_UNKNOWN) {
-		answer_status(exchange, 501, NULL);
+		upnp_answer_status(exchange, 501, NULL);
 		return;
 	}
 	if (strcmp(request->path, "/") == 0) {
@@ -404,7 +445,7 @@ static void on_http_request(void *user, struct http_exchange *exchange,
 		    serve_site(control, exchange, request, site))
 			return;
 	}
-	answer_status(exchange, 404, NULL);
+	upnp_answer_status(exchange, 404, NULL);
 }
 
 static void on_http_closed(void *user, struct http_exchange *exchange)

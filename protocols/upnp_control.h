@@ -16,6 +16,8 @@ struct event_base;
 #define UPNP_SITES_MAX 2
 /** Requests that may wait for core's reply; more are refused with 501. */
 #define UPNP_PENDING_MAX 256
+/** Octets of all listings together that are gathered or being sent; more: 603. */
+#define UPNP_LISTINGS_OCTETS_MAX ((size_t)16 * 1024 * 1024)
 /** Units: ms. A reply that has not come by then is 501: SOAP-5 gives us 30 s. */
 #define UPNP_REPLY_TIMEOUT_MS 25000
 

@@ -38,6 +38,8 @@ struct xml_writer *xml_writer_new(void)
 	if (!writer)
 		return NULL;
 	writer->buffer = xmlBufferCreate();
+	if (writer->buffer) /* a listing is long: let no octet be copied many times */
+		xmlBufferSetAllocationScheme(writer->buffer, XML_BUFFER_ALLOC_DOUBLEIT);
 	if (writer->buffer)
 		writer->text = xmlNewTextWriterMemory(writer->buffer, 0);
 	if (!writer->text) {
@@ -76,6 +78,11 @@ void xml_writer_element(struct xml_writer *writer, const char *name, const char 
 	if (writer && !writer->failed && *text != '\0')
 		check(writer, xmlTextWriterWriteString(writer->text, BAD_CAST text));
 	xml_writer_close(writer);
+}
+
+size_t xml_writer_get_size(const struct xml_writer *writer)
+{
+	return writer ? (size_t)xmlBufferLength(writer->buffer) : 0;
 }
 
 bool xml_writer_finish(struct xml_writer *writer, struct xmldoc *out)

@@ -32,6 +32,8 @@ void xml_writer_attribute(struct xml_writer *writer, const char *name,
 void xml_writer_element(struct xml_writer *writer, const char *name, const char *text);
 /** Close the element opened last, never as <name/>: small clients cannot read that. */
 void xml_writer_close(struct xml_writer *writer);
+/** Octets written so far, but for the last few thousand; 0 for NULL. */
+size_t xml_writer_get_size(const struct xml_writer *writer);
 /** End the document and free the writer; NULL is an error. Errors: false, *out
  * untouched. */
 bool xml_writer_finish(struct xml_writer *writer, struct xmldoc *out)

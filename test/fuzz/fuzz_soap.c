@@ -39,11 +39,14 @@ static void check_request(const struct request *request)
 
 static void run_actions(const struct soap_call *call, const struct igd_service *service)
 {
+	static const struct table_info table = {.update_id = 7};
 	static const struct wan_info wan = {.up_since_ms = 1, .nat = 1, .carrier = 1};
 	static const struct lan_info lan = {.lan = 1, .ifindex = 2};
 	struct igd_context context = {
 		.wan = &wan,
 		.lan = &lan,
+		.table = &table,
+		.version = service->version,
 		.default_connection = "uuid:x:WANConnectionDevice:1,y",
 		.now_ms = 5000,
 	};
@@ -51,6 +54,8 @@ static void run_actions(const struct soap_call *call, const struct igd_service *
 
 	check(addr_parse("192.168.1.20", &context.client));
 	for (size_t i = 0; i < service->action_count; i++) {
+		if (service->actions[i].since > service->version)
+			continue;
 		igd_action_start(&context, service, &service->actions[i], call,
 				 &answer);
 		if (answer.state == IGD_ASK)
@@ -101,6 +106,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	check(call.arg_count <= SOAP_ARGS_MAX && call.text_used <= sizeof(call.text));
 	run_actions(&call, igd_get_wanip1());
+	run_actions(&call, igd_get_wanip2());
+	run_actions(&call, igd_get_v6fc1());
 	run_actions(&call, igd_get_wancic1());
 	run_actions(&call, igd_get_l3f1());
 	check_round_trip(&call);

@@ -18,6 +18,7 @@
 #define CLIENT "192.168.1.20"
 
 static struct wan_info wan;
+static struct table_info table;
 static struct lan_info lan = {.lan = 2, .ifindex = 7, .igd = 3};
 
 static struct ip_addr addr(const char *text)
@@ -44,6 +45,8 @@ static void run(const struct igd_service *service, const char *name, const char 
 	struct igd_context context = {
 		.wan = &wan,
 		.lan = &lan,
+		.table = &table,
+		.version = service->version,
 		.default_connection = DEFAULT_CONNECTION,
 		.client = addr(CLIENT),
 		.now_ms = 11500,
@@ -333,11 +336,12 @@ static void test_keys(void **state)
 static uint16_t finish(const char *name, const struct reply *reply,
 		       struct igd_answer *answer)
 {
-	const struct igd_action *action =
-		igd_service_find_action(igd_get_wanip1(), name);
+	const struct igd_service *service = igd_get_wanip1();
+	const struct igd_call call = {service, igd_service_find_action(service, name),
+				      1};
 
-	assert_non_null(action);
-	igd_action_finish(action, reply, answer);
+	assert_non_null(call.action);
+	igd_action_finish(&call, reply, answer);
 	return answer->state == IGD_FAULT ? answer->error : 0;
 }
 
@@ -462,8 +466,11 @@ static void test_counters(void **state)
 		run(service, rows[i].name, "", &answer);
 		assert_int_equal(answer.state, IGD_ASK);
 		assert_int_equal(answer.request.op, REQUEST_TRAFFIC);
-		igd_action_finish(igd_service_find_action(service, rows[i].name),
-				  &reply, &answer);
+		igd_action_finish(
+			&(struct igd_call){
+				service, igd_service_find_action(service, rows[i].name),
+				1},
+			&reply, &answer);
 		assert_string_equal(igd_output_get(&answer.output, 0), rows[i].value);
 	}
 }
@@ -526,18 +533,28 @@ static void test_types(void **state)
 	const struct igd_service *service = igd_get_wanip1();
 
 	(void)state;
-	assert_true(igd_service_has_type(service, WANIP));
-	assert_false(igd_service_has_type(
-		service, "urn:schemas-upnp-org:service:WANIPConnection:2"));
-	assert_false(igd_service_has_type(
-		service, "urn:schemas-upnp-org:service:WANIPConnection:01"));
-	assert_false(igd_service_has_type(
-		service, "urn:schemas-upnp-org:service:WANIPConnection:"));
-	assert_false(igd_service_has_type(
-		service, "urn:schemas-upnp-org:service:WANIPConnection"));
-	assert_false(igd_service_has_type(
-		service, "urn:schemas-upnp-org:service:WANPPPConnection:1"));
-	assert_false(igd_service_has_type(service, ""));
+	assert_int_equal(igd_service_parse_type(service, WANIP), 1);
+	assert_int_equal(
+		igd_service_parse_type(
+			service, "urn:schemas-upnp-org:service:WANIPConnection:2"),
+		0);
+	assert_int_equal(
+		igd_service_parse_type(
+			service, "urn:schemas-upnp-org:service:WANIPConnection:01"),
+		0);
+	assert_int_equal(
+		igd_service_parse_type(service,
+				       "urn:schemas-upnp-org:service:WANIPConnection:"),
+		0);
+	assert_int_equal(
+		igd_service_parse_type(service,
+				       "urn:schemas-upnp-org:service:WANIPConnection"),
+		0);
+	assert_int_equal(
+		igd_service_parse_type(
+			service, "urn:schemas-upnp-org:service:WANPPPConnection:1"),
+		0);
+	assert_int_equal(igd_service_parse_type(service, ""), 0);
 }
 
 static void query(const struct igd_service *service, const char *name,
@@ -545,6 +562,8 @@ static void query(const struct igd_service *service, const char *name,
 {
 	struct igd_context context = {.wan = &wan,
 				      .lan = &lan,
+				      .table = &table,
+				      .version = service->version,
 				      .default_connection = DEFAULT_CONNECTION,
 				      .client = addr(CLIENT),
 				      .now_ms = 11500};

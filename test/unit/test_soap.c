@@ -289,7 +289,7 @@ static void test_write_fault(void **state)
 	struct xmldoc doc;
 
 	(void)state;
-	assert_true(soap_write_fault(714, &doc));
+	assert_true(soap_write_fault(714, "NoSuchEntryInArray", &doc));
 	assert_string_equal(
 		doc.bytes,
 		"<?xml version=\"1.0\"?>\n<s:Envelope "
