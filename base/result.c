@@ -9,6 +9,7 @@ const char *result_get_name(enum result result)
 		[RESULT_THIRD_PARTY] = "third-party",
 		[RESULT_FOREIGN] = "foreign",
 		[RESULT_CONFLICT] = "conflict",
+		[RESULT_WITHHELD] = "withheld",
 		[RESULT_NO_PORT] = "no-port",
 		[RESULT_QUOTA] = "quota",
 		[RESULT_TABLE_FULL] = "table-full",

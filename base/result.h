@@ -12,7 +12,8 @@ enum result {
 	RESULT_DENIED,	    /* policy refuses this request */
 	RESULT_THIRD_PARTY, /* policy does not let this client ask for another host */
 	RESULT_FOREIGN, /* the lease is another host's, static, or guarded by a nonce */
-	RESULT_CONFLICT,   /* the very external port asked for is taken or withheld */
+	RESULT_CONFLICT,   /* the very external port asked for is taken */
+	RESULT_WITHHELD,   /* it is the gateway's own or its owner's, or never mapped */
 	RESULT_NO_PORT,	   /* every external port that policy allows is taken */
 	RESULT_QUOTA,	   /* the client holds as many leases as it may */
 	RESULT_TABLE_FULL, /* all clients together hold as many leases as they may */

@@ -18,11 +18,16 @@ static uint8_t origin_get_protocol(uint8_t origin)
 	return origin < ORIGIN_COUNT ? table[origin] : 0;
 }
 
-/* One remote host, as IGD and PEER know it; a port of it only with PEER. */
+/* One remote host, as IGD and PEER know it; a port of it only with PEER and pinholes,
+ * which do without the host. */
 static bool remote_is_sound(const struct request *request)
 {
 	bool ipv4 = addr_is_ipv4(&request->internal);
 
+	if (request->op == REQUEST_PINHOLE)
+		return addr_is_none(&request->remote) ||
+		       (addr_is_host(&request->remote) &&
+			addr_is_ipv4(&request->remote) == ipv4);
 	if (request->op == REQUEST_PEER)
 		return request->remote_port != 0 && addr_is_host(&request->remote) &&
 		       addr_is_ipv4(&request->remote) == ipv4;
@@ -65,14 +70,53 @@ static bool is_foreign(const struct network *network, const struct lan_info *lan
 	       (owner && owner != lan);
 }
 
+static bool op_is_pinhole(uint8_t op)
+{
+	return op == REQUEST_PINHOLE || op == REQUEST_PINHOLE_UPDATE ||
+	       op == REQUEST_PINHOLE_DELETE || op == REQUEST_PINHOLE_GET;
+}
+
+static bool op_has_range(uint8_t op)
+{
+	return op == REQUEST_DELETE_RANGE || op == REQUEST_LIST;
+}
+
+/* What only UPnP asks, and fields that only its operations have. */
+static bool igd_is_sound(const struct request *request)
+{
+	bool pinhole = op_is_pinhole(request->op), range = op_has_range(request->op);
+	bool asks_lifetime =
+		request->op == REQUEST_PINHOLE || request->op == REQUEST_PINHOLE_UPDATE;
+
+	if ((pinhole || range || request->op == REQUEST_ADD_ANY) &&
+	    request->origin != ORIGIN_IGD)
+		return false;
+	if (range ? request->external_last < request->external_port
+		  : request->external_last != 0)
+		return false;
+	if ((!pinhole || request->op == REQUEST_PINHOLE) && request->pinhole != 0)
+		return false;
+	if (asks_lifetime && (request->lifetime_s == 0 ||
+			      request->lifetime_s > REQUEST_PINHOLE_LIFETIME_MAX_S))
+		return false;
+	return request->op == REQUEST_LIST || request->after == 0;
+}
+
+/* Whether the operation is about mappings of one transport protocol. */
+static bool op_has_protocol(uint8_t op)
+{
+	return op != REQUEST_INDEX && op != REQUEST_TRAFFIC &&
+	       (op == REQUEST_PINHOLE || !op_is_pinhole(op));
+}
+
 static bool fields_are_sound(const struct request *request)
 {
 	return request->op < REQUEST_OP_COUNT && request->enabled <= 1 &&
 	       request->prefer_failure <= 1 && request->igd_version <= 2 &&
 	       request->has_description <= 1 && request->port_parity <= 1 &&
-	       request->port_count <= REQUEST_PORTS_MAX &&
+	       request->port_count <= REQUEST_PORTS_MAX && igd_is_sound(request) &&
 	       (request->protocol == IPPROTO_TCP || request->protocol == IPPROTO_UDP ||
-		request->op == REQUEST_INDEX || request->op == REQUEST_TRAFFIC);
+		!op_has_protocol(request->op));
 }
 
 const char *admission_check(const struct network *network, uint8_t protocols,
@@ -105,11 +149,15 @@ const char *admission_check(const struct network *network, uint8_t protocols,
 	return NULL;
 }
 
-/* IPv6 has no port to translate: only PCP has pinholes, and each family its own. */
+/* IPv6 has no port to translate: PCP has pinholes, and UPnP by a service of its own
+ * (CL-18). Each family is asked over itself, but that a host may be known by both
+ * (V6FW-7). */
 static bool family_is_served(const struct request *request)
 {
 	bool ipv4 = addr_is_ipv4(&request->internal);
 
+	if (request->op == REQUEST_PINHOLE)
+		return !ipv4;
 	return addr_is_ipv4(&request->client) == ipv4 &&
 	       (ipv4 || request->origin == ORIGIN_PCP);
 }
@@ -126,10 +174,11 @@ bool admission_is_host(const struct network *network, const struct request *requ
 
 	if (lan->ifindex != request->ifindex ||
 	    !lan_info_has_host(lan, &request->client) ||
-	    is_link_local_ipv6(&request->client))
+	    (is_link_local_ipv6(&request->client) && request->origin != ORIGIN_IGD))
 		return false;
 	if (request->op != REQUEST_MAP && request->op != REQUEST_ADD &&
-	    request->op != REQUEST_PEER)
+	    request->op != REQUEST_PEER && request->op != REQUEST_ADD_ANY &&
+	    request->op != REQUEST_PINHOLE)
 		return true;
 	if (!family_is_served(request) || is_link_local_ipv6(&request->internal))
 		return false;

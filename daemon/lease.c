@@ -13,9 +13,14 @@ uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms)
 	return left_s < UINT32_MAX ? (uint32_t)left_s : UINT32_MAX;
 }
 
+bool lease_has_peer(const struct lease *lease)
+{
+	return !addr_is_none(&lease->remote) || lease->remote_port != 0;
+}
+
 bool lease_is_filtered(const struct lease *lease)
 {
-	return !addr_is_none(&lease->remote) || lease->filter_count > 0;
+	return lease_has_peer(lease) || lease->filter_count > 0;
 }
 
 bool lease_is_peer(const struct lease *lease)

@@ -56,6 +56,8 @@ struct lease {
 uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms);
 /** True when only some peers may use the lease. */
 bool lease_is_filtered(const struct lease *lease);
+/** True for a lease of one peer: RemoteHost, PEER's, or a pinhole's address or port. */
+bool lease_has_peer(const struct lease *lease);
 /** The RemoteHost that IGD shows, who knows one host or everybody (PCP-85). */
 struct ip_addr lease_get_remote(const struct lease *lease);
 /**

@@ -203,6 +203,11 @@ static const char *op_get_name(uint8_t op)
 		[REQUEST_PEER] = "peer",
 		[REQUEST_ADD] = "add",
 		[REQUEST_DELETE] = "delete",
+		[REQUEST_ADD_ANY] = "add-any",
+		[REQUEST_DELETE_RANGE] = "delete-range",
+		[REQUEST_PINHOLE] = "pinhole",
+		[REQUEST_PINHOLE_UPDATE] = "pinhole-update",
+		[REQUEST_PINHOLE_DELETE] = "pinhole-delete",
 	};
 
 	return op < REQUEST_OP_COUNT ? names[op] : NULL;

@@ -26,6 +26,7 @@ static bool request_needs_grant(const struct request *request)
 {
 	enum request_op op = (enum request_op)request->op;
 	bool asks = op == REQUEST_MAP || op == REQUEST_ADD || op == REQUEST_PEER ||
+		    op == REQUEST_ADD_ANY || op == REQUEST_PINHOLE ||
 		    (op == REQUEST_UNMAP && request->origin == ORIGIN_PCP);
 
 	return asks && request->origin != ORIGIN_STATIC &&
@@ -90,7 +91,11 @@ static void plan_run(const struct table *table, const struct plan_context *conte
 		plan_index(table, request, plan);
 		break;
 	case REQUEST_ADD_ANY:
+		plan_add_any(table, context, plan);
+		break;
 	case REQUEST_DELETE_RANGE:
+		plan_delete_range(table, request, plan);
+		break;
 	case REQUEST_PINHOLE:
 	case REQUEST_PINHOLE_UPDATE:
 	case REQUEST_PINHOLE_DELETE:

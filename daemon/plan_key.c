@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What IGD and the owner ask: by the external key. */
+/* What IGD and the owner ask: by the external key. WANIPConnection:2 has more of it, in
+ * plan_any.c. */
 #include <string.h>
 
 #include "daemon/plan_private.h"
 #include "daemon/table.h"
 
-static bool lease_is_of(const struct lease *lease, const struct request *request)
+bool plan_is_own(const struct lease *lease, const struct request *request)
 {
 	return request->origin == ORIGIN_STATIC ||
 	       addr_equal(&lease->internal, &request->client) ||
@@ -35,20 +36,20 @@ static bool is_outbound(const struct table *table, const struct lease *lease,
  * internal port makes it another endpoint, so the old lease ends and one of the same id
  * begins.
  */
-static void add_overwrite(const struct table *table, const struct plan_context *context,
-			  const struct lease *lease, struct plan *plan)
+void plan_overwrite(const struct table *table, const struct plan_context *context,
+		    const struct lease *lease, struct plan *plan)
 {
 	struct lease after = lease_from_request(context, lease->external_port);
 	uint32_t lifetime_max_s;
 
-	if (!addr_equal(&lease->internal, &after.internal)) {
+	if (lease->origin == ORIGIN_STATIC && context->request->origin != ORIGIN_STATIC)
+		plan->result = RESULT_WITHHELD;
+	else if (!addr_equal(&lease->internal, &after.internal))
 		plan->result = RESULT_CONFLICT;
-		return;
-	}
-	if (!plan_may_change(lease, context->request)) {
+	else if (!plan_may_change(lease, context->request))
 		plan->result = RESULT_FOREIGN;
+	if (plan->result != RESULT_OK)
 		return;
-	}
 	(void)context_allows(context, lease->external_port, &lifetime_max_s);
 	after.id = lease->id;
 	after.client = lease->client;
@@ -68,19 +69,12 @@ static void add_overwrite(const struct table *table, const struct plan_context *
 	plan_answer(plan, &after);
 }
 
-static void add_grant(const struct table *table, const struct plan_context *context,
-		      uint16_t port, struct plan *plan)
+void plan_grant(const struct table *table, const struct plan_context *context,
+		uint16_t port, struct plan *plan)
 {
 	struct lease after = lease_from_request(context, port);
 	uint32_t lifetime_max_s;
 
-	plan->result = plan_check_quota(table, context);
-	if (plan->result != RESULT_OK)
-		return;
-	if (!port_is_available(table, context, port)) {
-		plan->result = RESULT_CONFLICT;
-		return;
-	}
 	(void)context_allows(context, port, &lifetime_max_s);
 	after.expires_ms = context_expires(context, lifetime_max_s);
 	after.outbound = after.enabled && !plan_find_outbound(table, &after);
@@ -88,24 +82,16 @@ static void add_grant(const struct table *table, const struct plan_context *cont
 	plan_answer(plan, &after);
 }
 
-/*
- * Would it take one peer away from a lease that is open to everybody, of another
- * internal port? What PCP was promised stays so (PCP-58), and what the owner set up;
- * UPnP may do that to its own. The owner may do all.
- */
-static bool add_narrows(const struct table *table, const struct request *request,
-			const struct lease *like)
+static void add_grant(const struct table *table, const struct plan_context *context,
+		      uint16_t port, struct plan *plan)
 {
-	struct lease key = *like;
-	const struct lease *open;
-
-	if (request->origin == ORIGIN_STATIC || addr_is_none(&like->remote))
-		return false;
-	memset(&key.remote, 0, sizeof(key.remote));
-	open = table_get_by_external(table, &key);
-	return open && (open->has_nonce || open->origin == ORIGIN_STATIC) &&
-	       open->internal_port != like->internal_port &&
-	       addr_equal(&open->internal, &like->internal);
+	plan->result = plan_check_quota(table, context);
+	if (plan->result != RESULT_OK)
+		return;
+	if (port_is_available(table, context, port))
+		plan_grant(table, context, port, plan);
+	else
+		plan->result = port_get_refusal(table, context, port);
 }
 
 static void plan_add_at(const struct table *table, const struct plan_context *context,
@@ -114,6 +100,7 @@ static void plan_add_at(const struct table *table, const struct plan_context *co
 	const struct request *request = context->request;
 	struct lease like = lease_from_request(context, port);
 	const struct lease *lease = table_get_by_external(table, &like);
+	const struct lease *narrowed = port_get_narrowed(table, request, &like);
 	uint32_t ignored;
 
 	if (request->internal_port == 0 || port == 0)
@@ -122,11 +109,11 @@ static void plan_add_at(const struct table *table, const struct plan_context *co
 		plan->result = RESULT_NO_ADDRESS;
 	else if (!context_allows(context, port, &ignored))
 		plan->result = RESULT_DENIED;
-	else if (!(lease && lease->internal_port == like.internal_port) &&
-		 add_narrows(table, request, &like))
-		plan->result = RESULT_CONFLICT;
+	else if (!(lease && lease->internal_port == like.internal_port) && narrowed)
+		plan->result = narrowed->origin == ORIGIN_STATIC ? RESULT_WITHHELD
+								 : RESULT_CONFLICT;
 	else if (lease)
-		add_overwrite(table, context, lease, plan);
+		plan_overwrite(table, context, lease, plan);
 	else
 		add_grant(table, context, port, plan);
 }
@@ -145,16 +132,27 @@ void plan_add_exact(const struct table *table, const struct plan_context *contex
 		plan_add_at(table, context, port, plan);
 }
 
+/* What IGD means by a key: a mapping of IPv4, even where the control point asks over
+ * IPv6. */
+static struct lease get_key(const struct plan_context *context)
+{
+	const struct request *request = context->request;
+	struct lease like = lease_from_request(context, request->external_port);
+
+	if (request->origin == ORIGIN_IGD && !addr_is_ipv4(&like.internal))
+		like.internal = addr_from_ipv4((struct in_addr){0});
+	return like;
+}
+
 void plan_delete(const struct table *table, const struct plan_context *context,
 		 struct plan *plan)
 {
-	struct lease like =
-		lease_from_request(context, context->request->external_port);
+	struct lease like = get_key(context);
 	const struct lease *lease = table_get_by_external(table, &like);
 
 	if (!lease) {
 		plan->result = RESULT_NO_ENTRY;
-	} else if (!lease_is_of(lease, context->request) ||
+	} else if (!plan_is_own(lease, context->request) ||
 		   !plan_may_change(lease, context->request)) {
 		plan->result = RESULT_FOREIGN;
 	} else {
@@ -170,7 +168,7 @@ static const struct lease *find_shown(const struct table *table,
 				      const struct plan_context *context)
 {
 	const struct request *request = context->request;
-	struct lease like = lease_from_request(context, request->external_port);
+	struct lease like = get_key(context);
 	const struct lease *lease = table_get_by_external(table, &like);
 	struct ip_addr remote;
 
@@ -184,25 +182,34 @@ static const struct lease *find_shown(const struct table *table,
 	return addr_equal(&remote, &request->remote) ? lease : NULL;
 }
 
-/* IGD-31: exact remote peer; hosts of other LANs are not shown. */
+/*
+ * IGD-31: exact remote peer. Version 1 shows what the LAN has, version 2 the host's own
+ * (IGD-30); hosts of other LANs are not shown to either.
+ */
 void plan_get(const struct table *table, const struct plan_context *context,
 	      struct plan *plan)
 {
+	const struct request *request = context->request;
 	const struct lease *lease = find_shown(table, context);
+	bool version2 = request->igd_version == 2;
 
-	if (!lease || lease->lan != context->request->lan) {
+	if (lease && version2 && plan_is_own(lease, request))
+		plan->result = RESULT_OK;
+	else if (!lease || lease->lan != request->lan)
 		plan->result = RESULT_NO_ENTRY;
-		return;
-	}
-	plan->result = RESULT_OK;
-	plan_answer(plan, lease);
+	else
+		plan->result = version2 ? RESULT_FOREIGN : RESULT_OK;
+	if (plan->result == RESULT_OK)
+		plan_answer(plan, lease);
 }
 
 void plan_index(const struct table *table, const struct request *request,
 		struct plan *plan)
 {
 	const struct lease *lease =
-		table_get_by_index(table, request->lan, request->index);
+		request->igd_version == 2
+			? table_get_of_host(table, &request->client, request->index)
+			: table_get_by_index(table, request->lan, request->index);
 
 	plan->result = lease ? RESULT_OK : RESULT_NO_INDEX;
 	if (lease)

@@ -88,5 +88,19 @@ void plan_get(const struct table *table, const struct plan_context *context,
 	      struct plan *plan);
 void plan_index(const struct table *table, const struct request *request,
 		struct plan *plan);
+/** True for a lease that leads to the client or that it asked for; all are the owner's.
+ */
+bool plan_is_own(const struct lease *lease, const struct request *request);
+/** The request takes the place of the lease, if it may (IGD-11). */
+void plan_overwrite(const struct table *table, const struct plan_context *context,
+		    const struct lease *lease, struct plan *plan);
+/** A lease more, of a port that is to be had. */
+void plan_grant(const struct table *table, const struct plan_context *context,
+		uint16_t port, struct plan *plan);
+/* plan_any.c */
+void plan_add_any(const struct table *table, const struct plan_context *context,
+		  struct plan *plan);
+void plan_delete_range(const struct table *table, const struct request *request,
+		       struct plan *plan);
 
 #endif

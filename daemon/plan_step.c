@@ -142,8 +142,7 @@ const struct lease *plan_find_map(const struct table *table,
 	int best = 0;
 
 	for (; lease; lease = table_get_next_of_internal(table, lease)) {
-		int rank = addr_is_none(&lease->remote) ? lease_get_rank(lease, request)
-							: 0;
+		int rank = lease_has_peer(lease) ? 0 : lease_get_rank(lease, request);
 
 		if (rank <= best)
 			continue;

@@ -170,9 +170,34 @@ static bool port_is_narrowed(const struct table *table,
 					  .internal_port = request->internal_port,
 					  .protocol = request->protocol};
 
-	return request->op == REQUEST_MAP &&
+	return (request->op == REQUEST_MAP ||
+		(request->op == REQUEST_ADD_ANY && addr_is_none(&request->remote))) &&
 	       (ports_has_narrow_besides(ports, &like) ||
 		(request->filter_count > 0 && ports_has_remote(ports, &like)));
+}
+
+const struct lease *port_get_narrowed(const struct table *table,
+				      const struct request *request,
+				      const struct lease *like)
+{
+	struct lease key = *like;
+	const struct lease *open;
+
+	if (request->origin == ORIGIN_STATIC || addr_is_none(&like->remote))
+		return NULL;
+	memset(&key.remote, 0, sizeof(key.remote));
+	open = table_get_by_external(table, &key);
+	if (!open || open->internal_port == like->internal_port ||
+	    !addr_equal(&open->internal, &like->internal))
+		return NULL;
+	return open->has_nonce || open->origin == ORIGIN_STATIC ? open : NULL;
+}
+
+/* Ports that are nobody's to map. */
+static bool port_is_never_mapped(uint8_t protocol, uint16_t port)
+{
+	return port == 0 || (protocol == IPPROTO_UDP &&
+			     (port == PORT_PCP_CLIENT || port == PORT_PCP_SERVER));
 }
 
 bool port_is_available(const struct table *table, const struct plan_context *context,
@@ -180,10 +205,11 @@ bool port_is_available(const struct table *table, const struct plan_context *con
 {
 	struct lease like = lease_from_request(context, port);
 
-	if (port == 0 || (like.protocol == IPPROTO_UDP &&
-			  (port == PORT_PCP_CLIENT || port == PORT_PCP_SERVER)))
+	if (port_is_never_mapped(like.protocol, port))
 		return false;
-	if (table_get_by_external(table, &like))
+	if (table_get_by_external(table, &like) ||
+	    (context->request->op == REQUEST_ADD_ANY &&
+	     port_get_narrowed(table, context->request, &like)))
 		return false;
 	if (!addr_is_ipv4(&like.internal))
 		return true;
@@ -193,6 +219,42 @@ bool port_is_available(const struct table *table, const struct plan_context *con
 		return false;
 	return !context->is_port_used ||
 	       !context->is_port_used(context->user, like.protocol, port);
+}
+
+/* The owner has a lease of the port, by either protocol (NP-34). */
+static bool port_is_owners(const struct table *table,
+			   const struct plan_context *context, uint16_t port)
+{
+	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+	struct lease like = lease_from_request(context, port);
+	const struct lease *lease = table_get_by_external(table, &like);
+
+	if (lease && lease->origin == ORIGIN_STATIC)
+		return true;
+	memset(&like.remote, 0, sizeof(like.remote));
+	for (size_t i = 0; i < sizeof(protocols); i++) {
+		like.protocol = protocols[i];
+		lease = table_get_by_external(table, &like);
+		if (lease && lease->origin == ORIGIN_STATIC)
+			return true;
+	}
+	return false;
+}
+
+enum result port_get_refusal(const struct table *table,
+			     const struct plan_context *context, uint16_t port)
+{
+	const struct request *request = context->request;
+
+	if (request->origin == ORIGIN_STATIC)
+		return RESULT_CONFLICT;
+	if (port_is_never_mapped(request->protocol, port) ||
+	    port_is_owners(table, context, port))
+		return RESULT_WITHHELD;
+	return context->is_port_used && context->is_port_used(context->user,
+							      request->protocol, port)
+		       ? RESULT_WITHHELD
+		       : RESULT_CONFLICT;
 }
 
 /* A free port of one range, from a random place on. */

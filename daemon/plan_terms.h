@@ -51,6 +51,20 @@ uint32_t port_get_wait_s(const struct table *table, const struct plan_context *c
 bool port_is_available(const struct table *table, const struct plan_context *context,
 		       uint16_t port);
 /**
+ * Why a port that is not available is refused: CONFLICT, or WITHHELD where the gateway
+ * itself or its owner has it, or nobody ever gets it (IGD-24).
+ */
+enum result port_get_refusal(const struct table *table,
+			     const struct plan_context *context, uint16_t port);
+/**
+ * The lease, open to everybody and of another internal port, that `like` would take its
+ * one peer away from, and must not: what PCP was promised stays so (PCP-58), and what
+ * the owner set up; UPnP may do that to its own, and the owner may do all. NULL = none.
+ */
+const struct lease *port_get_narrowed(const struct table *table,
+				      const struct request *request,
+				      const struct lease *like);
+/**
  * The port a new MAP gets: the suggested one, else that of the internal side, else any
  * (NP-31, NP-32, NP-38). Errors: DENIED, CONFLICT with prefer_failure, NO_PORT.
  */

@@ -57,6 +57,8 @@ enum request_op {
 };
 
 #define REQUEST_OP_COUNT (REQUEST_TRAFFIC + 1)
+/** Longest lifetime that a pinhole may be asked for (V6FW-5). Units: seconds. */
+#define REQUEST_PINHOLE_LIFETIME_MAX_S 86400
 /** Leases that one REQUEST_LIST brings; for more it is asked again. */
 #define REQUEST_LIST_MAX 32
 

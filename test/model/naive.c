@@ -418,45 +418,77 @@ static const char *naive_unmap(struct model *model, const struct request *reques
 	return naive_expect(reply, result);
 }
 
-static bool naive_narrows(struct model *model, const struct request *request)
+/* IGD-24: what is the owner's, by either protocol, or nobody's. */
+static enum result naive_get_refusal(const struct model *model,
+				     const struct request *request)
+{
+	if (request->origin == ORIGIN_STATIC)
+		return RESULT_CONFLICT;
+	if (request->protocol == IPPROTO_UDP &&
+	    (request->external_port == 5350 || request->external_port == 5351))
+		return RESULT_WITHHELD;
+	for (size_t i = 0; i < model->count; i++) {
+		const struct naive_lease *lease = &model->leases[i];
+
+		if (lease->origin == ORIGIN_STATIC && addr_is_ipv4(&lease->internal) &&
+		    lease->external_port == request->external_port &&
+		    addr_is_none(&lease->remote))
+			return RESULT_WITHHELD;
+	}
+	return RESULT_CONFLICT;
+}
+
+static const struct naive_lease *naive_narrows(struct model *model,
+					       const struct request *request)
 {
 	struct naive_lease like = naive_from(model, request, request->external_port);
 	const struct naive_lease *open;
 
 	if (request->origin == ORIGIN_STATIC || addr_is_none(&request->remote))
-		return false;
+		return NULL;
 	memset(&like.remote, 0, sizeof(like.remote));
 	open = naive_find_external(model, &like);
 	return open && (open->has_nonce || open->origin == ORIGIN_STATIC) &&
-	       open->internal_port != request->internal_port &&
-	       addr_equal(&open->internal, &request->internal);
+			       open->internal_port != request->internal_port &&
+			       addr_equal(&open->internal, &request->internal)
+		       ? open
+		       : NULL;
+}
+
+static enum result naive_overwrite_result(const struct request *request,
+					  const struct naive_lease *lease)
+{
+	bool owner = request->origin == ORIGIN_STATIC;
+
+	if (!owner && lease->origin == ORIGIN_STATIC)
+		return RESULT_WITHHELD;
+	if (!addr_equal(&lease->internal, &request->internal))
+		return RESULT_CONFLICT;
+	return !owner && lease->has_nonce ? RESULT_FOREIGN : RESULT_OK;
 }
 
 static enum result naive_add_result(struct model *model, const struct request *request,
 				    const struct naive_lease *lease)
 {
 	bool owner = request->origin == ORIGIN_STATIC;
+	const struct naive_lease *narrowed = naive_narrows(model, request);
 	enum result quota;
 
 	if (!owner && request->external_port < 1024)
 		return RESULT_DENIED;
-	if (lease && !addr_equal(&lease->internal, &request->internal))
-		return RESULT_CONFLICT;
-	if (!(lease && lease->internal_port == request->internal_port) &&
-	    naive_narrows(model, request))
-		return RESULT_CONFLICT;
+	if (narrowed && !(lease && lease->internal_port == request->internal_port))
+		return narrowed->origin == ORIGIN_STATIC ? RESULT_WITHHELD
+							 : RESULT_CONFLICT;
 	if (lease)
-		return !owner && (lease->origin == ORIGIN_STATIC || lease->has_nonce)
-			       ? RESULT_FOREIGN
-			       : RESULT_OK;
+		return naive_overwrite_result(request, lease);
 	if (naive_quota(model, request, &quota) == 0)
 		return quota;
 	if (request->protocol == IPPROTO_UDP &&
 	    (request->external_port == 5350 || request->external_port == 5351))
-		return RESULT_CONFLICT;
+		return naive_get_refusal(model, request);
 	return naive_port_free(model, request->external_port, &request->internal)
 		       ? RESULT_OK
-		       : RESULT_CONFLICT;
+		       : naive_get_refusal(model, request);
 }
 
 static const char *naive_add(struct model *model, const struct request *request,

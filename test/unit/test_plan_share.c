@@ -122,7 +122,7 @@ static void test_pcp58_remote_after_it(void **state)
 	assert_int_equal(add_remote(lab, ORIGIN_IGD, 5001, 5000, R1), RESULT_CONFLICT);
 	assert_int_equal(add_remote(lab, ORIGIN_STATIC, 5001, 5000, R2), RESULT_OK);
 	(void)lab_make(lab, ORIGIN_STATIC, C1, 5200, 5200);
-	assert_int_equal(add_remote(lab, ORIGIN_IGD, 5201, 5200, R1), RESULT_CONFLICT);
+	assert_int_equal(add_remote(lab, ORIGIN_IGD, 5201, 5200, R1), RESULT_WITHHELD);
 	/* to what it made itself it may do as it likes (IGD-13) */
 	(void)lab_make(lab, ORIGIN_IGD, C1, 5300, 5300);
 	assert_int_equal(add_remote(lab, ORIGIN_IGD, 5301, 5300, R1), RESULT_OK);
