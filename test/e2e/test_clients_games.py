@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Consoles and Windows: each does what it does at home, and packets prove it."""
 
+import itertools
+
 import models
 import pytest
 from igd import SoapError
@@ -8,6 +10,8 @@ from lab import Lab
 
 # Consoles take the addresses of documentation for what they are.
 WAN_NET = "5.9.7"
+# Of the servers that consoles ask; another each time, so that no old flow answers.
+SERVER_PORTS = itertools.count(3544)
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +26,9 @@ def reaches(lab, port, host, internal):
 
 def source_port(lab, host, port):
     """The port that the internet sees when host sends from port: its NAT type."""
+    server = next(SERVER_PORTS)
     with host.udp(port) as source:
-        seen = lab.udp_arrives(host, (lab.inet1.ipv4, 3544), lab.inet1, 3544,
+        seen = lab.udp_arrives(host, (lab.inet1.ipv4, server), lab.inet1, server,
                                source=source)
     assert seen[0] == lab.WAN_ADDRESS
     return seen[1]
