@@ -3,6 +3,41 @@
 
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+
+#include "protocols/http.h"
+
+/* Octets of a USER-AGENT that are looked at. */
+#define AGENT_SIZE 256
+
+const struct ssdp_group *ssdp_group_get(size_t index)
+{
+	static const struct ssdp_group groups[] = {
+		{.family = AF_INET,
+		 .beyond_link = true,
+		 .addr = {{[10] = 0xff, 0xff, 239, 255, 255, 250}},
+		 .host = SSDP_GROUP ":1900"},
+		{.family = AF_INET6,
+		 .addr = {{0xff, 0x02, [15] = 0x0c}},
+		 .host = "[FF02::C]:1900"},
+		{.family = AF_INET6,
+		 .beyond_link = true,
+		 .addr = {{0xff, 0x05, [15] = 0x0c}},
+		 .host = "[FF05::C]:1900"},
+	};
+
+	return index < sizeof(groups) / sizeof(groups[0]) ? &groups[index] : NULL;
+}
+
+const struct ssdp_group *ssdp_group_find(const struct ip_addr *addr)
+{
+	const struct ssdp_group *group;
+
+	for (size_t i = 0; (group = ssdp_group_get(i)); i++)
+		if (addr_equal(&group->addr, addr))
+			return group;
+	return NULL;
+}
 
 /* A piece of the datagram: text without NUL. */
 struct span {
@@ -71,6 +106,30 @@ static void parse_mx(struct span value, struct ssdp_search *search)
 	search->mx_s = (uint8_t)(mx_s < SSDP_MX_MAX_S ? mx_s : SSDP_MX_MAX_S);
 }
 
+static bool is_legacy(struct span agent)
+{
+	char text[AGENT_SIZE];
+	size_t length = agent.length < sizeof(text) ? agent.length : sizeof(text) - 1;
+
+	memcpy(text, agent.at, length);
+	text[length] = '\0';
+	return http_agent_is_legacy(text);
+}
+
+/* Note a header, if it is one that counts. */
+static void parse_header(struct span name, struct span value,
+			 struct ssdp_search *search)
+{
+	if (span_equals(name, "ST") && search->st[0] == '\0')
+		(void)span_copy(value, search->st, sizeof(search->st));
+	else if (span_equals(name, "MAN"))
+		search->has_man = span_equals(value, "\"ssdp:discover\"");
+	else if (span_equals(name, "MX"))
+		parse_mx(value, search);
+	else if (span_equals(name, "USER-AGENT"))
+		search->legacy |= is_legacy(value);
+}
+
 static bool is_search_line(struct span line)
 {
 	static const char start[] = "M-SEARCH * HTTP/1.";
@@ -98,12 +157,7 @@ bool ssdp_parse_search(const void *bytes, size_t length, struct ssdp_search *out
 		name = span_trim((struct span){line.at, (size_t)(colon - line.at)});
 		value = span_trim((struct span){
 			colon + 1, line.length - (size_t)(colon - line.at) - 1});
-		if (span_equals(name, "ST") && search.st[0] == '\0')
-			(void)span_copy(value, search.st, sizeof(search.st));
-		else if (span_equals(name, "MAN"))
-			search.has_man = span_equals(value, "\"ssdp:discover\"");
-		else if (span_equals(name, "MX"))
-			parse_mx(value, &search);
+		parse_header(name, value, &search);
 	}
 	if (search.st[0] == '\0')
 		return false;
@@ -229,11 +283,20 @@ void ssdp_write_response(struct writer *out, const struct ssdp_origin *origin,
 	write_end(out, origin);
 }
 
-void ssdp_write_notify(struct writer *out, const struct ssdp_origin *origin,
+/* UDA 1.1 Annex A, for control points that know IPv6 from UDA 1.0: as BOOTID. */
+static void write_nls(struct writer *out, const struct ssdp_origin *origin)
+{
+	upnp_write_text(out, "\r\nOPT: \"http://schemas.upnp.org/upnp/1/0/\"; ns=01"
+			     "\r\n01-NLS: ");
+	upnp_write_number(out, origin->boot_id);
+}
+
+void ssdp_write_notify(struct writer *out, const struct ssdp_group *group,
+		       const struct ssdp_origin *origin,
 		       const struct ssdp_target *target, enum ssdp_nts nts)
 {
-	upnp_write_text(out, "NOTIFY * HTTP/1.1\r\nHOST: " SSDP_GROUP ":");
-	upnp_write_number(out, SSDP_PORT);
+	upnp_write_text(out, "NOTIFY * HTTP/1.1\r\nHOST: ");
+	upnp_write_text(out, group->host);
 	if (nts == SSDP_ALIVE) {
 		write_age(out);
 		write_location(out, origin);
@@ -244,5 +307,7 @@ void ssdp_write_notify(struct writer *out, const struct ssdp_origin *origin,
 	upnp_write_text(out, nts == SSDP_ALIVE ? "\r\nNTS: ssdp:alive"
 					       : "\r\nNTS: ssdp:byebye");
 	write_usn(out, target, target->version);
+	if (group->family == AF_INET6)
+		write_nls(out, origin);
 	write_end(out, origin);
 }

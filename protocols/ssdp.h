@@ -20,14 +20,32 @@
 #define SSDP_ST_SIZE 96
 /** Longest datagram we send (SSDP-18). */
 #define SSDP_DATAGRAM_MAX 512
+/** Longest that nobody asked for: over IPv6 it has more lines. */
+#define SSDP_NOTIFY_MAX 600
+/** Hops that multicast beyond the link may make (SSDP-16). */
+#define SSDP_TTL 2
 /** Largest MX that counts (SSDP-5). */
 #define SSDP_MX_MAX_S 5
+
+/** A multicast group that we are found in (SSDP-1). */
+struct ssdp_group {
+	int family;
+	bool beyond_link; /* its messages may pass a router */
+	struct ip_addr addr;
+	const char *host; /* HOST of what is sent to it */
+};
+
+/** The groups: IPv4's, IPv6's of the link and of the site. NULL beyond the last. */
+const struct ssdp_group *ssdp_group_get(size_t index);
+/** The group of that address; NULL = none of them. */
+const struct ssdp_group *ssdp_group_find(const struct ip_addr *addr);
 
 /** An M-SEARCH. */
 struct ssdp_search {
 	bool has_man; /* MAN: "ssdp:discover", quotes included */
 	bool has_mx;  /* MX is there and a number */
 	uint8_t mx_s; /* at most SSDP_MX_MAX_S; 1 where there was none */
+	bool legacy;  /* http_agent_is_legacy() of its USER-AGENT (IGD-6) */
 	char st[SSDP_ST_SIZE];
 };
 
@@ -69,7 +87,7 @@ bool ssdp_target_matches(const struct ssdp_target *target, const char *st,
 
 /** What all messages of one root device on one LAN have in common. */
 struct ssdp_origin {
-	struct ip_addr address; /* ours on that LAN (SSDP-12) */
+	struct ip_addr address; /* ours on that LAN, for LOCATION (SSDP-12) */
 	uint16_t http_port;
 	const char *path; /* of the description, from "/" */
 	uint32_t boot_id;
@@ -86,8 +104,9 @@ enum ssdp_nts {
 	SSDP_BYEBYE,
 };
 
-/** Write one NOTIFY (SSDP-13, SSDP-14). */
-void ssdp_write_notify(struct writer *out, const struct ssdp_origin *origin,
+/** Write one NOTIFY to a group (SSDP-13, SSDP-14). */
+void ssdp_write_notify(struct writer *out, const struct ssdp_group *group,
+		       const struct ssdp_origin *origin,
 		       const struct ssdp_target *target, enum ssdp_nts nts);
 
 #endif

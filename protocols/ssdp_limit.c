@@ -5,68 +5,110 @@
 
 #define ANSWER 1000 /* credit of one answer */
 
-static void bucket_fill(struct ssdp_bucket *bucket, int64_t rate, int64_t burst,
+static void credit_fill(struct ssdp_credit *credit, int64_t rate, int64_t burst,
 			int64_t now_ms)
 {
-	int64_t passed_ms = now_ms - bucket->at_ms;
+	int64_t passed_ms = now_ms - credit->at_ms;
 	int64_t full_ms = burst * ANSWER / rate;
 
-	bucket->at_ms = now_ms;
+	credit->at_ms = now_ms;
 	if (passed_ms < 0)
 		return;
 	if (passed_ms > full_ms)
 		passed_ms = full_ms;
-	bucket->credit += passed_ms * rate; /* rate a second is rate/1000 a ms */
-	if (bucket->credit > burst * ANSWER)
-		bucket->credit = burst * ANSWER;
+	credit->left += passed_ms * rate; /* rate a second is rate/1000 a ms */
+	if (credit->left > burst * ANSWER)
+		credit->left = burst * ANSWER;
 }
 
-void ssdp_limit_init(struct ssdp_limit *limit, int64_t now_ms)
+static bool credit_take(struct ssdp_credit *credit, int64_t cost)
 {
-	*limit = (struct ssdp_limit){
-		.total = {.at_ms = now_ms,
-			  .credit = (int64_t)SSDP_LIMIT_TOTAL_BURST * ANSWER},
-	};
+	if (credit->left < cost)
+		return false;
+	credit->left -= cost;
+	return true;
 }
 
-/* The bucket of this source; a new source gets a full one. */
-static struct ssdp_bucket *find_bucket(struct ssdp_limit *limit,
-				       const struct ip_addr *source, int64_t now_ms)
+static struct ssdp_credit credit_full(int64_t burst, int64_t now_ms)
 {
-	struct ssdp_bucket *oldest = &limit->sources[0];
+	return (struct ssdp_credit){.at_ms = now_ms, .left = burst * ANSWER};
+}
 
-	for (size_t i = 0; i < SSDP_LIMIT_SOURCES; i++) {
-		struct ssdp_bucket *bucket = &limit->sources[i];
+void ssdp_limit_init(struct ssdp_limit *limit, uint64_t seed, int64_t now_ms)
+{
+	limit->seed = seed;
+	limit->total = credit_full(SSDP_LIMIT_TOTAL_BURST, now_ms);
+	limit->singles = credit_full(SSDP_LIMIT_SINGLE_BURST, now_ms);
+	limit->newcomers = credit_full(SSDP_LIMIT_NEW_BURST, now_ms);
+}
 
-		if (addr_equal(&bucket->source, source))
-			return bucket;
-		if (addr_is_none(&bucket->source) ||
-		    (!addr_is_none(&oldest->source) && bucket->at_ms < oldest->at_ms))
-			oldest = bucket;
+/* What is known of this source; a new one gets a full credit. NULL: too many are new.
+ */
+static struct ssdp_source *find_source(struct ssdp_limit *limit,
+				       const struct ip_addr *addr, int64_t now_ms)
+{
+	struct ssdp_source *set =
+		limit->sources[addr_get_hash(addr, limit->seed) % SSDP_LIMIT_SETS];
+	struct ssdp_source *oldest = &set[0];
+
+	for (size_t i = 0; i < SSDP_LIMIT_SET_SIZE; i++) {
+		if (addr_equal(&set[i].addr, addr))
+			return &set[i];
+		if (addr_is_none(&oldest->addr))
+			continue;
+		if (addr_is_none(&set[i].addr) ||
+		    set[i].credit.at_ms < oldest->credit.at_ms)
+			oldest = &set[i];
 	}
-	*oldest = (struct ssdp_bucket){
-		.source = *source,
-		.at_ms = now_ms,
-		.credit = (int64_t)SSDP_LIMIT_SOURCE_BURST * ANSWER,
+	if (!credit_take(&limit->newcomers, ANSWER))
+		return NULL;
+	*oldest = (struct ssdp_source){
+		.addr = *addr,
+		.credit = credit_full(SSDP_LIMIT_SOURCE_BURST, now_ms),
+		.served_ms = now_ms - SSDP_LIMIT_QUIET_MS,
 	};
 	return oldest;
 }
 
-bool ssdp_limit_take(struct ssdp_limit *limit, const struct ip_addr *source,
-		     unsigned int answers, int64_t now_ms)
+/* All that was asked for, if the source's credit and the total have it. */
+static bool take_all(struct ssdp_limit *limit, struct ssdp_source *source, int64_t cost)
 {
-	struct ssdp_bucket *bucket = find_bucket(limit, source, now_ms);
-	int64_t cost = (int64_t)answers * ANSWER;
 	int64_t reserve = 0;
 
-	bucket_fill(bucket, SSDP_LIMIT_SOURCE_RATE, SSDP_LIMIT_SOURCE_BURST, now_ms);
-	bucket_fill(&limit->total, SSDP_LIMIT_TOTAL_RATE, SSDP_LIMIT_TOTAL_BURST,
-		    now_ms);
-	if (bucket->credit < (int64_t)SSDP_LIMIT_SOURCE_BURST * ANSWER / 2)
+	if (source->credit.left < (int64_t)SSDP_LIMIT_SOURCE_BURST * ANSWER / 2)
 		reserve = (int64_t)SSDP_LIMIT_RESERVE * ANSWER;
-	if (bucket->credit < cost || limit->total.credit < cost + reserve)
+	if (source->credit.left < cost || limit->total.left < cost + reserve)
 		return false;
-	bucket->credit -= cost;
-	limit->total.credit -= cost;
+	source->credit.left -= cost;
+	limit->total.left -= cost;
 	return true;
+}
+
+unsigned int ssdp_limit_take(struct ssdp_limit *limit, const struct ip_addr *addr,
+			     unsigned int answers, int64_t now_ms)
+{
+	struct ssdp_source *source;
+	bool quiet;
+
+	credit_fill(&limit->total, SSDP_LIMIT_TOTAL_RATE, SSDP_LIMIT_TOTAL_BURST,
+		    now_ms);
+	credit_fill(&limit->singles, SSDP_LIMIT_SINGLE_RATE, SSDP_LIMIT_SINGLE_BURST,
+		    now_ms);
+	credit_fill(&limit->newcomers, SSDP_LIMIT_NEW_RATE, SSDP_LIMIT_NEW_BURST,
+		    now_ms);
+	source = find_source(limit, addr, now_ms);
+	if (!source)
+		return 0;
+	credit_fill(&source->credit, SSDP_LIMIT_SOURCE_RATE, SSDP_LIMIT_SOURCE_BURST,
+		    now_ms);
+	quiet = now_ms - source->served_ms >= SSDP_LIMIT_QUIET_MS;
+	if (!take_all(limit, source, (int64_t)answers * ANSWER)) {
+		if (!quiet || source->credit.left < ANSWER ||
+		    !credit_take(&limit->singles, ANSWER))
+			return 0;
+		source->credit.left -= ANSWER;
+		answers = 1;
+	}
+	source->served_ms = now_ms;
+	return answers;
 }

@@ -7,8 +7,10 @@
 
 #include "base/addr.h"
 
-/** Sources told apart; beyond that the one that is quiet longest is forgotten. */
-#define SSDP_LIMIT_SOURCES 64
+/** Sources told apart, in sets of a few; of a set the one that is quiet longest is
+ * forgotten. */
+#define SSDP_LIMIT_SETS 128
+#define SSDP_LIMIT_SET_SIZE 8
 /** Answers one source may have at once and each second: bursts of ssdp:all pass. */
 #define SSDP_LIMIT_SOURCE_BURST 120
 #define SSDP_LIMIT_SOURCE_RATE 30
@@ -18,23 +20,48 @@
 /** Of the total, what only sources get that have not used up half of their own: however
  * many ask all the time, he who asks now and then is answered. */
 #define SSDP_LIMIT_RESERVE 300
+/** When the total is used up, who had nothing for so long still gets one answer, ... */
+#define SSDP_LIMIT_QUIET_MS 1000
+/** ... as many as this at once and each second: one host with hundreds of addresses,
+ * as IPv6 has them, keeps nobody from finding us. */
+#define SSDP_LIMIT_SINGLE_BURST 500
+#define SSDP_LIMIT_SINGLE_RATE 500
+/** Sources not heard of before that are listened to. Beyond that chance decides among
+ * them, but those that are known stay known, and the kernel, which looks three seconds
+ * for a neighbour that nobody is, holds fewer such than its table has room for (1024).
+ */
+#define SSDP_LIMIT_NEW_BURST 400
+#define SSDP_LIMIT_NEW_RATE 200
 
-struct ssdp_bucket {
-	struct ip_addr source;
-	int64_t at_ms;	/* when credit was right */
-	int64_t credit; /* thousandths of an answer */
+/** Credit that grows with time, up to a burst. */
+struct ssdp_credit {
+	int64_t at_ms; /* when it was right */
+	int64_t left;  /* thousandths of an answer */
+};
+
+struct ssdp_source {
+	struct ip_addr addr; /* none: no source */
+	struct ssdp_credit credit;
+	int64_t served_ms; /* when it was answered last */
 };
 
 /** Keeps us from being made to flood anybody (SSDP-18). Fixed size. */
 struct ssdp_limit {
-	struct ssdp_bucket total;
-	struct ssdp_bucket sources[SSDP_LIMIT_SOURCES];
+	uint64_t seed;
+	struct ssdp_credit total;
+	struct ssdp_credit singles;
+	struct ssdp_credit newcomers;
+	struct ssdp_source sources[SSDP_LIMIT_SETS][SSDP_LIMIT_SET_SIZE];
 };
 
-void ssdp_limit_init(struct ssdp_limit *limit, int64_t now_ms);
+/** limit: all zero. seed: of addr_make_seed(). */
+void ssdp_limit_init(struct ssdp_limit *limit, uint64_t seed, int64_t now_ms);
 
-/** True when this many answers may go to source now; they are then counted. */
-bool ssdp_limit_take(struct ssdp_limit *limit, const struct ip_addr *source,
-		     unsigned int answers, int64_t now_ms);
+/**
+ * How many of these answers may go to source now; they are then counted. All of them,
+ * the first one, or 0.
+ */
+unsigned int ssdp_limit_take(struct ssdp_limit *limit, const struct ip_addr *source,
+			     unsigned int answers, int64_t now_ms);
 
 #endif

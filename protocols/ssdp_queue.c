@@ -3,21 +3,17 @@
 
 #include <string.h>
 
-bool ssdp_queue_admits(const struct ssdp_queue *queue,
-		       const struct sockaddr_storage *to, const char *st)
+bool ssdp_queue_admits(const struct ssdp_queue *queue, const struct ssdp_wait *wait)
 {
-	struct ip_addr source = addr_from_sockaddr(to);
-	uint16_t port = addr_get_sockaddr_port(to);
 	unsigned int share = 0;
 
 	for (size_t i = 0; i < queue->count; i++) {
-		const struct ssdp_wait *wait = &queue->waits[i];
-		struct ip_addr other = addr_from_sockaddr(&wait->to);
+		const struct ssdp_wait *other = &queue->waits[i];
 
-		if (!addr_equal(&other, &source))
+		if (!addr_equal(&other->peer, &wait->peer))
 			continue;
-		if (addr_get_sockaddr_port(&wait->to) == port &&
-		    strcmp(wait->st, st) == 0)
+		if (other->peer_port == wait->peer_port &&
+		    strcmp(other->search.st, wait->search.st) == 0)
 			return false;
 		share++;
 	}

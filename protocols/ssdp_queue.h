@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "protocols/ssdp.h"
 
@@ -13,11 +12,14 @@
 #define SSDP_QUEUE_MAX 64
 #define SSDP_QUEUE_PER_SOURCE_MAX 8
 
-/** An answer that waits for its delay (SSDP-6). */
+/** A search on its way to its answers, which may wait for their delay (SSDP-6). */
 struct ssdp_wait {
 	int64_t due_ms;
-	struct sockaddr_storage to;
-	char st[SSDP_ST_SIZE];
+	struct ip_addr peer;
+	uint16_t peer_port;
+	struct ip_addr local; /* our address that answers */
+	unsigned int answers; /* at most */
+	struct ssdp_search search;
 };
 
 struct ssdp_queue {
@@ -26,21 +28,20 @@ struct ssdp_queue {
 };
 
 /**
- * True when an answer may be added: not when the very same one waits already, nor when
- * this address has its share of the queue (SSDP-18).
+ * True when a search may be added: not when the very same one waits already, nor when
+ * its address has its share of the queue (SSDP-18).
  */
-bool ssdp_queue_admits(const struct ssdp_queue *queue,
-		       const struct sockaddr_storage *to, const char *st);
+bool ssdp_queue_admits(const struct ssdp_queue *queue, const struct ssdp_wait *wait);
 
 /**
- * Add an answer; when the queue is full, the one that was due next leaves it into
- * *early, to be sent now: a burst costs the delay, not the answer.
+ * Add a search; when the queue is full, the one that was due next leaves it into
+ * *early, to be answered now: a burst costs the delay, not the answer.
  * Returns true when there is such a one.
  */
 bool ssdp_queue_add(struct ssdp_queue *queue, const struct ssdp_wait *wait,
 		    struct ssdp_wait *early) __attribute__((warn_unused_result));
 
-/** Take out an answer that is due; false = none. */
+/** Take out one that is due; false = none. */
 bool ssdp_queue_take_due(struct ssdp_queue *queue, int64_t now_ms,
 			 struct ssdp_wait *out) __attribute__((warn_unused_result));
 

@@ -144,7 +144,7 @@ static void test_targets(void **state)
 	char st[SSDP_ST_SIZE];
 
 	(void)state;
-	assert_int_equal(count_matches(site, "ssdp:all"), 3 + 2 * 2 + 3);
+	assert_int_equal(count_matches(site, "ssdp:all"), 3 + 2 * 2 + 4);
 	assert_string_equal(site->targets[0].type, IGD);
 	assert_int_equal(count_matches(site, "upnp:rootdevice"), 1);
 	for (size_t i = 0; i < 3; i++) {
@@ -232,7 +232,7 @@ static void test_response(void **state)
 /* SSDP-11, SSDP-13, SSDP-14 */
 static void test_notify(void **state)
 {
-	struct ssdp_origin origin = make_origin("2001:db8::1");
+	struct ssdp_origin origin = make_origin("192.168.1.1");
 	struct ssdp_target target = {.kind = SSDP_UUID};
 	char bytes[SSDP_DATAGRAM_MAX + 1] = {0};
 	struct writer out = writer_init(bytes, SSDP_DATAGRAM_MAX);
@@ -240,11 +240,11 @@ static void test_notify(void **state)
 	(void)state;
 	(void)snprintf(target.uuid, sizeof(target.uuid),
 		       "12345678-1234-1234-1234-123456789abc");
-	ssdp_write_notify(&out, &origin, &target, SSDP_ALIVE);
+	ssdp_write_notify(&out, ssdp_group_get(0), &origin, &target, SSDP_ALIVE);
 	assert_string_equal(bytes,
 			    "NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n"
 			    "CACHE-CONTROL: max-age=1800\r\n"
-			    "LOCATION: http://[2001:db8::1]:49152/igd1/root.xml\r\n"
+			    "LOCATION: http://192.168.1.1:49152/igd1/root.xml\r\n"
 			    "SERVER: " UPNP_SERVER
 			    "\r\nNT: uuid:12345678-1234-1234-1234-123456789abc\r\n"
 			    "NTS: ssdp:alive\r\n"
@@ -253,33 +253,105 @@ static void test_notify(void **state)
 	memset(bytes, 0, sizeof(bytes));
 	out = writer_init(bytes, SSDP_DATAGRAM_MAX);
 	target.kind = SSDP_ROOT;
-	ssdp_write_notify(&out, &origin, &target, SSDP_BYEBYE);
+	ssdp_write_notify(&out, ssdp_group_get(2), &origin, &target, SSDP_BYEBYE);
 	assert_string_equal(
 		bytes,
-		"NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n"
+		"NOTIFY * HTTP/1.1\r\nHOST: [FF05::C]:1900\r\n"
 		"NT: upnp:rootdevice\r\nNTS: ssdp:byebye\r\n"
 		"USN: uuid:12345678-1234-1234-1234-123456789abc::upnp:rootdevice\r\n"
+		"OPT: \"http://schemas.upnp.org/upnp/1/0/\"; ns=01\r\n01-NLS: 7\r\n"
 		"BOOTID.UPNP.ORG: 7\r\nCONFIGID.UPNP.ORG: 123\r\n\r\n");
 }
 
-/* SSDP-18: the longest message of ours fits */
+static void check_longest(const struct ssdp_origin *origin,
+			  const struct ssdp_target *target, const char *st)
+{
+	char bytes[SSDP_NOTIFY_MAX + 1] = {0};
+	struct writer out = writer_init(bytes, SSDP_DATAGRAM_MAX);
+	const struct ssdp_group *group;
+
+	ssdp_write_response(&out, origin, target, 1, 0);
+	assert_false(out.failed);
+	assert_non_null(strstr(bytes, "LOCATION: http://[2001:db8:1111:2222:3333:4444:"
+				      "5555:6666]:49152/igd1/root.xml\r\n"));
+	for (size_t i = 0; (group = ssdp_group_get(i)); i++) {
+		memset(bytes, 0, sizeof(bytes));
+		out = writer_init(bytes, SSDP_NOTIFY_MAX);
+		ssdp_write_notify(&out, group, origin, target, SSDP_ALIVE);
+		assert_false(out.failed);
+		assert_non_null(strstr(bytes, st));
+	}
+}
+
+/* SSDP-12, SSDP-18: the longest messages of ours fit */
 static void test_longest(void **state)
 {
+	static const struct worker_setup setup = {.uuid = {1}, .friendly_name = "x"};
 	struct ssdp_origin origin =
 		make_origin("2001:db8:1111:2222:3333:4444:5555:6666");
-	struct igd_site *site = make_site();
+	const struct igd_face *face;
 
 	(void)state;
-	origin.boot_id = UINT32_MAX;
+	origin.boot_id = INT32_MAX;
 	origin.config_id = 0xffffff;
-	for (size_t i = 0; i < site->target_count; i++) {
-		char bytes[SSDP_DATAGRAM_MAX];
-		struct writer out = writer_init(bytes, sizeof(bytes));
+	for (size_t f = 0; (face = igd_face_get(f)); f++) {
+		struct igd_site *site = igd_site_new(face, &setup);
 
-		ssdp_write_response(&out, &origin, &site->targets[i], 1, 0);
-		assert_false(out.failed);
+		assert_non_null(site);
+		for (size_t i = 0; i < site->target_count; i++)
+			check_longest(&origin, &site->targets[i],
+				      site->targets[i].uuid);
+		igd_site_free(site);
 	}
-	igd_site_free(site);
+}
+
+/* SSDP-1: which addresses are groups of ours */
+static void test_groups(void **state)
+{
+	static const char *const groups[] = {"239.255.255.250", "ff02::c", "ff05::c"};
+	static const char *const others[] = {"239.255.255.251", "ff02::1", "ff0e::c",
+					     "192.168.1.1", "::"};
+	struct ip_addr addr;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		assert_true(addr_parse(groups[i], &addr));
+		assert_ptr_equal(ssdp_group_find(&addr), ssdp_group_get(i));
+	}
+	assert_null(ssdp_group_get(sizeof(groups) / sizeof(groups[0])));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_true(addr_parse(others[i], &addr));
+		assert_null(ssdp_group_find(&addr));
+	}
+}
+
+/* IGD-6: the clients that are told nothing of version 2, by what they say they are */
+static void test_legacy(void **state)
+{
+	static const struct {
+		const char *text;
+		bool legacy;
+	} rows[] = {
+		{SEARCH
+		 "ST: a:b\r\nUser-Agent: Microsoft-Windows/10.0 UPnP/1.0\r\n\r\n",
+		 true},
+		{SEARCH "USER-AGENT: FDSSDP\r\nST: a:b\r\n\r\n", true},
+		{SEARCH "ST: a:b\r\nuser-agent: Xbox/2.0.16202.0 UPnP/1.0\r\n\r\n",
+		 true},
+		{SEARCH "ST: a:b\r\nUSER-AGENT: Google Chrome/131 Windows\r\n\r\n",
+		 false},
+		{SEARCH "ST: a:b\r\nUSER-AGENT:\r\n\r\n", false},
+		{SEARCH "ST: a:b\r\nX-USER-AGENT: Xbox\r\n\r\n", false},
+		{SEARCH "ST: a:b\r\n\r\n", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ssdp_search search;
+
+		assert_true(parse(rows[i].text, &search));
+		assert_int_equal(search.legacy, rows[i].legacy);
+	}
 }
 
 static void test_date(void **state)
@@ -301,86 +373,171 @@ static void test_date(void **state)
 		assert_string_equal(upnp_format_date(rows[i].ms, text), rows[i].text);
 }
 
+static struct ssdp_limit *limit_new(int64_t now_ms)
+{
+	struct ssdp_limit *limit = calloc(1, sizeof(*limit));
+
+	assert_non_null(limit);
+	ssdp_limit_init(limit, 7, now_ms);
+	return limit;
+}
+
+static struct ip_addr make_source(const char *network, unsigned int number)
+{
+	struct ip_addr addr;
+
+	assert_true(addr_parse(network, &addr));
+	addr.bytes[14] = (uint8_t)(number >> 8);
+	addr.bytes[15] = (uint8_t)number;
+	return addr;
+}
+
 /* SSDP-18: a burst passes, a flood does not, others are not punished, time heals */
 static void test_limit(void **state)
 {
-	struct ssdp_limit limit;
-	struct ip_addr one, two, other;
+	struct ssdp_limit *limit = limit_new(1000);
+	struct ip_addr one = make_source("192.168.0.0", 2);
+	struct ip_addr two = make_source("192.168.0.0", 3);
 	unsigned int passed = 0;
 
 	(void)state;
-	assert_true(addr_parse("192.168.1.2", &one));
-	assert_true(addr_parse("192.168.1.3", &two));
-	ssdp_limit_init(&limit, 1000);
-	while (ssdp_limit_take(&limit, &one, 10, 1000))
+	while (ssdp_limit_take(limit, &one, 10, 1000) == 10)
 		passed++;
 	assert_int_equal(passed, SSDP_LIMIT_SOURCE_BURST / 10);
-	assert_true(ssdp_limit_take(&limit, &two, 1, 1000));
-	assert_false(ssdp_limit_take(&limit, &one, 1, 1001));
-	assert_true(ssdp_limit_take(&limit, &one, SSDP_LIMIT_SOURCE_RATE, 2000));
-	assert_false(ssdp_limit_take(&limit, &one, 1, 2000));
-	/* Sources as many as anybody likes: the total holds. */
-	passed = 0;
-	for (unsigned int i = 0; i < 4000; i++) {
-		other = one;
-		other.bytes[14] = (uint8_t)(10 + i / 250);
-		other.bytes[15] = (uint8_t)(1 + i % 250);
-		if (ssdp_limit_take(&limit, &other, 1, 2000))
-			passed++;
-	}
-	assert_true(passed <= SSDP_LIMIT_TOTAL_BURST);
-	assert_true(passed > SSDP_LIMIT_TOTAL_BURST / 2);
+	assert_int_equal(ssdp_limit_take(limit, &two, 1, 1000), 1);
+	assert_int_equal(ssdp_limit_take(limit, &one, 1, 1001), 0);
+	assert_int_equal(ssdp_limit_take(limit, &one, SSDP_LIMIT_SOURCE_RATE, 2000),
+			 SSDP_LIMIT_SOURCE_RATE);
+	assert_int_equal(ssdp_limit_take(limit, &one, 1, 2000), 0);
 	/* A clock that steps back gives nothing away. */
-	assert_false(ssdp_limit_take(&limit, &two, SSDP_LIMIT_TOTAL_BURST, 0));
+	assert_int_equal(ssdp_limit_take(limit, &one, 1, 0), 0);
+	free(limit);
+}
+
+/* SSDP-18: sources as many as anybody likes: the totals hold */
+static void test_limit_total(void **state)
+{
+	struct ssdp_limit *limit = limit_new(0);
+	unsigned int answers = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 20000; i++) {
+		struct ip_addr source = make_source("fd00::", i);
+
+		answers += ssdp_limit_take(limit, &source, 20, 0);
+	}
+	assert_true(answers > SSDP_LIMIT_TOTAL_BURST / 2);
+	assert_true(answers <= SSDP_LIMIT_TOTAL_BURST + SSDP_LIMIT_SINGLE_BURST);
+	answers = 0;
+	for (unsigned int i = 0; i < 20000; i++) {
+		struct ip_addr source = make_source("fd00::", 20000 + i);
+
+		answers += ssdp_limit_take(limit, &source, 20, i / 10);
+	}
+	assert_true(answers <= 2 * (SSDP_LIMIT_TOTAL_RATE + SSDP_LIMIT_SINGLE_RATE));
+	free(limit);
 }
 
 /* SSDP-18: many sources that ask all the time leave something for the others */
 static void test_limit_reserve(void **state)
 {
-	struct ssdp_limit limit;
-	struct ip_addr source, quiet;
+	struct ssdp_limit *limit = limit_new(0);
+	struct ip_addr quiet = make_source("192.168.0.0", 3);
 
 	(void)state;
-	assert_true(addr_parse("192.168.1.2", &source));
-	assert_true(addr_parse("192.168.1.3", &quiet));
-	ssdp_limit_init(&limit, 0);
 	for (int64_t now_ms = 0; now_ms < 20000; now_ms += 50)
-		for (uint8_t i = 0; i < 20; i++) {
-			source.bytes[15] = (uint8_t)(10 + i);
-			(void)ssdp_limit_take(&limit, &source, 10, now_ms);
+		for (unsigned int i = 0; i < 20; i++) {
+			struct ip_addr source = make_source("192.168.0.0", 10 + i);
+
+			(void)ssdp_limit_take(limit, &source, 10, now_ms);
 		}
-	assert_true(ssdp_limit_take(&limit, &quiet, 10, 20000));
-	assert_true(ssdp_limit_take(&limit, &quiet, 10, 20000));
+	assert_int_equal(ssdp_limit_take(limit, &quiet, 10, 20000), 10);
+	assert_int_equal(ssdp_limit_take(limit, &quiet, 10, 20000), 10);
+	free(limit);
+}
+
+/*
+ * SSDP-18: one host that asks for everything, 2000 times a second, from 400 addresses:
+ * whoever else asks at whatever time, for the first time or again, is answered.
+ */
+static void test_limit_addresses(void **state)
+{
+	struct ssdp_limit *limit = limit_new(0);
+	struct ip_addr again = make_source("fd00::", 0xffff);
+	unsigned int asked = 0;
+
+	(void)state;
+	for (int64_t now_ms = 0; now_ms < 20000; now_ms++) {
+		struct ip_addr source = make_source("fd00::", asked++ % 400);
+		struct ip_addr new = make_source("fd00::", 0x1000 + asked);
+
+		(void)ssdp_limit_take(limit, &source, 22, now_ms);
+		source = make_source("fd00::", asked++ % 400);
+		(void)ssdp_limit_take(limit, &source, 22, now_ms);
+		if (now_ms % 1100 == 1099) {
+			assert_true(ssdp_limit_take(limit, &again, 22, now_ms) >= 1);
+			assert_int_equal(ssdp_limit_take(limit, &new, 1, now_ms), 1);
+		}
+	}
+	free(limit);
+}
+
+/* SSDP-18: addresses made up without end take nothing from the hosts that are known */
+static void test_limit_known(void **state)
+{
+	struct ssdp_limit *limit = limit_new(0);
+	struct ip_addr known = make_source("fd00::", 0xffff);
+	unsigned int answered = 0;
+
+	(void)state;
+	assert_int_equal(ssdp_limit_take(limit, &known, 1, 0), 1);
+	for (int64_t now_ms = 0; now_ms < 4000; now_ms++) {
+		for (unsigned int i = 0; i < 5; i++) {
+			struct ip_addr source =
+				make_source("fd00::", (unsigned int)now_ms * 5 + i);
+
+			(void)ssdp_limit_take(limit, &source, 22, now_ms);
+		}
+		if (now_ms % 1000 == 999)
+			answered += ssdp_limit_take(limit, &known, 1, now_ms);
+	}
+	assert_int_equal(answered, 4);
+	free(limit);
 }
 
 static struct ssdp_wait make_wait(const char *source, uint16_t port, int64_t due_ms)
 {
-	struct ssdp_wait wait = {.due_ms = due_ms, .st = "ssdp:all"};
-	struct ip_addr addr;
+	struct ssdp_wait wait = {
+		.due_ms = due_ms,
+		.peer_port = port,
+		.search = {.st = "ssdp:all"},
+	};
 
-	assert_true(addr_parse(source, &addr));
-	(void)addr_to_sockaddr(&addr, port, &wait.to);
+	assert_true(addr_parse(source, &wait.peer));
 	return wait;
 }
 
 /* SSDP-18: an answer waits once, and one address has its share of the queue */
 static void test_queue_share(void **state)
 {
+	static const char other[] = "upnp:rootdevice";
 	static struct ssdp_queue queue;
 	struct ssdp_wait wait, early;
 
 	(void)state;
 	for (uint16_t i = 0; i < SSDP_QUEUE_PER_SOURCE_MAX; i++) {
 		wait = make_wait("10.0.0.2", (uint16_t)(1000 + i), 50);
-		assert_true(ssdp_queue_admits(&queue, &wait.to, wait.st));
+		assert_true(ssdp_queue_admits(&queue, &wait));
 		assert_false(ssdp_queue_add(&queue, &wait, &early));
-		assert_false(ssdp_queue_admits(&queue, &wait.to, wait.st));
+		assert_false(ssdp_queue_admits(&queue, &wait));
 	}
-	assert_false(ssdp_queue_admits(&queue, &wait.to, "upnp:rootdevice"));
+	memcpy(wait.search.st, other, sizeof(other));
+	assert_false(ssdp_queue_admits(&queue, &wait));
 	wait = make_wait("10.0.0.3", 1000, 50);
-	assert_true(ssdp_queue_admits(&queue, &wait.to, wait.st));
+	assert_true(ssdp_queue_admits(&queue, &wait));
 	assert_false(ssdp_queue_add(&queue, &wait, &early));
-	assert_true(ssdp_queue_admits(&queue, &wait.to, "upnp:rootdevice"));
+	memcpy(wait.search.st, other, sizeof(other));
+	assert_true(ssdp_queue_admits(&queue, &wait));
 }
 
 /* SSDP-6, SSDP-18: by their time; when it is full, the next one goes early */
@@ -422,9 +579,14 @@ int main(void)
 		cmocka_unit_test(test_response),
 		cmocka_unit_test(test_notify),
 		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_legacy),
 		cmocka_unit_test(test_date),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_limit_total),
 		cmocka_unit_test(test_limit_reserve),
+		cmocka_unit_test(test_limit_addresses),
+		cmocka_unit_test(test_limit_known),
 		cmocka_unit_test(test_queue_share),
 		cmocka_unit_test(test_queue_order),
 	};
