@@ -12,14 +12,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "protocols/natpmp.h"
 #include "protocols/pcp.h"
+#include "test/bench/load.h"
 
-#define CLIENTS_MAX 1024
 #define WINDOW_MAX 1024
 #define REQUESTS_MAX 10000000
 #define EVENTS_MAX 64
@@ -62,31 +61,14 @@ struct flight {
 struct load {
 	struct options options;
 	int epoll;
-	int sockets[CLIENTS_MAX];
+	int sockets[LOAD_CLIENTS_MAX];
 	struct flight flights[WINDOW_MAX];
 	size_t in_flight;
 	uint64_t next; /* number of the next request */
 	uint64_t granted, refused, lost, stray;
-	uint32_t *latencies_us; /* of what was answered */
-	uint64_t answered;
+	struct load_times times;
 	int64_t start_us;
 };
-
-static int64_t now_us(void)
-{
-	struct timespec at = {0};
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &at);
-	return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
-}
-
-static struct ip_addr get_client(const struct options *options, size_t client)
-{
-	struct in_addr base = addr_to_ipv4(&options->client);
-	struct in_addr own = {htonl(ntohl(base.s_addr) + (uint32_t)client)};
-
-	return addr_from_ipv4(own);
-}
 
 static size_t encode_natpmp(const struct ask *ask, void *bytes, size_t size)
 {
@@ -146,7 +128,8 @@ static struct ask get_request(const struct options *options, uint64_t number)
 	uint64_t round = number / options->clients;
 	uint64_t step = round % MIXED_STEPS;
 	struct ask request = {
-		.client = get_client(options, (size_t)(number % options->clients)),
+		.client = load_get_client(&options->client,
+					  (size_t)(number % options->clients)),
 		.protocol = options->protocol,
 		.lifetime_s = (uint32_t)options->lifetime_s,
 	};
@@ -180,7 +163,7 @@ static bool send_next(struct load *load)
 		.number = load->next,
 		.client = client,
 		.port = request.port,
-		.sent_us = now_us(),
+		.sent_us = load_now_us(),
 	};
 	load->next++;
 	load->in_flight++;
@@ -230,7 +213,7 @@ static void take_reply(struct load *load, size_t client, const void *bytes,
 		load->stray++;
 		return;
 	}
-	load->latencies_us[load->answered++] = (uint32_t)(now_us() - flight->sent_us);
+	load_times_add(&load->times, flight->sent_us);
 	if (reply.granted)
 		load->granted++;
 	else
@@ -254,7 +237,7 @@ static void receive(struct load *load, size_t client)
 
 static void end_lost(struct load *load)
 {
-	int64_t oldest_us = now_us() - LOST_US;
+	int64_t oldest_us = load_now_us() - LOST_US;
 
 	for (size_t i = 0; i < load->options.window; i++) {
 		struct flight *flight = &load->flights[i];
@@ -273,13 +256,13 @@ static bool run(struct load *load)
 	int64_t end_us;
 	int64_t sweep_us;
 
-	load->start_us = now_us();
+	load->start_us = load_now_us();
 	end_us = load->start_us + (int64_t)load->options.max_seconds * 1000000;
 	sweep_us = load->start_us;
 	fill_window(load);
 	while (load->in_flight > 0 || load->next < load->options.requests) {
 		int count = epoll_wait(load->epoll, events, EVENTS_MAX, 10);
-		int64_t at_us = now_us();
+		int64_t at_us = load_now_us();
 
 		for (int i = 0; i < count; i++)
 			receive(load, (size_t)events[i].data.u64);
@@ -296,7 +279,7 @@ static bool run(struct load *load)
 
 static int open_client(struct load *load, size_t i)
 {
-	struct ip_addr addr = get_client(&load->options, i);
+	struct ip_addr addr = load_get_client(&load->options.client, i);
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
 	struct sockaddr_storage local;
 	struct sockaddr_storage peer;
@@ -316,25 +299,10 @@ static int open_client(struct load *load, size_t i)
 	return -1;
 }
 
-static int compare(const void *a, const void *b)
-{
-	const uint32_t *left = a;
-	const uint32_t *right = b;
-
-	return (*left > *right) - (*left < *right);
-}
-
-static uint32_t get_percentile(const struct load *load, unsigned int percent)
-{
-	if (load->answered == 0)
-		return 0;
-	return load->latencies_us[(load->answered - 1) * percent / 100];
-}
-
 static void report(struct load *load)
 {
 	const struct options *options = &load->options;
-	double seconds = (double)(now_us() - load->start_us) / 1e6;
+	double seconds = (double)(load_now_us() - load->start_us) / 1e6;
 	const char *format =
 		options->json
 			? "{\"mode\":\"%s\",\"clients\":%lu,\"window\":%lu,"
@@ -345,12 +313,14 @@ static void report(struct load *load)
 			  "per_second=%.0f p50_us=%u p99_us=%u max_us=%u granted=%lu "
 			  "refused=%lu lost=%lu stray=%lu\n";
 
-	qsort(load->latencies_us, load->answered, sizeof(uint32_t), compare);
+	load_times_sort(&load->times);
 	(void)printf(format, mode_names[options->mode], options->clients,
 		     options->window, load->next, seconds,
-		     (double)load->answered / seconds, get_percentile(load, 50),
-		     get_percentile(load, 99), get_percentile(load, 100), load->granted,
-		     load->refused, load->lost, load->stray);
+		     (double)load->times.count / seconds,
+		     load_times_get_us(&load->times, 50),
+		     load_times_get_us(&load->times, 99),
+		     load_times_get_us(&load->times, 100), load->granted, load->refused,
+		     load->lost, load->stray);
 }
 
 static bool parse_mode(const char *text, enum mode *out)
@@ -371,7 +341,7 @@ static bool parse_option(int key, const char *text, struct options *out)
 	case 'c':
 		return addr_parse(text, &out->client) && addr_is_ipv4(&out->client);
 	case 'n':
-		return parse_number(text, CLIENTS_MAX, &out->clients);
+		return parse_number(text, LOAD_CLIENTS_MAX, &out->clients);
 	case 'r':
 		return parse_number(text, REQUESTS_MAX, &out->requests);
 	case 'w':
@@ -470,16 +440,15 @@ int main(int argc, char **argv)
 				      "[--max-seconds S] [--json]\n");
 		return 2;
 	}
-	load.latencies_us = malloc(load.options.requests * sizeof(uint32_t));
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!load.latencies_us || load.epoll < 0)
+	if (load.epoll < 0 || !load_times_init(&load.times, load.options.requests))
 		return 1;
 	for (size_t i = 0; i < load.options.clients; i++)
 		if (open_client(&load, i) < 0)
 			return 1;
 	in_time = run(&load);
 	report(&load);
-	free(load.latencies_us);
+	free(load.times.list_us);
 	if (!in_time)
 		(void)fprintf(stderr, "load_natpmp: stopped, the time is over\n");
 	return in_time && load.refused == 0 && load.lost == 0 ? 0 : 1;

@@ -10,7 +10,8 @@ was missed.
     sudo python3 test/bench/speed.py [--build DIR] [--leases N] [--strict]
 
 The second part is PCP: how many MAP a second at a window of 64, from an empty table to
-50,000 leases, a daemon of its own.
+50,000 leases, a daemon of its own. The third is UPnP: AddPortMapping over a connection
+each, 32 at once and one after the other, with no leases, 10,000 and 50,000.
 """
 
 import argparse
@@ -42,6 +43,14 @@ ADDS_PER_SECOND_MIN = 20000
 PCP_STEP = 10000
 PCP_STEPS = 5
 PCP_FLAT_MIN = 0.8
+# UPnP's are those with none, and flat is the last against the first.
+SOAP_LEASES = (0, 10000, 50000)
+SOAP_FIRST_PORT = 6000
+SOAP_FREE_PORT = 57000  # and on: for what is deleted again
+SOAP_CONNECTIONS = 32
+SOAP_PER_SECOND_MIN = 8000
+SOAP_P50_MAX_US = 300
+SOAP_FLAT_MIN = 0.8
 RESTORE_MAX_S = 0.5
 RUNS = 3  # of which the median counts
 
@@ -52,13 +61,13 @@ def clients_of(lab):
         lab.lan1.ip("addr", "add", f"192.168.77.{FIRST_CLIENT + number}/24", "dev", "eth0")
 
 
-def load(lab, build, *flags, **options):
-    arguments = [os.path.join(build, "test/bench/load_natpmp"), "--json",
+def load(lab, build, *flags, program="load_natpmp", **options):
+    arguments = [os.path.join(build, "test/bench", program), "--json",
                  "--gateway", "192.168.77.1", "--client", f"192.168.77.{FIRST_CLIENT}",
                  "--clients", str(CLIENTS), "--lifetime", "86400", *flags]
     for name, value in options.items():
         arguments += ["--" + name.replace("_", "-"), str(value)]
-    return json.loads(lab.lan1.run(arguments).stdout)
+    return json.loads(lab.lan1.run(arguments).stdout.splitlines()[-1])
 
 
 def latency(lab, build, first_port):
@@ -123,6 +132,56 @@ def measure_pcp(lab, build):
     ]
 
 
+def soap_some(lab, build, requests, first_port, connections):
+    """AddPortMapping of some ports, deleted again: the run of the adding."""
+    some = {"program": "load_soap", "requests": requests, "first_port": first_port}
+    run = load(lab, build, "--tcp", connections=connections, **some)
+    load(lab, build, "--tcp", connections=SOAP_CONNECTIONS, mode="delete", **some)
+    return run
+
+
+def measure_soap_at(lab, build, leases):
+    """Rate at SOAP_CONNECTIONS and p50 at one: medians over RUNS runs."""
+    runs = [soap_some(lab, build, 4000, SOAP_FREE_PORT, SOAP_CONNECTIONS)
+            for _ in range(RUNS)]
+    rate = statistics.median(run["per_second"] for run in runs)
+    wrong = sum(run["refused"] + run["lost"] for run in runs)
+    print(f"soap add, {SOAP_CONNECTIONS} connections, {leases:5} leases {rate:7.0f} /s   "
+          f"p99 {statistics.median(run['p99_us'] for run in runs):7.0f} us  "
+          f"refused or lost {wrong}")
+    runs = [soap_some(lab, build, 1000, SOAP_FREE_PORT + 4000, 1) for _ in range(RUNS)]
+    p50 = statistics.median(run["p50_us"] for run in runs)
+    print(f"soap add p50, 1 connection, {leases:5} leases {p50:5.0f} us     "
+          f"p99 {statistics.median(run['p99_us'] for run in runs):7.0f} us")
+    return rate, p50
+
+
+def measure_soap(lab, build):
+    """UPnP, to SOAP_LEASES[-1] leases."""
+    daemon = Daemon(lab, build, LIMITS).start()
+    rates, medians, held = [], [], 0
+    for leases in SOAP_LEASES:
+        if leases > held:
+            load(lab, build, program="load_soap", requests=leases - held,
+                 first_port=SOAP_FIRST_PORT + held, connections=SOAP_CONNECTIONS)
+        held = leases
+        rate, p50 = measure_soap_at(lab, build, leases)
+        rates.append(rate)
+        medians.append(p50)
+    count = len(daemon.leases())
+    assert count == held, f"{count} leases"
+    daemon.close()
+    flat = min(rates[-1] / rates[0], medians[0] / medians[-1])
+    return [
+        (f"soap add at {SOAP_CONNECTIONS} connections >= {SOAP_PER_SECOND_MIN} /s",
+         rates[0] >= SOAP_PER_SECOND_MIN, f"{rates[0]:.0f} /s"),
+        (f"soap add p50 at one connection < {SOAP_P50_MAX_US} us",
+         medians[0] < SOAP_P50_MAX_US, f"{medians[0]:.0f} us"),
+        (f"soap add at {held} leases / at none >= {SOAP_FLAT_MIN}",
+         flat >= SOAP_FLAT_MIN, f"{flat:.2f}"),
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=os.path.join(HERE, "../../build/release"))
@@ -134,6 +193,7 @@ def main():
         clients_of(lab)
         targets = measure(lab, os.path.abspath(options.build), options.leases)
         targets += measure_pcp(lab, os.path.abspath(options.build))
+        targets += measure_soap(lab, os.path.abspath(options.build))
     for name, reached, figure in targets:
         print(f"{'reached' if reached else 'MISSED '}  {name}: {figure}")
     return 1 if options.strict and not all(reached for _, reached, _ in targets) else 0
