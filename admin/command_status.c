@@ -74,6 +74,24 @@ static bool print_wan(struct json_object *object)
 	return true;
 }
 
+/** ", IGD 1 and 2"; older daemons do not say. */
+static void print_igd(struct json_object *lan)
+{
+	struct json_object *versions;
+	const char *before = ", IGD ";
+
+	if (!json_object_object_get_ex(lan, "igd", &versions) ||
+	    !json_object_is_type(versions, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(versions); i++) {
+		print_count(
+			before,
+			json_object_get_int64(json_object_array_get_idx(versions, i)),
+			"");
+		before = " and ";
+	}
+}
+
 static bool print_lan(struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
@@ -89,6 +107,7 @@ static bool print_lan(struct json_object *object)
 	(void)fputs(up ? " up" : " down", stdout);
 	print_words(", addresses ", addresses);
 	print_words(", protocols ", protocols);
+	print_igd(object);
 	(void)fputs("\n", stdout);
 	return true;
 }

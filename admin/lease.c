@@ -42,6 +42,7 @@ bool lease_read(struct json_object *object, struct lease_view *out)
 		.remote = varlink_get_string_or(&members, "remote", NULL),
 		.remote_port =
 			varlink_get_int_or(&members, "remote_port", 0, UINT16_MAX, 0),
+		.pinhole = varlink_get_int_or(&members, "pinhole", 0, UINT16_MAX, 0),
 		.set_first =
 			varlink_get_int_or(&members, "set_first", 0, UINT16_MAX, 0),
 		.set_count =
@@ -124,6 +125,9 @@ const char *lease_format_remote(char out[LEASE_ENDPOINT_SIZE],
 		return lease_format_endpoint(out, lease->remote, lease->remote_port);
 	else if (lease->remote)
 		return format_escape(out, LEASE_ENDPOINT_SIZE, lease->remote);
+	else if (lease->remote_port != 0)
+		(void)snprintf(out, LEASE_ENDPOINT_SIZE, "*:%" PRId64,
+			       lease->remote_port);
 	return out;
 }
 
@@ -173,6 +177,12 @@ static void print_remote(const struct lease_view *lease, FILE *file)
 {
 	char text[LEASE_ENDPOINT_SIZE];
 
+	if (lease->filters == NULL && lease->remote == NULL &&
+	    lease->remote_port != 0) {
+		(void)fprintf(file, "  %-12s any host, port %" PRId64 "\n", "Remote",
+			      lease->remote_port);
+		return;
+	}
 	if (lease->filters == NULL) {
 		lease_format_remote(text, lease);
 		(void)fprintf(file, "  %-12s %s\n", "Remote",
@@ -205,6 +215,9 @@ void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 		(void)fprintf(file, "  %-12s ports %" PRId64 "-%" PRId64 "\n", "Set",
 			      lease->set_first,
 			      lease->set_first + lease->set_count - 1);
+	if (lease->pinhole != 0)
+		(void)fprintf(file, "  %-12s UniqueID %" PRId64 "\n", "Pinhole",
+			      lease->pinhole);
 	print_field("State",
 		    !lease->enabled ? "disabled by its client"
 		    : lease->flow   ? "outbound flow kept"

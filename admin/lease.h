@@ -25,7 +25,8 @@ struct lease_view {
 	const char *client;
 	const char *lan;
 	const char *description;
-	int64_t remote_port; /* 0 = any */
+	int64_t remote_port; /* 0 = any; of a pinhole without remote too */
+	int64_t pinhole;     /* UniqueID of UPnP; 0 = none */
 	int64_t set_first;
 	int64_t set_count; /* 0 = of no set */
 	int64_t external_port;
@@ -50,7 +51,7 @@ const char *lease_format_left(char out[FORMAT_NUMBER_SIZE],
 			      const struct lease_view *lease);
 
 /**
- * Who may send, when not everybody: "198.51.100.7", "198.51.100.7:3478",
+ * Who may send, when not everybody: "198.51.100.7", "198.51.100.7:3478", "*:3478",
  * "203.0.113.0/24 port 443", "3 filters"; "" = everybody. Safe to show.
  */
 const char *lease_format_remote(char out[LEASE_ENDPOINT_SIZE],

@@ -85,7 +85,8 @@ static bool report_add_peers(struct json_object *object, const struct lease *lea
 	       varlink_add_int(object, "remote_port", lease->remote_port) &&
 	       varlink_add(object, "filters", report_filters_new(lease)) &&
 	       varlink_add_int(object, "set_first", lease->set_first) &&
-	       varlink_add_int(object, "set_count", lease->set_count);
+	       varlink_add_int(object, "set_count", lease->set_count) &&
+	       varlink_add_int(object, "pinhole", lease->pinhole);
 }
 
 static bool report_add_ends(struct json_object *object, struct ledger *ledger,
@@ -205,11 +206,35 @@ static struct json_object *lan_protocols_new(const struct lan_info *lan, bool na
 
 	if (!nat)
 		served &= (uint8_t)~LAN_PROTOCOL_NATPMP;
-	if ((lan->igd & 1) == 0)
-		served &= (uint8_t)~LAN_PROTOCOL_UPNP;
 	for (size_t i = 0; ok && i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (served & rows[i].bit)
 			ok = array_add_string(array, rows[i].name);
+	if (ok)
+		return array;
+	json_object_put(array);
+	return NULL;
+}
+
+static bool array_add_int(struct json_object *array, int value)
+{
+	struct json_object *item = json_object_new_int(value);
+
+	if (item && json_object_array_add(array, item) == 0)
+		return true;
+	json_object_put(item);
+	return false;
+}
+
+/* Versions of the UPnP gateway device that hosts meet there. */
+static struct json_object *lan_igd_new(const struct lan_info *lan)
+{
+	struct json_object *array = json_object_new_array();
+	bool upnp = (lan->protocols & LAN_PROTOCOL_UPNP) != 0;
+	bool ok = array != NULL;
+
+	for (int version = 1; ok && version <= 2; version++)
+		if (upnp && (lan->igd & version) != 0)
+			ok = array_add_int(array, version);
 	if (ok)
 		return array;
 	json_object_put(array);
@@ -223,7 +248,8 @@ static struct json_object *status_lan_new(const struct lan_info *lan, bool nat)
 	if (object && varlink_add_string(object, "name", lan->name) &&
 	    varlink_add_bool(object, "up", lan->ifindex != 0) &&
 	    varlink_add(object, "addresses", lan_addresses_new(lan)) &&
-	    varlink_add(object, "protocols", lan_protocols_new(lan, nat)))
+	    varlink_add(object, "protocols", lan_protocols_new(lan, nat)) &&
+	    varlink_add(object, "igd", lan_igd_new(lan)))
 		return object;
 	json_object_put(object);
 	return NULL;

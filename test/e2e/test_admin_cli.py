@@ -42,7 +42,7 @@ STATUS = {
     "wan": {"interface": "wan0", "up": True, "address": "203.0.113.5",
             "external_address": "203.0.113.5", "private": False},
     "lans": [{"name": "lan0", "up": True, "addresses": ["192.168.1.1/24", "fd00::1/64"],
-              "protocols": ["upnp", "nat-pmp", "pcp"]}],
+              "protocols": ["upnp", "nat-pmp", "pcp"], "igd": [1, 2]}],
     "leases": {"total": 3, "limit": 65536,
                "by_origin": {"nat-pmp": 0, "pcp": 0, "igd": 2, "static": 1}},
     "clients": 2,
@@ -182,6 +182,31 @@ def test_list_tells_who_may_send(tool):
     assert "REMOTE" not in tool([reply({"leases": [LEASE]})], "list").stdout
 
 
+UPNP6 = dict(LEASE, id=22, external_address="2001:db8::7", internal_address="2001:db8::7",
+             client="2001:db8::7", pinhole=40001)
+
+
+def test_pinholes_of_upnp(tool):
+    """V6FW-2: any host, one host, one port, or both; never like one for everybody"""
+    peers = [(None, 0, "", "any"), ("2001:db8:1::2", 0, "2001:db8:1::2", "2001:db8:1::2"),
+             (None, 5000, "*:5000", "any host, port 5000"),
+             ("2001:db8:1::2", 5000, "[2001:db8:1::2]:5000", "[2001:db8:1::2]:5000")]
+    leases = [dict(UPNP6, remote=remote, remote_port=port) for remote, port, _, _ in peers]
+    head, *rows = tool([reply({"leases": leases})], "list").stdout.splitlines()
+    start, end = head.index("REMOTE"), head.index("LEFT")
+    assert [row[start:end].split("  ")[0] for row in rows] == [short for _, _, short, _ in peers]
+    narrow = run_on_terminal(tool, reply({"leases": leases}), 80, "list", "--color=never")
+    assert max(map(len, narrow.splitlines())) <= 80, narrow
+    assert narrow.count("*:5000") == 1
+    for lease, (_, _, short, text) in zip(leases, peers):
+        shown = tool([reply({"lease": lease})], "show", "22").stdout
+        assert f"  Remote       {text}\n" in shown
+        assert "  Pinhole      UniqueID 40001\n  State        forwarding\n" in shown
+        line = tool([reply({"lease": lease})], "delete", "22").stdout
+        assert (f" from {short}, " in line) == (short != "")
+    assert "Pinhole" not in tool([reply({"lease": LEASE})], "show", "12").stdout
+
+
 def test_list_json(tool):
     lease = dict(LEASE, new_member=1)  # a newer daemon may tell more
     process = tool([reply({"leases": [lease]}, True) + reply({"leases": [STATIC]})],
@@ -252,7 +277,7 @@ def test_status(tool):
 portreeved 0.1.0: ok
   Up        2d 2h, epoch 7d
   WAN       wan0 up, 203.0.113.5
-  LAN       lan0 up, addresses 192.168.1.1/24 fd00::1/64, protocols upnp nat-pmp pcp
+  LAN       lan0 up, addresses 192.168.1.1/24 fd00::1/64, protocols upnp nat-pmp pcp, IGD 1 and 2
   Leases    3 of at most 65,536, clients 2: igd 2, static 1
   Firewall  nftables, 3 rules, resyncs 1
   Store     ok, /var/lib/portreeve
