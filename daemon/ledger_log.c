@@ -84,7 +84,8 @@ static const char *protocol_get_name(uint8_t protocol)
 	return "other";
 }
 
-/* " remote=ADDRESS" or " remote=[ADDRESS]:PORT"; returns what it has used. */
+/* " remote=ADDRESS", " remote=[ADDRESS]:PORT" or " remote=*:PORT"; returns what it has
+ * used. */
 static size_t remote_format(char *out, size_t size, const struct ip_addr *remote,
 			    uint16_t port)
 {
@@ -92,10 +93,12 @@ static size_t remote_format(char *out, size_t size, const struct ip_addr *remote
 	int length;
 
 	out[0] = '\0';
-	if (addr_is_none(remote))
+	if (addr_is_none(remote) && port == 0)
 		return 0;
 	addr_format(remote, text);
-	if (port == 0)
+	if (addr_is_none(remote))
+		length = snprintf(out, size, " remote=*:%u", port);
+	else if (port == 0)
 		length = snprintf(out, size, " remote=%s", text);
 	else if (addr_is_ipv4(remote))
 		length = snprintf(out, size, " remote=%s:%u", text, port);
@@ -127,6 +130,7 @@ static const char *peers_format(char out[PEERS_TEXT_SIZE], const struct lease *l
 		{changed, "filters-before", before ? before->filter_count : 0, '\0', 0},
 		{lease->set_count > 0, "set", lease->set_first, '-',
 		 lease->set_first + lease->set_count - 1U},
+		{lease->pinhole != 0, "pinhole", lease->pinhole, '\0', 0},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
