@@ -16,7 +16,7 @@ const struct igd_face *igd_face_get(size_t index)
 {
 	static const struct igd_face faces[] = {
 		{.bit = 1,
-		 .eventing = false,
+		 .eventing = true,
 		 .prefix = "/igd1",
 		 .device_count = 3,
 		 .devices = {{"InternetGatewayDevice", 1, {igd_get_l3f1}},
@@ -25,7 +25,7 @@ const struct igd_face *igd_face_get(size_t index)
 			      1,
 			      {igd_get_wanip1, igd_get_v6fc1}}}},
 		{.bit = 2,
-		 .eventing = false,
+		 .eventing = true,
 		 .modern = true,
 		 .prefix = "/igd2",
 		 .device_count = 3,

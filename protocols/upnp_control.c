@@ -11,6 +11,7 @@
 #include "protocols/soap.h"
 #include "protocols/upnp.h"
 #include "protocols/upnp_answer.h"
+#include "protocols/upnp_events.h"
 
 #define QUERY_ACTION "QueryStateVariable"
 #define QUERY_ARGUMENT "varName"
@@ -413,6 +414,8 @@ static bool serve_site(struct upnp_control *control, struct http_exchange *excha
 		igd_site_find_document(site, request->path, legacy);
 	const struct igd_service *service =
 		igd_site_find_control(site, request->path, legacy);
+	const struct igd_service *evented =
+		igd_site_find_event(site, request->path, legacy);
 
 	if (document)
 		serve_bytes(exchange, request, UPNP_CONTENT_TYPE, document->bytes,
@@ -422,7 +425,10 @@ static bool serve_site(struct upnp_control *control, struct http_exchange *excha
 		handle_control(control, exchange, request, site, service);
 	else if (service)
 		upnp_answer_status(exchange, 405, "POST, M-POST");
-	return document || service;
+	else if (evented)
+		upnp_events_serve(control->config.events, exchange, request, site,
+				  evented);
+	return document || service || evented;
 }
 
 static void on_http_request(void *user, struct http_exchange *exchange,
@@ -456,11 +462,20 @@ static void on_http_closed(void *user, struct http_exchange *exchange)
 		(void)pending_end(user, pending);
 }
 
+/* GENA-6: only what is subscribed to waits for its answer to be gone. */
+static void on_http_sent(void *user, uint64_t tag)
+{
+	const struct upnp_control *control = user;
+
+	upnp_events_take_sent(control->config.events, tag);
+}
+
 const struct http_handler *upnp_control_get_handler(void)
 {
 	static const struct http_handler handler = {
 		.request = on_http_request,
 		.closed = on_http_closed,
+		.sent = on_http_sent,
 	};
 
 	return &handler;

@@ -11,6 +11,7 @@
 #include "protocols/worker.h"
 
 struct event_base;
+struct upnp_events;
 
 /** Faces served at once. */
 #define UPNP_SITES_MAX 2
@@ -23,7 +24,7 @@ struct event_base;
 
 /**
  * What the HTTP servers serve: documents, and control requests, which become requests
- * to core and answers of its replies.
+ * to core and answers of its replies. What is subscribed to goes to upnp_events.h.
  */
 struct upnp_control;
 
@@ -34,6 +35,7 @@ struct upnp_control_config {
 	int64_t reply_timeout_ms;	/* UPNP_REPLY_TIMEOUT_MS, but in tests */
 	size_t site_count;
 	const struct igd_site *sites[UPNP_SITES_MAX]; /* must outlive the control */
+	struct upnp_events *events;		      /* must outlive the control */
 	/** Send a request to core. Errors: -errno. */
 	int (*ask)(void *user, const struct request *request);
 	void *user;

@@ -8,8 +8,10 @@
 
 #include "base/log.h"
 #include "base/msg.h"
+#include "protocols/gena_client.h"
 #include "protocols/igd_desc.h"
 #include "protocols/upnp_control.h"
+#include "protocols/upnp_events.h"
 #include "protocols/upnp_lan.h"
 #include "protocols/worker.h"
 
@@ -21,6 +23,7 @@ struct worker {
 	struct worker_setup setup;
 	struct wan_info wan;
 	struct table_info table;
+	struct upnp_events *events;
 	struct upnp_offer offer;
 	struct upnp_lan lans[LANS_MAX]; /* by lan_info.lan */
 };
@@ -66,6 +69,19 @@ static int ask(void *user, const struct request *request)
 				sizeof(*request));
 }
 
+static int make_events(struct worker *worker)
+{
+	const struct upnp_events_config config = {
+		.base = worker->base,
+		.wan = &worker->wan,
+		.table = &worker->table,
+		.delivery_timeout_ms = GENA_DELIVERY_TIMEOUT_MS,
+	};
+
+	worker->events = upnp_events_new(&config);
+	return worker->events ? 0 : -ENOMEM;
+}
+
 static int make_sites(struct worker *worker)
 {
 	struct upnp_control_config config = {
@@ -73,6 +89,7 @@ static int make_sites(struct worker *worker)
 		.wan = &worker->wan,
 		.table = &worker->table,
 		.reply_timeout_ms = UPNP_REPLY_TIMEOUT_MS,
+		.events = worker->events,
 		.ask = ask,
 		.user = worker,
 	};
@@ -99,7 +116,9 @@ static int take_setup(struct worker *worker, const void *body)
 	if (worker->is_setup)
 		return -EPROTO;
 	memcpy(&worker->setup, body, sizeof(worker->setup));
-	error = make_sites(worker);
+	error = make_events(worker);
+	if (!error)
+		error = make_sites(worker);
 	if (error)
 		return error;
 	worker->is_setup = true;
@@ -110,12 +129,16 @@ static int take_setup(struct worker *worker, const void *body)
 static int take_wan(struct worker *worker, const void *body)
 {
 	memcpy(&worker->wan, body, sizeof(worker->wan));
+	if (worker->events)
+		upnp_events_take_wan(worker->events);
 	return 0;
 }
 
 static int take_table(struct worker *worker, const void *body)
 {
 	memcpy(&worker->table, body, sizeof(worker->table));
+	if (worker->events)
+		upnp_events_take_table(worker->events);
 	return 0;
 }
 
@@ -128,10 +151,12 @@ static int take_lan(struct worker *worker, const void *body)
 	    info.network_count > LAN_ADDRESSES_MAX ||
 	    memchr(info.name, '\0', sizeof(info.name)) == NULL)
 		return -EPROTO;
-	if (worker->is_setup)
-		upnp_lan_update(&worker->lans[info.lan], &info, &worker->offer);
+	if (!worker->is_setup)
+		return -EPROTO;
+	upnp_lan_update(&worker->lans[info.lan], &info, &worker->offer);
+	upnp_events_take_lan(worker->events, &worker->lans[info.lan].info);
 	worker->changed = true;
-	return worker->is_setup ? 0 : -EPROTO;
+	return 0;
 }
 
 /* Nothing of UPnP waits for this: a new address is told by MSG_LAN and MSG_WAN. */
@@ -206,6 +231,7 @@ static void upnp_stop(struct worker *worker)
 	for (size_t i = 0; i < LANS_MAX; i++)
 		upnp_lan_close(&worker->lans[i]);
 	upnp_control_free(worker->offer.control);
+	upnp_events_free(worker->events);
 	for (size_t i = 0; i < worker->offer.site_count; i++)
 		igd_site_free(worker->offer.sites[i]);
 	msg_channel_free(worker->channel);
