@@ -165,15 +165,32 @@ static bool same_link(const struct lan_info *a, const struct lan_info *b)
 	       memcmp(a->name, b->name, sizeof(a->name)) == 0;
 }
 
-static bool same_addresses(const struct lan_info *a, const struct lan_info *b)
+/* The next address of that family from *at on; NULL = that was all. */
+static const struct prefix *next_address(const struct lan_info *info, int family,
+					 uint32_t *at)
 {
-	if (a->address_count != b->address_count)
-		return false;
-	for (uint32_t i = 0; i < a->address_count; i++)
-		if (a->addresses[i].length != b->addresses[i].length ||
-		    !addr_equal(&a->addresses[i].addr, &b->addresses[i].addr))
-			return false;
-	return true;
+	while (*at < info->address_count) {
+		const struct prefix *own = &info->addresses[(*at)++];
+
+		if (addr_is_ipv4(&own->addr) == (family == AF_INET))
+			return own;
+	}
+	return NULL;
+}
+
+/* A change of one family is no news in the other: byebye ends what clients hold. */
+static bool same_addresses(const struct lan_info *a, const struct lan_info *b,
+			   int family)
+{
+	uint32_t at = 0, bt = 0;
+	const struct prefix *mine, *other;
+
+	do {
+		mine = next_address(a, family, &at);
+		other = next_address(b, family, &bt);
+	} while (mine && other && mine->length == other->length &&
+		 addr_equal(&mine->addr, &other->addr));
+	return !mine && !other;
 }
 
 void upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
@@ -183,7 +200,7 @@ void upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
 		if (!is_wanted(offer, info, families[side]) ||
 		    !same_link(&lan->info, info))
 			side_close(&lan->sides[side]);
-		else if (!same_addresses(&lan->info, info))
+		else if (!same_addresses(&lan->info, info, families[side]))
 			side_close_ssdp(&lan->sides[side]);
 	}
 	lan->info = *info;
