@@ -49,11 +49,15 @@ static void books_fill_filters(const struct lease *lease, struct rule *rule)
 	static_assert(RULE_FILTERS_MAX >= REQUEST_FILTERS_MAX,
 		      "a rule must say what a lease does");
 
-	if (!addr_is_none(&lease->remote)) {
-		rule->flow = lease_is_peer(lease);
+	if (lease_has_peer(lease)) {
+		bool any = addr_is_none(&lease->remote);
+
+		/* PEER's, or a pinhole that is as narrow: beside wider ones (V6FW-2) */
+		rule->flow = !any && lease->remote_port != 0;
 		rule->filter_count = 1;
-		rule->filters[0] = (struct rule_filter){.prefix = {lease->remote, 128},
-							.port = lease->remote_port};
+		rule->filters[0] =
+			(struct rule_filter){.prefix = {lease->remote, any ? 0 : 128},
+					     .port = lease->remote_port};
 		return;
 	}
 	rule->filter_count = lease->filter_count;

@@ -37,7 +37,8 @@ struct ip_addr lease_get_remote(const struct lease *lease)
 
 size_t lease_count_wide_filters(const struct lease *lease)
 {
-	size_t count = 0;
+	/* of one host, with a port or without, the kernel keeps no interval */
+	size_t count = lease->remote_port != 0 && addr_is_none(&lease->remote);
 
 	for (uint8_t i = 0; i < lease->filter_count; i++)
 		count += lease->filters[i].prefix.length < 128 ||

@@ -61,8 +61,9 @@ bool lease_has_peer(const struct lease *lease);
 /** The RemoteHost that IGD shows, who knows one host or everybody (PCP-85). */
 struct ip_addr lease_get_remote(const struct lease *lease);
 /**
- * Filters of MAP that are not simply one host: a prefix, or a port. The kernel looks
- * for them in sets whose every change costs as much as they are long.
+ * Filters of MAP that are not simply one host: a prefix, or a port; and the pinhole of
+ * any host that has one port. The kernel looks for them in sets whose every change
+ * costs as much as they are long.
  */
 size_t lease_count_wide_filters(const struct lease *lease);
 /** True for a lease that PEER made: one flow, kept (RFC 6887 §12). */

@@ -197,6 +197,7 @@ static void ledger_free(struct ledger *ledger, bool keep_rules)
 	sockets_free(ledger->sockets);
 	conntrack_close(ledger->conntrack);
 	table_free(ledger->table);
+	free(ledger->pinhole_counts);
 	free(ledger);
 }
 

@@ -86,31 +86,80 @@ static bool conf_has_description(const struct conf *conf)
 	return false;
 }
 
-/* A renewal of PCP without DESCRIPTION keeps the text of its lease (PCP-112), and is
- * judged by that: by none it might get what the text is denied, or the reverse. */
+/* The lease whose text a renewal of PCP without DESCRIPTION keeps (PCP-112). */
+static const struct lease *ledger_find_text(const struct ledger *ledger,
+					    const struct request *request)
+{
+	if (request->origin != ORIGIN_PCP || request->has_description ||
+	    !conf_has_description(ledger->conf))
+		return NULL;
+	return plan_find_asked(ledger->table, request);
+}
+
+/*
+ * A renewal is judged by the text that its lease keeps: by none it might get what the
+ * text is denied, or the reverse. One that names its pinhole by UniqueID only is judged
+ * by what that is.
+ */
 static void ledger_judge(const struct ledger *ledger, const struct request *request,
 			 struct verdict *verdict)
 {
-	const struct lease *lease = NULL;
+	bool named = request->op == REQUEST_PINHOLE_UPDATE;
+	const struct lease *lease =
+		named ? table_get_by_pinhole(ledger->table, request->pinhole)
+		      : ledger_find_text(ledger, request);
 	struct request judged;
 
-	if (request->origin == ORIGIN_PCP && !request->has_description &&
-	    conf_has_description(ledger->conf))
-		lease = plan_find_asked(ledger->table, request);
 	if (lease && lease->origin != ORIGIN_STATIC) {
 		judged = *request;
 		memcpy(judged.description, lease->description,
 		       sizeof(judged.description));
+		if (named) {
+			judged.client = lease->client;
+			judged.internal = lease->internal;
+			judged.protocol = lease->protocol;
+			judged.internal_port = lease->internal_port;
+			judged.external_port = lease->external_port;
+		}
 		request = &judged;
 	}
 	policy_decide(ledger->conf, request, ledger_get_lan_name(ledger, request->lan),
 		      verdict);
 }
 
-static void ledger_plan(struct ledger *ledger, const struct request *request,
+static bool ledger_is_same_host(void *user, uint16_t lan, const struct ip_addr *a,
+				const struct ip_addr *b)
+{
+	const struct ledger *ledger = user;
+
+	return ledger->events->same_host &&
+	       ledger->events->same_host(ledger->user, lan, a, b);
+}
+
+/*
+ * A pinhole for the host that asks, which does so by another address of its own: as if
+ * it had asked by that which the pinhole is for (V6FW-7). Else the request as it is.
+ */
+static const struct request *ledger_identify(struct ledger *ledger,
+					     const struct request *request,
+					     struct request *own)
+{
+	if (request->op != REQUEST_PINHOLE ||
+	    addr_equal(&request->internal, &request->client) ||
+	    !ledger_is_same_host(ledger, request->lan, &request->client,
+				 &request->internal))
+		return request;
+	*own = *request;
+	own->client = request->internal;
+	return own;
+}
+
+static void ledger_plan(struct ledger *ledger, const struct request *asked,
 			int64_t now_ms)
 {
 	const struct conf *conf = ledger->conf;
+	struct request own;
+	const struct request *request = ledger_identify(ledger, asked, &own);
 	struct verdict verdict;
 	bool owner = request->origin == ORIGIN_STATIC;
 	struct plan_context context = {
@@ -131,6 +180,7 @@ static void ledger_plan(struct ledger *ledger, const struct request *request,
 		.is_port_used = ledger_is_port_used,
 		.find_flow = ledger_find_flow,
 		.is_flow_taken = ledger_is_flow_taken,
+		.is_same_host = ledger_is_same_host,
 		.user = ledger,
 	};
 
@@ -173,8 +223,10 @@ static void group_report(struct ledger *ledger, bool expired, int64_t now_ms)
 	const struct plan *group = &ledger->group;
 
 	ledger->update_id += ledger->staged_updates;
-	for (size_t i = 0; i < group->count; i++)
+	for (size_t i = 0; i < group->count; i++) {
+		ledger_follow_pinhole(ledger, &group->changes[i], now_ms);
 		ledger_report(ledger, &group->changes[i], expired, now_ms);
+	}
 }
 
 /* Do the plan in the table and note it in the group. */
@@ -188,10 +240,13 @@ static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 		lease_rollback(ledger->table, plan->changes, plan->count);
 		return false;
 	}
-	for (size_t i = 0; i < plan->count; i++)
+	for (size_t i = 0; i < plan->count; i++) {
 		if (plan->changes[i].kind == LEASE_ADD &&
 		    plan->changes[i].after.id == ledger->next_id)
 			ledger->next_id++;
+		if (plan->changes[i].kind == LEASE_UPDATE)
+			ledger_follow_pinhole(ledger, &plan->changes[i], now_ms);
+	}
 	if (ledger_is_update(plan))
 		ledger->staged_updates++;
 	/* ids are written ahead, so that none is used twice after a crash */

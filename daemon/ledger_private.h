@@ -38,8 +38,9 @@ struct ledger {
 		told_external; /* what clients are told: another one behind 1:1 NAT */
 	uint32_t random_pool[LEDGER_RANDOM_POOL];
 	size_t random_left;
-	struct plan plan;  /* of the request at hand */
-	struct plan group; /* every change of the group so far */
+	struct plan plan;		      /* of the request at hand */
+	struct plan group;		      /* every change of the group so far */
+	struct pinhole_count *pinhole_counts; /* by UniqueID; NULL = none yet */
 	uint32_t update_id;
 	uint32_t staged_updates; /* of the group: they count when it holds */
 };
@@ -53,6 +54,15 @@ bool ledger_is_update(const struct plan *plan);
 /** Tell an owner who wants to know (log-level info) why clients were refused. */
 void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
 			    const struct reply *replies, size_t count, int64_t now_ms);
+
+/* ledger_pinhole.c */
+/** Packets that the pinhole has let in since it was made, renewals and all. */
+uint64_t ledger_count_pinhole(struct ledger *ledger, const struct lease *lease,
+			      int64_t now_ms);
+/** A change of a lease is about to be made, or was made: keep the count of a pinhole.
+ */
+void ledger_follow_pinhole(struct ledger *ledger, const struct lease_change *change,
+			   int64_t now_ms);
 
 /* ledger_reply.c */
 /** What the client is told of ledger->plan, which was made of its request. */

@@ -51,8 +51,10 @@ void ledger_answer(struct ledger *ledger, const struct request *request, int64_t
 	if (plan->result != RESULT_OK)
 		reply->lifetime_s = plan->retry_s;
 	if (plan->result != RESULT_OK || !plan->has_lease ||
-	    request->op == REQUEST_DELETE)
+	    request->op == REQUEST_DELETE || request->op == REQUEST_PINHOLE_DELETE)
 		return;
+	if (request->op == REQUEST_PINHOLE_GET)
+		reply->packets_in = ledger_count_pinhole(ledger, &plan->lease, now_ms);
 	reply_fill_lease(ledger, &plan->lease, reply);
 	reply->lifetime_s = lease_get_lifetime_s(&plan->lease, request, now_ms);
 	reply->port_count = plan->port_count;

@@ -52,7 +52,8 @@ static size_t plan_get_widening(const struct plan *plan)
 static bool plan_is_too_wide(const struct table *table, const struct request *request,
 			     const struct plan *plan)
 {
-	size_t more = request->filter_count > 0 ? plan_get_widening(plan) : 0;
+	bool widens = request->filter_count > 0 || request->op == REQUEST_PINHOLE;
+	size_t more = widens ? plan_get_widening(plan) : 0;
 
 	return more > 0 &&
 	       (table_get_wide_count(table) + more > PLAN_WIDE_FILTERS_MAX ||
@@ -97,10 +98,16 @@ static void plan_run(const struct table *table, const struct plan_context *conte
 		plan_delete_range(table, request, plan);
 		break;
 	case REQUEST_PINHOLE:
+		plan_pinhole(table, context, plan);
+		break;
 	case REQUEST_PINHOLE_UPDATE:
+		plan_pinhole_update(table, context, plan);
+		break;
 	case REQUEST_PINHOLE_DELETE:
+		plan_pinhole_delete(table, context, plan);
+		break;
 	case REQUEST_PINHOLE_GET:
-		plan->result = RESULT_DENIED;
+		plan_pinhole_get(table, context, plan);
 		break;
 	case REQUEST_LIST: /* ledger_list() */
 	case REQUEST_TRAFFIC:

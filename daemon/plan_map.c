@@ -292,8 +292,7 @@ static bool unmap_passes_over(const struct lease *lease, const struct request *r
 {
 	bool peer = lease_is_peer(lease);
 
-	return request->origin == ORIGIN_PCP ? !addr_is_none(&lease->remote) && !peer
-					     : peer;
+	return request->origin == ORIGIN_PCP ? lease_has_peer(lease) && !peer : peer;
 }
 
 static bool unmap_may_end(const struct lease *lease, const struct request *request)

@@ -102,5 +102,14 @@ void plan_add_any(const struct table *table, const struct plan_context *context,
 		  struct plan *plan);
 void plan_delete_range(const struct table *table, const struct request *request,
 		       struct plan *plan);
+/* plan_pinhole.c */
+void plan_pinhole(const struct table *table, const struct plan_context *context,
+		  struct plan *plan);
+void plan_pinhole_update(const struct table *table, const struct plan_context *context,
+			 struct plan *plan);
+void plan_pinhole_delete(const struct table *table, const struct plan_context *context,
+			 struct plan *plan);
+void plan_pinhole_get(const struct table *table, const struct plan_context *context,
+		      struct plan *plan);
 
 #endif

@@ -172,6 +172,10 @@ void policy_decide(const struct conf *conf, const struct request *request,
 	/* Nothing is translated here, so no external port is ours to give (NP-5). */
 	if (!conf->wan.nat && addr_is_ipv4(&request->internal))
 		return;
+	/* V6FW-1: hosts may not ask for a way in; PCP says so too */
+	if (conf->wan.pinholes == CONF_PINHOLES_OFF &&
+	    !addr_is_ipv4(&request->internal))
+		return;
 	for (size_t i = 0; i < conf->rule_count; i++)
 		verdict_narrow(out, &conf->rules[i].internal, request->internal_port);
 	for (size_t i = 0; i < conf->rule_count && undecided.count > 0; i++) {

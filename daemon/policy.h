@@ -41,7 +41,7 @@ struct verdict {
  * Decide what a request may have: for every single external port, the first rule that
  * matches. What no rule matches is denied. For another host than the client itself,
  * only an allow rule with a third-party grant for that host matches. Without address
- * translation no IPv4 port is allowed at all. Pure.
+ * translation no IPv4 port is allowed at all, with `pinholes = off` none of IPv6. Pure.
  */
 void policy_decide(const struct conf *conf, const struct request *request,
 		   const char *lan_name, struct verdict *out);

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 
 /* Raise it when the bytes change; older ones are read. */
-#define RECORD_VERSION 2
+#define RECORD_VERSION 3
 #define RECORD_VERSION_FIRST 1
 
 enum record_kind {
@@ -133,6 +133,7 @@ static void record_write_lease(struct writer *writer, const struct lease *lease)
 	writer_u16(writer, lease->set_count);
 	writer_u16(writer, lease->lan);
 	writer_u16(writer, lease->wan);
+	writer_u16(writer, lease->pinhole);
 	writer_u8(writer, lease->protocol);
 	writer_u8(writer, lease->origin);
 	writer_u8(writer, (uint8_t)((lease->enabled ? FLAG_ENABLED : 0) |
@@ -202,6 +203,8 @@ static void record_read_lease(struct reader *reader, uint8_t version,
 	record_read_pcp_ports(reader, version, lease);
 	lease->lan = reader_u16(reader);
 	lease->wan = reader_u16(reader);
+	if (version > 2)
+		lease->pinhole = reader_u16(reader);
 	lease->protocol = reader_u8(reader);
 	lease->origin = reader_u8(reader);
 	flags = reader_u8(reader);
@@ -241,7 +244,7 @@ static bool filters_are_sane(const struct lease *lease)
 		    addr_is_ipv4(&prefix->addr) != ipv4)
 			return false;
 	}
-	return lease->filter_count == 0 || addr_is_none(&lease->remote);
+	return lease->filter_count == 0 || !lease_has_peer(lease);
 }
 
 /* A part of a set lies in it, and the set in the ports there are. */
@@ -255,6 +258,15 @@ static bool set_is_sane(const struct lease *lease)
 	       lease->internal_port - lease->set_first < lease->set_count;
 }
 
+/* A pinhole is of IPv6, whose port nobody changes, and may do without a remote host. */
+static bool pinhole_is_sane(const struct lease *lease)
+{
+	if (lease->pinhole == 0)
+		return lease->remote_port == 0 || !addr_is_none(&lease->remote);
+	return !addr_is_ipv4(&lease->internal) && lease->set_count == 0 &&
+	       lease->external_port == lease->internal_port;
+}
+
 /* Could the lease table have made this? Its own bounds are finer, and its own. */
 static bool lease_is_sane(const struct lease *lease)
 {
@@ -264,9 +276,8 @@ static bool lease_is_sane(const struct lease *lease)
 	       lease->external_port != 0 && addr_is_host(&lease->internal) &&
 	       (addr_is_none(&lease->client) || addr_is_host(&lease->client)) &&
 	       (addr_is_none(&lease->remote) || addr_is_host(&lease->remote)) &&
-	       (lease->remote_port == 0 || !addr_is_none(&lease->remote)) &&
-	       filters_are_sane(lease) && set_is_sane(lease) &&
-	       time_is_sane(lease->created_ms) &&
+	       pinhole_is_sane(lease) && filters_are_sane(lease) &&
+	       set_is_sane(lease) && time_is_sane(lease->created_ms) &&
 	       (lease->expires_ms == TIME_NEVER || time_is_sane(lease->expires_ms));
 }
 

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What WANIPv6FirewallControl asks: a pinhole for each five-tuple, by UniqueID. One
+ * that is open to everybody is the same lease as a MAP of that endpoint: PCP adopts it,
+ * as it adopts IGD's mappings (PCP-53), and what has a nonce is not UPnP's to change
+ * (IGD-42). All others stand beside that of MAP.
+ */
+#include "daemon/plan_private.h"
+#include "daemon/table.h"
+
+/* V6FW-7, V6FW-9: whoever it leads to, by whichever of its addresses it asks. */
+static bool pinhole_is_own(const struct plan_context *context,
+			   const struct lease *lease)
+{
+	const struct request *request = context->request;
+
+	return plan_is_own(lease, request) ||
+	       (context->is_same_host &&
+		context->is_same_host(context->user, request->lan, &request->client,
+				      &lease->internal));
+}
+
+/* The pinhole of the request's UniqueID, for its owner. */
+static const struct lease *pinhole_find(const struct table *table,
+					const struct plan_context *context,
+					struct plan *plan)
+{
+	const struct lease *lease =
+		table_get_by_pinhole(table, context->request->pinhole);
+
+	if (!lease)
+		plan->result = RESULT_NO_ENTRY;
+	else if (!pinhole_is_own(context, lease))
+		plan->result = RESULT_FOREIGN;
+	return plan->result == RESULT_OK ? lease : NULL;
+}
+
+/* Its end is counted from now, whatever it was (V6FW-12). */
+static void pinhole_renew(const struct table *table, const struct plan_context *context,
+			  const struct lease *lease, struct plan *plan)
+{
+	uint32_t lifetime_max_s;
+	struct lease after = *lease;
+
+	if (!plan_may_change(lease, context->request)) {
+		plan->result = RESULT_FOREIGN;
+		return;
+	}
+	if (!context_allows(context, lease->external_port, &lifetime_max_s)) {
+		plan->result = RESULT_DENIED;
+		return;
+	}
+	after.lan = plan_get_lan(lease, context->request);
+	after.outbound = lease->outbound || !plan_find_outbound(table, lease);
+	after.expires_ms = context_expires(context, lifetime_max_s);
+	plan_update(plan, lease, &after);
+	plan_answer(plan, &after);
+}
+
+/*
+ * One remote host with any port, and any host with one port: the firewall keeps either
+ * as an interval beside the filters of MAP, where nothing may overlap. A host with a
+ * port it keeps elsewhere, like a flow.
+ */
+static bool filter_overlaps(const struct lease *pinhole,
+			    const struct remote_filter *filter)
+{
+	if (addr_is_none(&pinhole->remote))
+		return filter->port == 0 || filter->port == pinhole->remote_port;
+	return prefix_contains(&filter->prefix, &pinhole->remote);
+}
+
+static bool pinhole_overlaps(const struct lease *pinhole, const struct lease *other)
+{
+	bool any_host = addr_is_none(&pinhole->remote);
+	bool any_port = pinhole->remote_port == 0;
+
+	if (any_host == any_port)
+		return false;
+	if (other->pinhole != 0 && lease_has_peer(other))
+		return addr_is_none(&other->remote) == any_port &&
+		       (other->remote_port == 0) == any_host;
+	for (uint8_t i = 0; i < other->filter_count; i++)
+		if (filter_overlaps(pinhole, &other->filters[i]))
+			return true;
+	return false;
+}
+
+static bool pinhole_is_free(const struct table *table, const struct lease *pinhole)
+{
+	const struct lease *other = table_get_by_internal(
+		table, &pinhole->internal, pinhole->protocol, pinhole->internal_port);
+
+	while (other && !pinhole_overlaps(pinhole, other))
+		other = table_get_next_of_internal(table, other);
+	return other == NULL;
+}
+
+static void pinhole_grant(const struct table *table, const struct plan_context *context,
+			  struct lease *after, struct plan *plan)
+{
+	uint32_t lifetime_max_s;
+
+	if (!context_allows(context, after->external_port, &lifetime_max_s)) {
+		plan->result = RESULT_DENIED;
+		return;
+	}
+	plan->result = plan_check_quota(table, context);
+	if (plan->result != RESULT_OK)
+		return;
+	if (!port_is_available(table, context, after->external_port)) {
+		plan->result = RESULT_DENIED; /* one that is never mapped */
+		return;
+	}
+	if (!pinhole_is_free(table, after)) {
+		plan->result = RESULT_CONFLICT;
+		return;
+	}
+	after->pinhole = table_find_free_pinhole(table, (uint16_t)context->random);
+	if (after->pinhole == 0) {
+		plan->result = RESULT_TABLE_FULL;
+		return;
+	}
+	after->outbound = !plan_find_outbound(table, after);
+	after->expires_ms = context_expires(context, lifetime_max_s);
+	plan_add(plan, after);
+	plan_answer(plan, after);
+}
+
+void plan_pinhole(const struct table *table, const struct plan_context *context,
+		  struct plan *plan)
+{
+	struct lease after =
+		lease_from_request(context, context->request->internal_port);
+	const struct lease *lease = table_get_by_external(table, &after);
+
+	after.enabled = true;
+	if (after.internal_port == 0)
+		plan->result = RESULT_BAD_PORT;
+	else if (!lease)
+		pinhole_grant(table, context, &after, plan);
+	else if (lease->pinhole == 0 || !pinhole_is_own(context, lease))
+		plan->result = RESULT_FOREIGN;
+	else
+		pinhole_renew(table, context, lease, plan); /* V6FW-6 */
+}
+
+void plan_pinhole_update(const struct table *table, const struct plan_context *context,
+			 struct plan *plan)
+{
+	const struct lease *lease = pinhole_find(table, context, plan);
+
+	if (lease)
+		pinhole_renew(table, context, lease, plan);
+}
+
+void plan_pinhole_delete(const struct table *table, const struct plan_context *context,
+			 struct plan *plan)
+{
+	const struct lease *lease = pinhole_find(table, context, plan);
+
+	if (!lease)
+		return;
+	if (!plan_may_change(lease, context->request)) {
+		plan->result = RESULT_FOREIGN;
+		return;
+	}
+	plan_answer(plan, lease);
+	plan_remove_one(table, lease, plan);
+}
+
+void plan_pinhole_get(const struct table *table, const struct plan_context *context,
+		      struct plan *plan)
+{
+	const struct lease *lease = pinhole_find(table, context, plan);
+
+	if (lease)
+		plan_answer(plan, lease);
+}
