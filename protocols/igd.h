@@ -99,10 +99,6 @@ struct igd_answer {
 
 struct igd_action {
 	const char *name;
-	uint8_t since; /* version of the service that brought it; 0 = the first */
-	struct igd_arg in[IGD_ARGS_MAX];
-	struct igd_arg out[IGD_ARGS_MAX];
-	uint16_t range_error; /* for a number too large; 0 = 601 (SOAP-4) */
 	/**
 	 * Answer, or fill answer->request and set its state. NULL: the out-arguments
 	 * are the state variables they are related to. Errors: UPnP error code, 0 =
@@ -116,8 +112,11 @@ struct igd_action {
 	 */
 	uint16_t (*finish)(const struct reply *reply, uint8_t version,
 			   struct igd_output *output);
-	/** Its one out-argument is gathered from many replies (IGD-34). */
-	bool listing;
+	struct igd_arg in[IGD_ARGS_MAX];
+	struct igd_arg out[IGD_ARGS_MAX];
+	uint16_t range_error; /* for a number too large; 0 = 601 (SOAP-4) */
+	uint8_t since; /* version of the service that brought it; 0 = the first */
+	bool listing;  /* its one out-argument is gathered from replies (IGD-34) */
 };
 
 /** Whose codes say what core answered: columns of protocols/status.c. */

@@ -412,7 +412,10 @@ bool soap_write_response(const struct soap_action *action, const struct soap_out
 	xml_writer_open(writer, name);
 	xml_writer_attribute(writer, "xmlns:u", action->type);
 	for (size_t i = 0; i < count; i++)
-		xml_writer_element(writer, args[i].name, args[i].value);
+		if (args[i].document)
+			xml_writer_document(writer, args[i].name, args[i].value);
+		else
+			xml_writer_element(writer, args[i].name, args[i].value);
 	xml_writer_close(writer);
 	return close_body(writer, out);
 }

@@ -92,6 +92,7 @@ const char *soap_call_get_value(const struct soap_call *call,
 struct soap_out {
 	const char *name;
 	const char *value;
+	bool document; /* the value is one: xml_writer_document() */
 };
 
 /**

@@ -85,12 +85,13 @@ void upnp_answer_result(struct http_exchange *exchange,
 	size_t count = 0;
 
 	if (wording->query)
-		args[count++] = (struct soap_out){"return", igd_output_get(output, 0)};
+		args[count++] = (struct soap_out){.name = "return",
+						  .value = igd_output_get(output, 0)};
 	else
 		for (; count < output->count && count < IGD_ARGS_MAX; count++)
-			args[count] =
-				(struct soap_out){wording->call.action->out[count].name,
-						  igd_output_get(output, count)};
+			args[count] = (struct soap_out){
+				.name = wording->call.action->out[count].name,
+				.value = igd_output_get(output, count)};
 	if (soap_write_response(&action, args, count, &doc))
 		answer_document(exchange, 200, &doc);
 	else
@@ -102,7 +103,9 @@ void upnp_answer_listing(struct http_exchange *exchange,
 			 const struct xmldoc *listing, size_t *held)
 {
 	const struct soap_action action = name_action(wording);
-	const struct soap_out out = {wording->call.action->out[0].name, listing->bytes};
+	const struct soap_out out = {.name = wording->call.action->out[0].name,
+				     .value = listing->bytes,
+				     .document = true};
 	struct held_answer *copy = NULL;
 	struct http_answer answer = {
 		.status = 200,

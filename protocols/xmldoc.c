@@ -3,6 +3,7 @@
 
 #include <libxml/xmlwriter.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct xml_writer {
 	xmlTextWriterPtr text;
@@ -77,6 +78,18 @@ void xml_writer_element(struct xml_writer *writer, const char *name, const char 
 	xml_writer_open(writer, name);
 	if (writer && !writer->failed && *text != '\0')
 		check(writer, xmlTextWriterWriteString(writer->text, BAD_CAST text));
+	xml_writer_close(writer);
+}
+
+void xml_writer_document(struct xml_writer *writer, const char *name, const char *text)
+{
+	if (strstr(text, "]]>") != NULL) {
+		xml_writer_element(writer, name, text);
+		return;
+	}
+	xml_writer_open(writer, name);
+	if (writer && !writer->failed)
+		check(writer, xmlTextWriterWriteCDATA(writer->text, BAD_CAST text));
 	xml_writer_close(writer);
 }
 

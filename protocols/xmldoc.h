@@ -30,6 +30,11 @@ void xml_writer_attribute(struct xml_writer *writer, const char *name,
 			  const char *value);
 /** A whole element with text; an empty text gives <name></name>. */
 void xml_writer_element(struct xml_writer *writer, const char *name, const char *text);
+/**
+ * The same with a document as its text, in a CDATA section: small clients read no other
+ * form (IGD-35). A text that would end the section is escaped as any other.
+ */
+void xml_writer_document(struct xml_writer *writer, const char *name, const char *text);
 /** Close the element opened last, never as <name/>: small clients cannot read that. */
 void xml_writer_close(struct xml_writer *writer);
 /** Octets written so far, but for the last few thousand; 0 for NULL. */

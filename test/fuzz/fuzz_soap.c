@@ -73,8 +73,10 @@ static void check_round_trip(const struct soap_call *call)
 	struct xmldoc doc;
 
 	for (size_t i = 0; i < call->arg_count; i++)
-		outs[i] = (struct soap_out){"v",
-					    soap_call_get_value(call, &call->args[i])};
+		outs[i] = (struct soap_out){
+			.name = "v",
+			.value = soap_call_get_value(call, &call->args[i]),
+			.document = i % 2 == 1};
 	check(soap_write_response(&action, outs, call->arg_count, &doc));
 	check(soap_parse_call(doc.bytes, doc.length, &again));
 	if (call->arg_count > 0)

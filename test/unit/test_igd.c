@@ -10,75 +10,16 @@
 #include <cmocka.h>
 
 #include "protocols/igd.h"
+#include "test/unit/igd_lab.h"
 
 #define WANIP "urn:schemas-upnp-org:service:WANIPConnection:1"
-#define DEFAULT_CONNECTION                                                             \
-	"uuid:01000000-0000-0000-0000-000000000012:WANConnectionDevice:1,"             \
-	"urn:upnp-org:serviceId:WANIPConn1"
-#define CLIENT "192.168.1.20"
-
-static struct wan_info wan;
-static struct table_info table;
-static struct lan_info lan = {.lan = 2, .ifindex = 7, .igd = 3};
-
-static struct ip_addr addr(const char *text)
-{
-	struct ip_addr out;
-
-	assert_true(addr_parse(text, &out));
-	return out;
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	wan = (struct wan_info){
-		.up_since_ms = 1000, .nat = 1, .carrier = 1, .bit_rate_down = 5};
-	wan.external = addr("203.0.113.9");
-	return 0;
-}
-
-/* Run an action with `<name>value</name>...` as its arguments. */
-static void run(const struct igd_service *service, const char *name, const char *args,
-		struct igd_answer *answer)
-{
-	struct igd_context context = {
-		.wan = &wan,
-		.lan = &lan,
-		.table = &table,
-		.version = service->version,
-		.default_connection = DEFAULT_CONNECTION,
-		.client = addr(CLIENT),
-		.now_ms = 11500,
-	};
-	const struct igd_action *action = igd_service_find_action(service, name);
-	static char body[8192];
-	static struct soap_call call;
-
-	assert_non_null(action);
-	(void)snprintf(
-		body, sizeof(body),
-		"<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">"
-		"<s:Body><u:%s xmlns:u=\"" WANIP "\">%s</u:%s></s:Body>"
-		"</s:Envelope>",
-		name, args, name);
-	assert_true(soap_parse_call(body, strlen(body), &call));
-	igd_action_start(&context, service, action, &call, answer);
-}
-
-static uint16_t error_of(const struct igd_service *service, const char *name,
-			 const char *args)
-{
-	static struct igd_answer answer;
-
-	run(service, name, args, &answer);
-	return answer.state == IGD_FAULT ? answer.error : 0;
-}
+#define DEFAULT_CONNECTION LAB_DEFAULT_CONNECTION
+#define CLIENT LAB_CLIENT
 
 /* AddPortMapping with one argument replaced; value NULL leaves it out. */
 static uint16_t add_with(const char *name, const char *value, struct request *request)
 {
-	static const char *const defaults[][2] = {
+	static const struct igd_lab_arg defaults[] = {
 		{"NewLeaseDuration", "3600"},
 		{"NewRemoteHost", ""},
 		{"NewExternalPort", "3074"},
@@ -88,23 +29,13 @@ static uint16_t add_with(const char *name, const char *value, struct request *re
 		{"NewEnabled", "1"},
 		{"Extra", "ignored"},
 		{"NewPortMappingDescription", "game"},
+		{NULL, NULL},
 	};
-	static char args[8192];
+	const struct igd_lab_arg instead = {name, value};
 	static struct igd_answer answer;
-	size_t used = 0;
 
-	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
-		bool mine = strcmp(defaults[i][0], name) == 0;
-		const char *text = mine ? value : defaults[i][1];
-
-		if (!text)
-			continue;
-		used += (size_t)snprintf(args + used, sizeof(args) - used,
-					 "<%s>%s</%s>", defaults[i][0], text,
-					 defaults[i][0]);
-		assert_true(used < sizeof(args));
-	}
-	run(igd_get_wanip1(), "AddPortMapping", args, &answer);
+	igd_lab_run(igd_get_wanip1(), "AddPortMapping",
+		    igd_lab_args(defaults, &instead), &answer);
 	if (answer.state == IGD_FAULT)
 		return answer.error;
 	assert_int_equal(answer.state, IGD_ASK);
@@ -117,7 +48,7 @@ static uint16_t add_with(const char *name, const char *value, struct request *re
 static void test_add(void **state)
 {
 	struct request request;
-	struct ip_addr client = addr(CLIENT);
+	struct ip_addr client = igd_lab_addr(CLIENT);
 
 	(void)state;
 	assert_int_equal(add_with("", NULL, &request), 0);
@@ -206,11 +137,11 @@ static void test_add_without_nat(void **state)
 	static struct igd_answer answer;
 
 	(void)state;
-	wan.nat = 0;
+	igd_lab_get()->wan.nat = 0;
 	assert_int_equal(add_with("", NULL, NULL), 501);
 	assert_int_equal(add_with("NewProtocol", "FOO", NULL), 601);
-	run(igd_get_wanip1(), "GetGenericPortMappingEntry",
-	    "<NewPortMappingIndex>0</NewPortMappingIndex>", &answer);
+	igd_lab_run(igd_get_wanip1(), "GetGenericPortMappingEntry",
+		    "<NewPortMappingIndex>0</NewPortMappingIndex>", &answer);
 	assert_int_equal(answer.state, IGD_ASK);
 }
 
@@ -241,7 +172,7 @@ static void test_add_remote_host(void **state)
 {
 	static const char *const any[] = {"", "*", "0.0.0.0", "  "};
 	struct request request;
-	struct ip_addr remote = addr("198.51.100.7");
+	struct ip_addr remote = igd_lab_addr("198.51.100.7");
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(any) / sizeof(any[0]); i++) {
@@ -257,8 +188,8 @@ static void test_add_forms(void **state)
 {
 	static const char *const no[] = {"0", "false", "no", "False"};
 	static const char *const yes[] = {"1", "true", "yes", "TRUE"};
-	struct ip_addr client = addr(CLIENT);
-	struct ip_addr other = addr("192.168.1.21");
+	struct ip_addr client = igd_lab_addr(CLIENT);
+	struct ip_addr other = igd_lab_addr("192.168.1.21");
 	struct request request;
 
 	(void)state;
@@ -312,37 +243,32 @@ static void test_keys(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		run(igd_get_wanip1(), names[i], key, &answer);
+		igd_lab_run(igd_get_wanip1(), names[i], key, &answer);
 		assert_int_equal(answer.state, IGD_ASK);
 		assert_int_equal(answer.request.op, ops[i]);
 		assert_int_equal(answer.request.external_port, 80);
 		assert_int_equal(answer.request.protocol, IPPROTO_TCP);
-		assert_int_equal(error_of(igd_get_wanip1(), names[i], zero), 714);
-		assert_int_equal(error_of(igd_get_wanip1(), names[i], ""), 402);
+		assert_int_equal(igd_lab_error(igd_get_wanip1(), names[i], zero), 714);
+		assert_int_equal(igd_lab_error(igd_get_wanip1(), names[i], ""), 402);
 	}
-	run(igd_get_wanip1(), "GetGenericPortMappingEntry",
-	    "<NewPortMappingIndex>65535</NewPortMappingIndex>", &answer);
+	igd_lab_run(igd_get_wanip1(), "GetGenericPortMappingEntry",
+		    "<NewPortMappingIndex>65535</NewPortMappingIndex>", &answer);
 	assert_int_equal(answer.state, IGD_ASK);
 	assert_int_equal(answer.request.op, REQUEST_INDEX);
 	assert_int_equal(answer.request.index, 65535);
-	assert_int_equal(error_of(igd_get_wanip1(), "GetGenericPortMappingEntry",
-				  "<NewPortMappingIndex>-1</NewPortMappingIndex>"),
+	assert_int_equal(igd_lab_error(igd_get_wanip1(), "GetGenericPortMappingEntry",
+				       "<NewPortMappingIndex>-1</NewPortMappingIndex>"),
 			 402);
-	assert_int_equal(error_of(igd_get_wanip1(), "GetGenericPortMappingEntry",
-				  "<NewPortMappingIndex>65536</NewPortMappingIndex>"),
-			 713);
+	assert_int_equal(
+		igd_lab_error(igd_get_wanip1(), "GetGenericPortMappingEntry",
+			      "<NewPortMappingIndex>65536</NewPortMappingIndex>"),
+		713);
 }
 
 static uint16_t finish(const char *name, const struct reply *reply,
 		       struct igd_answer *answer)
 {
-	const struct igd_service *service = igd_get_wanip1();
-	const struct igd_call call = {service, igd_service_find_action(service, name),
-				      1};
-
-	assert_non_null(call.action);
-	igd_action_finish(&call, reply, answer);
-	return answer->state == IGD_FAULT ? answer->error : 0;
+	return igd_lab_finish(igd_get_wanip1(), name, reply, answer);
 }
 
 /* IGD-5, IGD-21, IGD-22, IGD-24, IGD-32, IGD-42: the codes of version 1, never 606 or
@@ -390,8 +316,8 @@ static void test_finish_entry(void **state)
 	};
 
 	(void)state;
-	reply.internal = addr("192.168.1.30");
-	reply.remote = addr("198.51.100.7");
+	reply.internal = igd_lab_addr("192.168.1.30");
+	reply.remote = igd_lab_addr("198.51.100.7");
 	assert_int_equal(finish("GetGenericPortMappingEntry", &reply, &answer), 0);
 	assert_int_equal(answer.output.count, 8);
 	for (size_t i = 0; i < 8; i++)
@@ -411,31 +337,31 @@ static void test_state(void **state)
 	static struct igd_answer answer;
 
 	(void)state;
-	run(igd_get_wanip1(), "GetStatusInfo", "", &answer);
+	igd_lab_run(igd_get_wanip1(), "GetStatusInfo", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "Connected");
 	assert_string_equal(igd_output_get(&answer.output, 1), "ERROR_NONE");
 	assert_string_equal(igd_output_get(&answer.output, 2), "10");
-	run(igd_get_wanip1(), "GetExternalIPAddress", "", &answer);
+	igd_lab_run(igd_get_wanip1(), "GetExternalIPAddress", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "203.0.113.9");
-	run(igd_get_wanip1(), "GetNATRSIPStatus", "", &answer);
+	igd_lab_run(igd_get_wanip1(), "GetNATRSIPStatus", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "0");
 	assert_string_equal(igd_output_get(&answer.output, 1), "1");
-	run(igd_get_wanip1(), "GetConnectionTypeInfo", "", &answer);
+	igd_lab_run(igd_get_wanip1(), "GetConnectionTypeInfo", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "IP_Routed");
-	wan.bit_rate_up = UINT64_C(10000000000);
-	run(igd_get_wancic1(), "GetCommonLinkProperties", "", &answer);
+	igd_lab_get()->wan.bit_rate_up = UINT64_C(10000000000);
+	igd_lab_run(igd_get_wancic1(), "GetCommonLinkProperties", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "Ethernet");
 	assert_string_equal(igd_output_get(&answer.output, 1), "4294967295");
 	assert_string_equal(igd_output_get(&answer.output, 2), "5");
 	assert_string_equal(igd_output_get(&answer.output, 3), "Up");
-	wan = (struct wan_info){.carrier = 0};
-	run(igd_get_wanip1(), "GetStatusInfo", "", &answer);
+	igd_lab_get()->wan = (struct wan_info){.carrier = 0};
+	igd_lab_run(igd_get_wanip1(), "GetStatusInfo", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "Disconnected");
 	assert_string_equal(igd_output_get(&answer.output, 2), "0");
-	run(igd_get_wanip1(), "GetExternalIPAddress", "", &answer);
+	igd_lab_run(igd_get_wanip1(), "GetExternalIPAddress", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "");
-	wan.external = addr("0.0.0.0");
-	run(igd_get_wanip1(), "GetExternalIPAddress", "", &answer);
+	igd_lab_get()->wan.external = igd_lab_addr("0.0.0.0");
+	igd_lab_run(igd_get_wanip1(), "GetExternalIPAddress", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), "");
 }
 
@@ -463,14 +389,10 @@ static void test_counters(void **state)
 	for (size_t i = 0; i < 4; i++) {
 		const struct igd_service *service = igd_get_wancic1();
 
-		run(service, rows[i].name, "", &answer);
+		igd_lab_run(service, rows[i].name, "", &answer);
 		assert_int_equal(answer.state, IGD_ASK);
 		assert_int_equal(answer.request.op, REQUEST_TRAFFIC);
-		igd_action_finish(
-			&(struct igd_call){
-				service, igd_service_find_action(service, rows[i].name),
-				1},
-			&reply, &answer);
+		(void)igd_lab_finish(service, rows[i].name, &reply, &answer);
 		assert_string_equal(igd_output_get(&answer.output, 0), rows[i].value);
 	}
 }
@@ -481,15 +403,16 @@ static void test_connection(void **state)
 	const struct igd_service *service = igd_get_wanip1();
 
 	(void)state;
-	assert_int_equal(error_of(service, "RequestConnection", ""), 0);
-	assert_int_equal(error_of(service, "ForceTermination", ""), 501);
-	assert_int_equal(error_of(service, "SetConnectionType",
-				  "<NewConnectionType>IP_Routed</NewConnectionType>"),
-			 703);
-	assert_int_equal(error_of(service, "SetConnectionType", ""), 402);
-	wan.up_since_ms = 0;
-	assert_int_equal(error_of(service, "RequestConnection", ""), 704);
-	assert_int_equal(error_of(service, "ForceTermination", ""), 711);
+	assert_int_equal(igd_lab_error(service, "RequestConnection", ""), 0);
+	assert_int_equal(igd_lab_error(service, "ForceTermination", ""), 501);
+	assert_int_equal(
+		igd_lab_error(service, "SetConnectionType",
+			      "<NewConnectionType>IP_Routed</NewConnectionType>"),
+		703);
+	assert_int_equal(igd_lab_error(service, "SetConnectionType", ""), 402);
+	igd_lab_get()->wan.up_since_ms = 0;
+	assert_int_equal(igd_lab_error(service, "RequestConnection", ""), 704);
+	assert_int_equal(igd_lab_error(service, "ForceTermination", ""), 711);
 }
 
 static uint16_t set_default(const char *value)
@@ -499,7 +422,7 @@ static uint16_t set_default(const char *value)
 	(void)snprintf(args, sizeof(args),
 		       "<NewDefaultConnectionService>%s</NewDefaultConnectionService>",
 		       value);
-	return error_of(igd_get_l3f1(), "SetDefaultConnectionService", args);
+	return igd_lab_error(igd_get_l3f1(), "SetDefaultConnectionService", args);
 }
 
 /* IGD-60, IGD-61 */
@@ -511,7 +434,7 @@ static void test_default_connection(void **state)
 	char value[256];
 
 	(void)state;
-	run(igd_get_l3f1(), "GetDefaultConnectionService", "", &answer);
+	igd_lab_run(igd_get_l3f1(), "GetDefaultConnectionService", "", &answer);
 	assert_string_equal(igd_output_get(&answer.output, 0), DEFAULT_CONNECTION);
 	assert_int_equal(set_default(DEFAULT_CONNECTION), 0);
 	assert_int_equal(set_default(""), 402);
@@ -523,8 +446,8 @@ static void test_default_connection(void **state)
 	(void)snprintf(value, sizeof(value), "%surn:upnp-org:serviceId:WANCommonIFC1",
 		       device);
 	assert_int_equal(set_default(value), 723);
-	assert_int_equal(error_of(igd_get_l3f1(), "SetDefaultConnectionService", ""),
-			 402);
+	assert_int_equal(
+		igd_lab_error(igd_get_l3f1(), "SetDefaultConnectionService", ""), 402);
 }
 
 /* SOAP-2 */
@@ -557,20 +480,6 @@ static void test_types(void **state)
 	assert_int_equal(igd_service_parse_type(service, ""), 0);
 }
 
-static void query(const struct igd_service *service, const char *name,
-		  const struct igd_action **action, struct igd_answer *answer)
-{
-	struct igd_context context = {.wan = &wan,
-				      .lan = &lan,
-				      .table = &table,
-				      .version = service->version,
-				      .default_connection = DEFAULT_CONNECTION,
-				      .client = addr(CLIENT),
-				      .now_ms = 11500};
-
-	igd_service_query(&context, service, name, action, answer);
-}
-
 /* SOAP-9 */
 static void test_query(void **state)
 {
@@ -578,17 +487,17 @@ static void test_query(void **state)
 	static struct igd_answer answer;
 
 	(void)state;
-	query(igd_get_wanip1(), "ConnectionStatus", &action, &answer);
+	igd_lab_query(igd_get_wanip1(), "ConnectionStatus", &action, &answer);
 	assert_int_equal(answer.state, IGD_DONE);
 	assert_string_equal(igd_output_get(&answer.output, 0), "Connected");
-	query(igd_get_wanip1(), "Nonsense", &action, &answer);
+	igd_lab_query(igd_get_wanip1(), "Nonsense", &action, &answer);
 	assert_int_equal(answer.state, IGD_FAULT);
 	assert_int_equal(answer.error, 404);
-	query(igd_get_wancic1(), "TotalBytesSent", &action, &answer);
+	igd_lab_query(igd_get_wancic1(), "TotalBytesSent", &action, &answer);
 	assert_int_equal(answer.state, IGD_ASK);
 	assert_non_null(action);
 	assert_int_equal(answer.request.op, REQUEST_TRAFFIC);
-	query(igd_get_wanip1(), "RemoteHost", &action, &answer);
+	igd_lab_query(igd_get_wanip1(), "RemoteHost", &action, &answer);
 	assert_int_equal(answer.state, IGD_FAULT);
 	assert_int_equal(answer.error, 501);
 }
@@ -611,7 +520,7 @@ static void test_output_full(void **state)
 	assert_string_equal(igd_output_get(&output, IGD_ARGS_MAX), "");
 }
 
-#define TEST(name) cmocka_unit_test_setup(name, setup)
+#define TEST(name) cmocka_unit_test_setup(name, igd_lab_setup)
 
 int main(void)
 {

@@ -265,8 +265,9 @@ static void test_encodings(void **state)
 static void test_write_response(void **state)
 {
 	static const struct soap_action action = {WANIP, "Act"};
-	static const struct soap_out args[] = {{"A", ""},
-					       {"B", "<&>\"' ]]> \xf0\x9f\x8e\xae"}};
+	static const struct soap_out args[] = {
+		{.name = "A", .value = ""},
+		{.name = "B", .value = "<&>\"' ]]> \xf0\x9f\x8e\xae"}};
 	struct xmldoc doc;
 	struct soap_call call;
 
