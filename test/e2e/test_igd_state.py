@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What UPnP clients are told of WAN, lease table and IPv6 firewall as these change."""
+
+import contextlib
+import socket
+
+import igd
+import pcp
+import pytest
+from igd import Gateway, SoapError, search
+from lab import Lab, wait_for
+
+V6FC = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1"
+WAN = Lab.WAN_ADDRESS
+# Of the gateway's namespace in a test: nothing else uses such numbers.
+TCP_S, UDP_S = 7441, 183
+
+
+def get_uptime(gateway):
+    return int(gateway.call("GetStatusInfo")["NewUptime"])
+
+
+def get_link_status(gateway):
+    return gateway.call("GetCommonLinkProperties", igd.WANCIC1)["NewPhysicalLinkStatus"]
+
+
+def add_pinhole(gateway, client, port=5000, **options):
+    """AddPinhole for a host's port; its UniqueID."""
+    values = {"RemoteHost": "", "RemotePort": 0, "InternalClient": client,
+              "InternalPort": port, "Protocol": 17, "LeaseTime": 3600}
+    values.update(options)
+    return int(gateway.call("AddPinhole", V6FC, **values)["UniqueID"])
+
+
+def refused(code, function, *arguments, **options):
+    with pytest.raises(SoapError) as caught:
+        function(*arguments, **options)
+    assert caught.value.code == code, caught.value
+
+
+@contextlib.contextmanager
+def pulled_plug(lab):
+    """The cable of the WAN hangs in the air."""
+    switch = ["-n", f"{lab.prefix}-wan", "link", "set", "p-gw"]
+    lab.gw.ip(*switch, "down")
+    try:
+        yield
+    finally:
+        lab.gw.ip(*switch, "up")
+
+
+def test_uptime_restarts(lab, daemon):
+    """IGD-40, IGD-37: it counts from the address, and that from its coming back"""
+    gateway = Gateway(lab.lan1)
+    wait_for(lambda: get_uptime(gateway) >= 2, "two seconds of uptime")
+    lab.gw.ip("address", "del", f"{WAN}/24", "dev", "wan0")
+    try:
+        wait_for(lambda: gateway.call("GetExternalIPAddress")["NewExternalIPAddress"] == "",
+                 "no address")
+        assert get_uptime(gateway) == 0
+        assert gateway.call("GetStatusInfo")["NewConnectionStatus"] != "Connected"
+    finally:
+        lab.gw.ip("address", "add", f"{WAN}/24", "dev", "wan0")
+        lab.gw.ip("route", "replace", "default", "via", lab.inet1.ipv4)
+    wait_for(lambda: gateway.call("GetExternalIPAddress")["NewExternalIPAddress"] == WAN,
+             "the address")
+    assert get_uptime(gateway) < 2
+
+
+def test_carrier(lab, daemon):
+    """IGD-52: the link's state is told as it changes"""
+    gateway = Gateway(lab.lan1)
+    assert get_link_status(gateway) == "Up"
+    with pulled_plug(lab):
+        wait_for(lambda: get_link_status(gateway) == "Down", "the link to be down")
+    wait_for(lambda: get_link_status(gateway) == "Up", "the link to be up again")
+
+
+def test_restart_keeps_mappings(lab, daemon):
+    """IGD-41, SSDP-15: they are all there still, and BOOTID tells that we began anew"""
+    gateway = Gateway(lab.lan1)
+    gateway.add(5000, 4000, LeaseDuration=0)
+    gateway.add(5001, 4001, "TCP", LeaseDuration=7200, RemoteHost=lab.inet1.ipv4)
+    before = [dict(entry, NewLeaseDuration=None) for entry in gateway.entries()]
+    [device] = search(lab.lan1, igd.IGD1)
+    assert daemon.stop() == 0
+    daemon.start()
+    again = Gateway(lab.lan1)
+    assert [dict(entry, NewLeaseDuration=None) for entry in again.entries()] == before
+    [other] = search(lab.lan1, igd.IGD1)
+    assert other["usn"] == device["usn"]
+    assert int(other["bootid.upnp.org"]) > int(device["bootid.upnp.org"])
+    assert lab.udp_arrives(lab.inet2, (WAN, 5000), lab.lan1, 4000) is not None
+    assert lab.tcp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 4001) is not None
+    assert lab.tcp_arrives(lab.inet2, (WAN, 5001), lab.lan1, 4001) is None
+
+
+@pytest.mark.parametrize("value, enabled, allowed, error", [
+    ("on", "1", "1", None), ("off", "1", "0", 703), ("no-firewall", "0", "0", 702)])
+def test_firewall_flags(lab, daemon_factory, value, enabled, allowed, error):
+    """V6FW-1, V6FW-15: as the owner says, and before anything else is looked at"""
+    daemon_factory(f"[wan]\npinholes = {value}\n").start()
+    gateway = Gateway(lab.lan1)
+    assert gateway.call("GetFirewallStatus", V6FC) == {
+        "FirewallEnabled": enabled, "InboundPinholeAllowed": allowed}
+    tuple5 = {"RemoteHost": "", "RemotePort": 0, "InternalClient": lab.lan1.ipv6,
+              "InternalPort": 5000, "Protocol": 17}
+    if error:
+        refused(error, add_pinhole, gateway, lab.lan1.ipv6)
+        refused(error, add_pinhole, gateway, "", LeaseTime=0)
+        for action in ("DeletePinhole", "CheckPinholeWorking", "GetPinholePackets"):
+            refused(error, gateway.call, action, V6FC, UniqueID=1)
+        refused(error, gateway.call, "UpdatePinhole", V6FC, UniqueID=1, NewLeaseTime=60)
+    if error == 702:  # the way out is there as long as there is a firewall
+        refused(error, gateway.call, "GetOutboundPinholeTimeout", V6FC, **tuple5)
+    with pcp.Client(lab.lan1, family=socket.AF_INET6) as client:
+        answer = client.map("udp", 5000, 5000)
+        expected = pcp.NOT_AUTHORIZED if value == "off" else pcp.OK
+        assert answer.result == expected
+
+
+def test_outbound_timeouts(lab, daemon_factory):
+    """V6FW-15: those of the gateway's connection tracking; 705 for what it does not know"""
+    names = {6: "net/netfilter/nf_conntrack_tcp_timeout_established",
+             17: "net/netfilter/nf_conntrack_udp_timeout_stream"}
+    lab.gw.write_sysctl(names[6], TCP_S)
+    lab.gw.write_sysctl(names[17], UDP_S)
+    daemon_factory().start()
+    gateway = Gateway(lab.lan1)
+
+    def ask(protocol):
+        answer = gateway.call("GetOutboundPinholeTimeout", V6FC, RemoteHost="", RemotePort=0,
+                              InternalClient=lab.lan1.ipv6, InternalPort=5000,
+                              Protocol=protocol)
+        return int(answer["OutboundPinholeTimeout"])
+
+    assert (ask(6), ask(17)) == (TCP_S, UDP_S)
+    refused(705, ask, 136)
+
+
+def know_neighbour(lab, host):
+    """The gateway has heard from both addresses of the host."""
+    for family, gateway in ((socket.AF_INET, "192.168.77.1"), (socket.AF_INET6, "fd77::1")):
+        with lab.gw.udp(5999, gateway, family) as sink, host.udp(family=family) as source:
+            source.sendto(b"here", (gateway, 5999))
+            sink.recvfrom(16)
+        wait_for(lambda a=host.address(family): "lladdr" in lab.gw.ip("neigh", "show", a),
+                 "the neighbour to be known")
+
+
+def test_same_host_by_address(lab, daemon_factory):
+    """V6FW-7: over IPv4 nobody owns an IPv6 address"""
+    daemon_factory().start()
+    know_neighbour(lab, lab.lan1)
+    refused(606, add_pinhole, Gateway(lab.lan1), lab.lan1.ipv6)
+
+
+def test_same_host_by_mac(lab, daemon_factory):
+    """V6FW-7: the option; the card of the neighbour table tells whose address it is"""
+    daemon = daemon_factory("[global]\nigd-same-host = mac\n").start()
+    one, other = Gateway(lab.lan1), Gateway(lab.lan2)
+    for host in (lab.lan1, lab.lan2):
+        know_neighbour(lab, host)
+    unique = add_pinhole(one, lab.lan1.ipv6, 5000)
+    assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5000), lab.lan1, 5000) is not None
+    assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5001), lab.lan1, 5001) is None
+    [lease] = daemon.leases()
+    assert lease["pinhole"] == unique and lease["client"] == lab.lan1.ipv6
+    # nobody else's, neither to make nor to end; V6FW-9
+    refused(606, add_pinhole, other, lab.lan1.ipv6, 5001)
+    refused(606, other.call, "DeletePinhole", V6FC, UniqueID=unique)
+    refused(606, add_pinhole, one, "fd77::1")
+    refused(606, add_pinhole, one, "fd77::77")  # nobody knows whose that is
+    one.call("DeletePinhole", V6FC, UniqueID=unique)
+    assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5000), lab.lan1, 5000) is None
+
+
+def test_pinhole_over_a_restart(lab, daemon_factory):
+    """V6FW-8, V6FW-11: its UniqueID is the client's name for it, and stays so"""
+    daemon = daemon_factory("[global]\nigd-same-host = mac\n").start()
+    know_neighbour(lab, lab.lan1)
+    unique = [add_pinhole(Gateway(lab.lan1), lab.lan1.ipv6, port, RemotePort=remote)
+              for port, remote in ((5000, 0), (5001, 4000), (5002, 0))]
+    assert len(set(unique)) == 3 and 0 not in unique
+    before = {lease["pinhole"]: lease["internal_port"] for lease in daemon.leases()}
+    assert before == dict(zip(unique, (5000, 5001, 5002)))
+    daemon.kill()
+    daemon.start()
+    assert {lease["pinhole"]: lease["internal_port"] for lease in daemon.leases()} == before
+    gateway = Gateway(lab.lan1)
+    assert add_pinhole(gateway, lab.lan1.ipv6, 5001, RemotePort=4000) == unique[1]
+    daemon.wait_log(f"lease added .*pinhole={unique[1]} ")
+    with lab.inet1.udp(4000, family=socket.AF_INET6) as source:
+        assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5001), lab.lan1, 5001,
+                               source=source) is not None
+    assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5001), lab.lan1, 5001) is None
+    gateway.call("UpdatePinhole", V6FC, UniqueID=unique[0], NewLeaseTime=60)
+    left = {lease["pinhole"]: lease["lifetime_s"] for lease in daemon.leases()}
+    assert 50 <= left[unique[0]] <= 120
