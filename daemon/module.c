@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/program.h"
 
-#define MODULE_PROGRAM "/proc/self/exe"
 #define MODULE_SYMBOL "module_get_interface"
 /* "/proc/self/fd/" and a number */
 #define MODULE_FD_PATH_SIZE 32
@@ -24,32 +24,14 @@ static const char *const module_files[MODULE_COUNT] = {
 	[MODULE_UPNP] = "portreeve-upnp.so",
 };
 
-/* The directory of this program, without a slash at its end. Errors: -errno. */
-static int module_find_program(char directory[PATH_MAX])
-{
-	ssize_t length = readlink(MODULE_PROGRAM, directory, PATH_MAX - 1);
-	char *slash;
-
-	if (length < 0)
-		return -errno;
-	directory[length] = '\0';
-	slash = strrchr(directory, '/');
-	if (!slash)
-		return -ENOENT;
-	*slash = '\0';
-	return 0;
-}
-
 /* Errors: -errno. */
-static int module_open_in(const char *program, const char *way, const char *file)
+static int module_open_in(const char *way, const char *file)
 {
 	char path[PATH_MAX];
-	int length = snprintf(path, sizeof(path), "%s/%s/%s",
-			      way[0] == '/' ? "" : program, way, file);
-	int fd;
+	int fd = program_find_part(way, file, path);
 
-	if (length < 0 || (size_t)length >= sizeof(path))
-		return -ENAMETOOLONG;
+	if (fd < 0)
+		return fd;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
@@ -57,18 +39,15 @@ static int module_open_in(const char *program, const char *way, const char *file
 int module_open(enum module module)
 {
 	const char *file = module_files[module];
-	char program[PATH_MAX] = "";
-	int fd = module_find_program(program);
+	int fd = module_open_in(".", file);
 
-	if (fd == 0)
-		fd = module_open_in(program, ".", file);
 	if (fd < 0)
-		fd = module_open_in(program, PORTREEVE_MODULE_WAY, file);
+		fd = module_open_in(PORTREEVE_MODULE_WAY, file);
 	if (fd < 0)
-		log_error("cannot open %s, a part of this program: it is neither in %s "
-			  "nor in " PORTREEVE_MODULE_WAY " from there (%s); install "
-			  "portreeve again",
-			  file, program, strerror(-fd));
+		log_error("cannot open %s, a part of this program: it is neither "
+			  "beside it nor in " PORTREEVE_MODULE_WAY " from there (%s); "
+			  "install portreeve again",
+			  file, strerror(-fd));
 	return fd;
 }
 
