@@ -30,6 +30,8 @@
 #define SANDBOX_FDS_MAX 1024
 /* A worker that was taken over must not fill the memory of the gateway. */
 #define SANDBOX_WORKER_DATA_MAX (64 * 1024 * 1024)
+/* The stacks of its threads count, 8 MiB each, though hardly used. */
+#define SANDBOX_PROBE_DATA_MAX (512 * 1024 * 1024)
 #define SANDBOX_CAPABILITIES_MAX 8
 
 /*
@@ -68,6 +70,7 @@ static struct sandbox_capabilities sandbox_get_capabilities(
 			    sizeof(sandbox_core) / sizeof(sandbox_core[0]));
 		break;
 	case SANDBOX_WORKER:
+	case SANDBOX_PROBE:
 		return set;
 	}
 	if (raw)
@@ -132,6 +135,27 @@ static int sandbox_become(const struct sandbox_capabilities *set, uid_t uid, gid
 	return -EPERM;
 }
 
+/* Give up what a user other than root may have, as by file capabilities. */
+static int sandbox_strip(void)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
+		log_error("cannot give up capabilities");
+		return -EPERM;
+	}
+	return 0;
+}
+
+static int sandbox_change(enum sandbox_profile profile,
+			  const struct sandbox_capabilities *set, uid_t uid, gid_t gid)
+{
+	if (profile == SANDBOX_LAUNCHER)
+		return sandbox_shrink(set);
+	if (profile == SANDBOX_PROBE && geteuid() != 0)
+		return sandbox_strip();
+	return sandbox_become(set, uid, gid);
+}
+
 static int sandbox_limit(int resource, rlim_t value)
 {
 	const struct rlimit limit = {value, value};
@@ -158,8 +182,11 @@ static int sandbox_limit_all(enum sandbox_profile profile)
 	if (error == 0 && profile == SANDBOX_WORKER && !sandbox_logs_to_file())
 		error = sandbox_limit(RLIMIT_FSIZE, 0);
 	/* The leak checker works in a process of its own. */
-	if (error == 0 && profile != SANDBOX_LAUNCHER && !SANDBOX_SANITIZED)
+	if (error == 0 && profile != SANDBOX_LAUNCHER && profile != SANDBOX_PROBE &&
+	    !SANDBOX_SANITIZED)
 		error = sandbox_limit(RLIMIT_NPROC, 0);
+	if (error == 0 && profile == SANDBOX_PROBE && !SANDBOX_SANITIZED)
+		error = sandbox_limit(RLIMIT_DATA, SANDBOX_PROBE_DATA_MAX);
 	if (error == 0 && profile == SANDBOX_WORKER && !SANDBOX_SANITIZED)
 		error = sandbox_limit(RLIMIT_DATA, SANDBOX_WORKER_DATA_MAX);
 	if (error < 0)
@@ -192,8 +219,7 @@ int sandbox_enter(enum sandbox_profile profile, uid_t uid, gid_t gid, bool raw)
 	error = sandbox_limit_all(profile);
 	if (error < 0)
 		return error;
-	error = profile == SANDBOX_LAUNCHER ? sandbox_shrink(&set)
-					    : sandbox_become(&set, uid, gid);
+	error = sandbox_change(profile, &set, uid, gid);
 	if (error < 0)
 		return error;
 	error = sandbox_seal();

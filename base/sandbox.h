@@ -11,6 +11,9 @@ enum sandbox_profile {
 	SANDBOX_LAUNCHER, /* root, only the capabilities that spawning needs */
 	SANDBOX_CORE,	  /* own user, CAP_NET_ADMIN, seccomp */
 	SANDBOX_WORKER,	  /* own user, no capability, seccomp, no files */
+	/* As a worker, with the threads of its library, and children that are no more
+	 * than it is. Started by anybody; uid and gid count for root only. */
+	SANDBOX_PROBE,
 };
 
 /**

@@ -189,6 +189,20 @@ static const int filter_core[] = {
 	SCMP_SYS(munlock),
 };
 
+/* Threads, and the end of a child. */
+static const int filter_probe[] = {
+	SCMP_SYS(clone),
+	SCMP_SYS(clone3),
+	SCMP_SYS(set_tid_address),
+	SCMP_SYS(sched_getparam),
+	SCMP_SYS(sched_getscheduler),
+	SCMP_SYS(sched_setscheduler),
+	SCMP_SYS(sched_get_priority_max),
+	SCMP_SYS(sched_get_priority_min),
+	SCMP_SYS(wait4),
+	SCMP_SYS(waitid),
+};
+
 /* Only an attacker's code calls these: end it, and let the log say so. */
 static const int filter_deadly[] = {
 	SCMP_SYS(ptrace),
@@ -230,6 +244,14 @@ static const struct filter_socket filter_sockets[] = {
 	{SANDBOX_WORKER, false, AF_INET6, SOCK_STREAM, IPPROTO_TCP},
 	{SANDBOX_WORKER, false, AF_INET6, SOCK_DGRAM, 0},
 	{SANDBOX_WORKER, false, AF_INET6, SOCK_DGRAM, IPPROTO_UDP},
+	{SANDBOX_PROBE, false, AF_INET, SOCK_STREAM, 0},
+	{SANDBOX_PROBE, false, AF_INET, SOCK_STREAM, IPPROTO_TCP},
+	{SANDBOX_PROBE, false, AF_INET, SOCK_DGRAM, 0},
+	{SANDBOX_PROBE, false, AF_INET, SOCK_DGRAM, IPPROTO_UDP},
+	{SANDBOX_PROBE, false, AF_INET6, SOCK_STREAM, 0},
+	{SANDBOX_PROBE, false, AF_INET6, SOCK_STREAM, IPPROTO_TCP},
+	{SANDBOX_PROBE, false, AF_INET6, SOCK_DGRAM, 0},
+	{SANDBOX_PROBE, false, AF_INET6, SOCK_DGRAM, IPPROTO_UDP},
 	{SANDBOX_CORE, false, AF_UNIX, SOCK_STREAM, 0},
 	{SANDBOX_CORE, false, AF_UNIX, SOCK_DGRAM, 0},
 	{SANDBOX_CORE, false, AF_UNIX, SOCK_SEQPACKET, 0},
@@ -345,6 +367,21 @@ static int filter_add_arguments(scmp_filter_ctx filter)
 	return error;
 }
 
+static int filter_add_probe(scmp_filter_ctx filter)
+{
+	/* What libupnp asks of the interface it is to use. */
+	static const uint32_t asked[] = {SIOCGIFCONF, SIOCGIFFLAGS, SIOCGIFADDR,
+					 SIOCGIFNETMASK, SIOCGIFINDEX};
+	/* The child ends with its parent. */
+	int error = filter_add_one(filter, SCMP_SYS(prctl),
+				   filter_equal(0, PR_SET_PDEATHSIG));
+
+	for (size_t i = 0; error == 0 && i < COUNT(asked); i++)
+		error = filter_add_one(filter, SCMP_SYS(ioctl),
+				       filter_equal(1, asked[i]));
+	return error;
+}
+
 static int filter_fill(scmp_filter_ctx filter, enum sandbox_profile profile, bool raw)
 {
 	int error = filter_add_list(filter, SCMP_ACT_ALLOW, filter_common,
@@ -359,6 +396,11 @@ static int filter_fill(scmp_filter_ctx filter, enum sandbox_profile profile, boo
 	if (error == 0 && profile == SANDBOX_CORE)
 		error = filter_add_list(filter, SCMP_ACT_ALLOW, filter_core,
 					COUNT(filter_core));
+	if (error == 0 && profile == SANDBOX_PROBE)
+		error = filter_add_list(filter, SCMP_ACT_ALLOW, filter_probe,
+					COUNT(filter_probe));
+	if (error == 0 && profile == SANDBOX_PROBE)
+		error = filter_add_probe(filter);
 	if (error == 0)
 		error = filter_add_list(filter, SCMP_ACT_KILL_PROCESS, filter_deadly,
 					COUNT(filter_deadly));
@@ -372,7 +414,7 @@ static int filter_fill_wide(scmp_filter_ctx filter, enum sandbox_profile profile
 	static const int denied[] = {AF_NETLINK, AF_PACKET};
 	int error = 0;
 
-	if (profile != SANDBOX_WORKER)
+	if (profile != SANDBOX_WORKER && profile != SANDBOX_PROBE)
 		return 0;
 	for (size_t i = 0; i < COUNT(denied) && error == 0; i++) {
 		const struct scmp_arg_cmp match = filter_equal(0, (uint32_t)denied[i]);

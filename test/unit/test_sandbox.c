@@ -9,13 +9,16 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/netlink.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -200,6 +203,37 @@ static int check_cannot_start(void)
 	return 0;
 }
 
+static void *thread_note(void *done)
+{
+	*(bool *)done = true;
+	return NULL;
+}
+
+/* What a control point needs over a worker: threads, interfaces, a child. */
+static int check_probe_work(void)
+{
+	struct ifreq request = {.ifr_name = "lo"};
+	bool done = false;
+	pthread_t thread;
+	int status = 0;
+	pid_t pid;
+	int fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
+	char *const argv[] = {NULL};
+
+	CHECK(fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0);
+	CHECK(ioctl(fd, SIOCSIFFLAGS, &request) < 0 && errno == EPERM);
+	CHECK(pthread_create(&thread, NULL, thread_note, &done) == 0);
+	CHECK(pthread_join(thread, NULL) == 0 && done);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0)
+		_exit(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 3 : 4);
+	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 3);
+	CHECK(kill(getppid(), 0) < 0);
+	CHECK(execve("/proc/self/exe", argv, argv) < 0 && errno == EPERM);
+	return 0;
+}
+
 static int check_limits(void)
 {
 	struct rlimit limit;
@@ -282,6 +316,45 @@ static void test_worker(void **state)
 	assert_inside(SANDBOX_WORKER, false, check_limits);
 }
 
+static void test_probe(void **state)
+{
+	(void)state;
+	assert_inside(SANDBOX_PROBE, false, check_worker_identity);
+	assert_inside(SANDBOX_PROBE, false, check_worker_files);
+	assert_inside(SANDBOX_PROBE, false, check_worker_sockets);
+	assert_inside(SANDBOX_PROBE, false, check_probe_work);
+}
+
+/* Exit status of a user's child: 0, or what was wrong. */
+static int enter_as_user(uid_t uid, gid_t gid)
+{
+	status_fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
+		return NOT_ENTERED;
+	CHECK(sandbox_enter(SANDBOX_PROBE, 1, 1, false) == 0);
+	CHECK(getuid() == uid && getgid() == gid);
+	CHECK(read_status("CapEff", 16) == 0 && read_status("CapPrm", 16) == 0);
+	CHECK(read_status("NoNewPrivs", 10) == 1);
+	CHECK(read_status("Seccomp", 10) == 2);
+	return check_probe_work();
+}
+
+static void test_probe_of_user(void **state)
+{
+	const struct passwd *nobody = getpwnam("nobody");
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	assert_non_null(nobody);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(enter_as_user(nobody->pw_uid, nobody->pw_gid));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void test_core(void **state)
 {
 	(void)state;
@@ -361,6 +434,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_worker),
+		cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_probe_of_user),
 		cmocka_unit_test(test_core),
 		cmocka_unit_test(test_tracing_is_deadly),
 		cmocka_unit_test(test_launcher),
