@@ -37,6 +37,11 @@ LAYERS = {
     "conf": {"conf", "base"},
     "daemon": {"daemon", "protocols", "backends", "conf", "base"},
     "admin": {"admin", "conf", "base"},
+    "probe": {"probe", "protocols", "conf", "base"},
+}
+# What is not all of a directory: who may include which files of it.
+NARROW_LAYERS = {
+    ("probe", "protocols"): {"pcp.h", "request.h"},
 }
 SOURCE_DIRS = tuple(LAYERS) + ("test",)
 
@@ -329,6 +334,10 @@ def layering(tree):
                 yield source.path, line, f'include "{name}" as "dir/file.h" from the root'
             elif top not in LAYERS[source.directory]:
                 yield source.path, line, f'{source.directory}/ must not include "{name}"'
+            elif name[len(top) + 1:] not in NARROW_LAYERS.get(
+                    (source.directory, top), {name[len(top) + 1:]}):
+                yield (source.path, line,
+                       f'{source.directory}/ may use the codec only, not "{name}"')
 
 
 @rule

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sandbox.h"
+#include "probe/apart.h"
+#include "probe/attempt.h"
+#include "probe/print.h"
+#include "probe/route.h"
+#include "probe/run.h"
+#include "probe/verdict.h"
+#include "probe/words.h"
+
+#define TIMEOUT_DEFAULT_S 3
+#define TIMEOUT_MAX_S 3600
+#define WIDTH_MAX 1000
+/* Of the user that owns nothing, where the system has no name for it. */
+#define NOBODY 65534
+
+/** The command line. */
+struct options {
+	const char *gateway; /* NULL = find it */
+	bool json;
+	struct print_style style;
+	int64_t timeout_ms;
+};
+
+/** What is told, and how. */
+struct output {
+	const struct options *options;
+	struct step_list list;
+};
+
+static void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void report(const char *format, ...)
+{
+	va_list arguments;
+
+	(void)fputs("portreeve: probe: ", stderr);
+	va_start(arguments, format);
+	(void)vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	(void)fputs("\n", stderr);
+}
+
+static const struct option long_options[] = {
+	{"gateway", required_argument, NULL, 'g'},
+	{"json", no_argument, NULL, 'j'},
+	{"color", no_argument, NULL, 'c'},
+	{"width", required_argument, NULL, 'w'},
+	{"timeout", required_argument, NULL, 't'},
+	{NULL, 0, NULL, 0},
+};
+
+static bool options_set(struct options *options, int option)
+{
+	uint64_t number = 0;
+
+	switch (option) {
+	case 'g':
+		options->gateway = optarg;
+		return true;
+	case 'j':
+		options->json = true;
+		return true;
+	case 'c':
+		options->style.color = true;
+		return true;
+	case 'w':
+		if (!parse_number(optarg, WIDTH_MAX, &number))
+			return false;
+		options->style.width =
+			number > 0 ? (size_t)number : PRINT_WIDTH_DEFAULT;
+		return true;
+	case 't':
+		if (!parse_number(optarg, TIMEOUT_MAX_S, &number) || number == 0)
+			return false;
+		options->timeout_ms = (int64_t)number * 1000;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Errors: false, reported. */
+static bool options_read(struct options *options, int argc, char **argv)
+{
+	int option;
+
+	*options = (struct options){.style = {.width = PRINT_WIDTH_DEFAULT},
+				    .timeout_ms = TIMEOUT_DEFAULT_S * INT64_C(1000)};
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (!options_set(options, option)) {
+			report("usage: portreeve-probe [--gateway ADDRESS] [--json] "
+			       "[--color] [--width COLUMNS] [--timeout SECONDS]");
+			return false;
+		}
+	}
+	if (optind < argc) {
+		report("no operand is taken: '%s'", argv[optind]);
+		return false;
+	}
+	return true;
+}
+
+static void output_tell(void *arg, const struct step *step)
+{
+	struct output *output = arg;
+
+	verdict_add_step(&output->list, step);
+	if (output->options->json)
+		return;
+	print_write_step(&output->options->style, step, stdout);
+	(void)fflush(stdout);
+}
+
+/* Where the gateway is. Errors: false, the step says why. */
+static bool gateway_find(const struct options *options, struct run *run,
+			 struct step *step)
+{
+	struct route route = {.interface = ""};
+	struct route_way way;
+	char text[2][ADDR_TEXT_SIZE];
+	int error;
+
+	if (options->gateway && addr_parse(options->gateway, &route.gateway)) {
+		(void)addr_format(&route.gateway, text[0]);
+	} else if (!route_find_default(&route)) {
+		(void)step_say(step, STEP_NO,
+			       "this host has no IPv4 default route, so no gateway; "
+			       "name one with --gateway");
+		return false;
+	}
+	run->gateway = route.gateway;
+	(void)addr_format(&run->gateway, text[0]);
+	error = route_find_way(&run->gateway, &way);
+	if (error < 0) {
+		(void)step_say(step, STEP_NO, "%s: %s", text[0],
+			       words_get_network(-error));
+		return false;
+	}
+	run->own = way.own;
+	memcpy(run->interface, way.interface, sizeof(run->interface));
+	(void)addr_format(&run->own, text[1]);
+	if (addr_equal(&run->own, &run->gateway))
+		(void)step_say(step, STEP_WARN, "%s is this host itself", text[0]);
+	else if (!way.on_link)
+		(void)step_say(step, STEP_WARN,
+			       "%s, from %s on %s, is behind another router: gateways "
+			       "answer their own LAN only",
+			       text[0], text[1], run->interface);
+	else
+		(void)step_say(step, STEP_OK, "%s, from %s on %s", text[0], text[1],
+			       run->interface);
+	return true;
+}
+
+/* Readable when the user wants it to end. Errors: -1. */
+static int signals_open(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigset_t stop;
+
+	(void)sigemptyset(&stop);
+	(void)sigaddset(&stop, SIGINT);
+	(void)sigaddset(&stop, SIGTERM);
+	(void)sigaddset(&stop, SIGHUP);
+	if (sigaction(SIGPIPE, &ignore, NULL) < 0 ||
+	    sigprocmask(SIG_BLOCK, &stop, NULL) < 0)
+		return -1;
+	return signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Root becomes nobody; anybody else stays who it is, with nothing to gain. */
+static int privileges_drop(void)
+{
+	const struct passwd *nobody = geteuid() == 0 ? getpwnam("nobody") : NULL;
+
+	log_init("probe", LOG_LEVEL_NOTICE);
+	return sandbox_enter(SANDBOX_PROBE, nobody ? nobody->pw_uid : NOBODY,
+			     nobody ? nobody->pw_gid : NOBODY, false);
+}
+
+static enum probe_exit output_finish(struct output *output, const struct run *run,
+				     bool interrupted)
+{
+	const struct options *options = output->options;
+	struct verdict verdict;
+	char gateway[ADDR_TEXT_SIZE] = "";
+	size_t told = output->list.count;
+
+	verdict_conclude(&output->list);
+	verdict = verdict_decide(&output->list, interrupted);
+	if (!addr_is_none(&run->gateway))
+		(void)addr_format(&run->gateway, gateway);
+	if (options->json) {
+		if (!print_write_json(gateway, &output->list, &verdict, stdout)) {
+			report("out of memory");
+			return PROBE_EXIT_ERROR;
+		}
+	} else {
+		for (; told < output->list.count; told++)
+			print_write_step(&options->style, &output->list.steps[told],
+					 stdout);
+		print_write_verdict(&options->style, &verdict, stdout);
+	}
+	if (fflush(stdout) != 0 && errno != EPIPE) {
+		report("cannot write: %s", strerror(errno));
+		return PROBE_EXIT_ERROR;
+	}
+	return verdict.exit;
+}
+
+static enum probe_exit probe_run(const struct options *options)
+{
+	static struct output output;
+	struct run run = {.timeout_ms = options->timeout_ms,
+			  .stop_fd = signals_open(),
+			  .tell = output_tell,
+			  .arg = &output};
+	struct step step = step_init(STEP_GATEWAY, "route");
+	int64_t began_ms = clock_now_ms();
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	bool found;
+
+	output.options = options;
+	if (run.stop_fd < 0 || null_fd < 0) {
+		report("cannot start: %s", strerror(errno));
+		return PROBE_EXIT_ERROR;
+	}
+	found = gateway_find(options, &run, &step);
+	if (privileges_drop() < 0)
+		return PROBE_EXIT_ERROR;
+	run_tell(&run, &step, began_ms);
+	if (found)
+		attempt_run_natpmp(&run);
+	if (found && !run_is_stopped(&run))
+		attempt_run_pcp(&run);
+	if (found && !run_is_stopped(&run))
+		apart_run_upnp(&run, null_fd);
+	return output_finish(&output, &run, run_is_stopped(&run));
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct ip_addr gateway;
+
+	if (!options_read(&options, argc, argv))
+		return PROBE_EXIT_USAGE;
+	if (options.gateway && (!addr_parse(options.gateway, &gateway) ||
+				!addr_is_ipv4(&gateway) || addr_is_none(&gateway))) {
+		report("--gateway: '%s' is not an IPv4 address", options.gateway);
+		return PROBE_EXIT_USAGE;
+	}
+	return (int)probe_run(&options);
+}
