@@ -27,19 +27,35 @@ static const struct worker_setup setup = {
 
 static struct igd_site *site;
 
-static int make(void **state)
+static int make(size_t face)
+{
+	site = igd_site_new(igd_face_get(face), &setup);
+	return site ? 0 : -1;
+}
+
+static int make_1(void **state)
 {
 	(void)state;
-	site = igd_site_new(igd_face_get(0), &setup);
-	return site ? 0 : -1;
+	return make(0);
+}
+
+static int make_2(void **state)
+{
+	(void)state;
+	return make(1);
 }
 
 static int unmake(void **state)
 {
 	(void)state;
 	igd_site_free(site);
-	xmlCleanupParser();
 	return 0;
+}
+
+/* Of devices and of WANIPConnection. */
+static unsigned int get_version(void)
+{
+	return site->face->bit;
 }
 
 static xmlDocPtr parse(const struct xmldoc *doc)
@@ -84,7 +100,8 @@ static void assert_children(const xmlNode *node, const char *const *names)
 }
 
 /* DESC-1, DESC-2, DESC-3, CL-12, IGD-3, IGD-4, and the order of elements */
-static void assert_service(const xmlNode *service, const char *name, const char *id)
+static void assert_service(const xmlNode *service, const char *name,
+			   unsigned int version, const char *id)
 {
 	static const char *const order[] = {"serviceType", "serviceId",	  "SCPDURL",
 					    "controlURL",  "eventSubURL", NULL};
@@ -92,8 +109,8 @@ static void assert_service(const xmlNode *service, const char *name, const char 
 
 	assert_non_null(service);
 	assert_children(service, order);
-	(void)snprintf(expected, sizeof(expected), "urn:schemas-upnp-org:service:%s:1",
-		       name);
+	(void)snprintf(expected, sizeof(expected), "urn:schemas-upnp-org:service:%s:%u",
+		       name, version);
 	assert_string_equal(text(service, "serviceType"), expected);
 	(void)snprintf(expected, sizeof(expected), "urn:upnp-org:serviceId:%s", id);
 	assert_string_equal(text(service, "serviceId"), expected);
@@ -117,26 +134,33 @@ static void test_tree(void **state)
 	};
 	xmlDocPtr xml = parse(&site->documents[0].xml);
 	const xmlNode *at = xmlDocGetRootElement(xml);
+	const xmlNode *services = NULL;
+	char expected[128];
 
 	(void)state;
-	assert_string_equal(site->documents[0].path, "/igd1/root.xml");
+	(void)snprintf(expected, sizeof(expected), "/igd%u/root.xml", get_version());
+	assert_string_equal(site->documents[0].path, expected);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char expected[128];
 		const xmlNode *device = child(at, "device");
-		const xmlNode *services;
 
 		assert_non_null(device);
 		(void)snprintf(expected, sizeof(expected),
-			       "urn:schemas-upnp-org:device:%s:1", rows[i].device);
+			       "urn:schemas-upnp-org:device:%s:%u", rows[i].device,
+			       get_version());
 		assert_string_equal(text(device, "deviceType"), expected);
 		(void)snprintf(expected, sizeof(expected), "uuid:%s", site->uuids[i]);
 		assert_string_equal(text(device, "UDN"), expected);
 		services = child(device, "serviceList");
 		assert_non_null(services);
-		assert_service(child(services, "service"), rows[i].service, rows[i].id);
+		assert_service(child(services, "service"), rows[i].service,
+			       i == 2 ? get_version() : 1, rows[i].id);
 		at = child(device, "deviceList");
 	}
 	assert_null(at);
+	/* the last device has IPv6 beside IPv4, the others have one service each */
+	assert_service(services->children->next, "WANIPv6FirewallControl", 1,
+		       "WANIPv6Firewall1");
+	assert_null(services->children->next->next);
 	xmlFreeDoc(xml);
 }
 
@@ -335,7 +359,7 @@ static void test_no_version_2(void **state)
 static void test_identity(void **state)
 {
 	struct worker_setup other = setup;
-	struct igd_site *again = igd_site_new(igd_face_get(0), &setup);
+	struct igd_site *again = igd_site_new(site->face, &setup);
 
 	(void)state;
 	assert_non_null(again);
@@ -348,14 +372,123 @@ static void test_identity(void **state)
 	}
 	igd_site_free(again);
 	other.friendly_name[0] = 'g';
-	again = igd_site_new(igd_face_get(0), &other);
+	again = igd_site_new(site->face, &other);
 	assert_non_null(again);
 	assert_int_not_equal(again->config_id, site->config_id);
 	igd_site_free(again);
 	memset(other.friendly_name, 'x', sizeof(other.friendly_name)); /* no NUL */
-	again = igd_site_new(igd_face_get(0), &other);
+	again = igd_site_new(site->face, &other);
 	assert_non_null(again);
 	igd_site_free(again);
+}
+
+/* IGD-6, SSDP-11: two root devices that share no name and no URL */
+static void test_two_faces(void **state)
+{
+	struct igd_site *other =
+		igd_site_new(igd_face_get(site->face->bit == 1 ? 1 : 0), &setup);
+
+	(void)state;
+	assert_non_null(other);
+	assert_null(igd_face_get(2));
+	for (size_t i = 0; i < 3; i++)
+		for (size_t k = 0; k < 3; k++)
+			assert_string_not_equal(site->uuids[i], other->uuids[k]);
+	for (size_t i = 0; i < site->document_count; i++)
+		assert_null(
+			igd_site_find_document(other, site->documents[i].path, false));
+	igd_site_free(other);
+}
+
+/* IGD-6, SSDP-20: what legacy clients are not shown is not told of to them either */
+static void test_modern_targets(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < site->target_count; i++) {
+		const struct ssdp_target *target = &site->targets[i];
+
+		assert_int_equal(target->modern,
+				 get_version() > 1 || strstr(target->type, "IPv6"));
+	}
+}
+
+/* Legacy clients get the same device without the later services (IGD-6, DESC-7). */
+static void test_legacy(void **state)
+{
+	const char *path = site->documents[0].path;
+	const struct xmldoc *doc = igd_site_find_document(site, path, true);
+
+	(void)state;
+	if (get_version() > 1) {
+		for (size_t i = 0; i < site->document_count; i++)
+			assert_null(igd_site_find_document(
+				site, site->documents[i].path, true));
+		for (size_t i = 0; i < site->control_count; i++)
+			assert_null(igd_site_find_control(site, site->controls[i].path,
+							  true));
+		assert_null(igd_site_find_event(site, "/igd2/evt/WANIPConn1", true));
+		return;
+	}
+	assert_non_null(doc);
+	xmlFreeDoc(parse(doc));
+	assert_null(strstr(doc->bytes, "IPv6"));
+	assert_non_null(strstr(doc->bytes, site->uuids[2]));
+	assert_non_null(strstr(doc->bytes, "WANIPConnection:1"));
+	assert_null(igd_site_find_document(site, "/igd1/scpd/WANIPv6Firewall1", true));
+	assert_null(igd_site_find_control(site, "/igd1/ctl/WANIPv6Firewall1", true));
+	assert_null(igd_site_find_event(site, "/igd1/evt/WANIPv6Firewall1", true));
+	assert_non_null(igd_site_find_event(site, "/igd1/evt/WANIPConn1", true));
+	assert_non_null(igd_site_find_event(site, "/igd1/evt/WANIPv6Firewall1", false));
+}
+
+/* GENA-13: each service has its own event URL, and there are no others */
+static void test_event_urls(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < site->control_count; i++) {
+		const struct igd_service *service = site->controls[i].service;
+		char path[IGD_PATH_SIZE];
+
+		(void)snprintf(path, sizeof(path), "%s/evt/%s", site->face->prefix,
+			       service->id);
+		assert_ptr_equal(igd_site_find_event(site, path, false), service);
+	}
+	assert_null(igd_site_find_event(site, "/igd1/evt/", false));
+	assert_null(igd_site_find_event(site, "/igd1/evt/WANIPConn2", false));
+	assert_null(igd_site_find_event(site, "/igd1/ctl/WANIPConn1", false));
+}
+
+static bool holds(const char *path, const char *what)
+{
+	const struct xmldoc *doc = igd_site_find_document(site, path, false);
+
+	assert_non_null(doc);
+	return strstr(doc->bytes, what) != NULL;
+}
+
+/* DESC-5, DESC-6, IGD-14, V6FW-5: version 2 says what it has, and its ranges */
+static void test_version_2(void **state)
+{
+	static const char *const words[] = {
+		"<name>AddAnyPortMapping</name>",
+		"<name>DeletePortMappingRange</name>",
+		"<name>GetListOfPortMappings</name>",
+		"<name>SystemUpdateID</name>",
+		"<name>A_ARG_TYPE_Manage</name>",
+		"<name>A_ARG_TYPE_PortListing</name>",
+		"<minimum>0</minimum><maximum>604800</maximum>",
+		"<minimum>1</minimum><maximum>65535</maximum>",
+	};
+	char path[IGD_PATH_SIZE];
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/scpd/WANIPConn1", site->face->prefix);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		assert_int_equal(holds(path, words[i]), get_version() > 1);
+	assert_false(holds(path, "RequestTermination"));
+	(void)snprintf(path, sizeof(path), "%s/scpd/WANIPv6Firewall1",
+		       site->face->prefix);
+	assert_true(holds(path, "<minimum>1</minimum><maximum>86400</maximum>"));
 }
 
 /* IGD-60 */
@@ -366,23 +499,34 @@ static void test_default_connection(void **state)
 	(void)state;
 	(void)snprintf(
 		expected, sizeof(expected),
-		"uuid:%s:WANConnectionDevice:1,urn:upnp-org:serviceId:WANIPConn1",
-		site->uuids[2]);
+		"uuid:%s:WANConnectionDevice:%u,urn:upnp-org:serviceId:WANIPConn1",
+		site->uuids[2], get_version());
 	assert_string_equal(site->default_connection, expected);
 }
+
+#define BOTH(name)                                                                     \
+	cmocka_unit_test_setup_teardown(name, make_1, unmake),                         \
+		cmocka_unit_test_setup_teardown(name, make_2, unmake)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tree),
-		cmocka_unit_test(test_root),
-		cmocka_unit_test(test_documents),
-		cmocka_unit_test(test_scpds),
-		cmocka_unit_test(test_actions_work),
-		cmocka_unit_test(test_no_version_2),
-		cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_default_connection),
+		BOTH(test_tree),
+		BOTH(test_root),
+		BOTH(test_documents),
+		BOTH(test_scpds),
+		BOTH(test_actions_work),
+		BOTH(test_identity),
+		BOTH(test_default_connection),
+		BOTH(test_two_faces),
+		BOTH(test_modern_targets),
+		BOTH(test_legacy),
+		BOTH(test_event_urls),
+		BOTH(test_version_2),
+		BOTH(test_no_version_2),
 	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-	return cmocka_run_group_tests(tests, make, unmake);
+	xmlCleanupParser();
+	return failed;
 }
