@@ -33,7 +33,9 @@ struct options {
 	const char *lifetime;
 	const char *remote;
 	const char *description;
+	const char *gateway; /* to probe */
 	int64_t timeout_ms;
+	bool has_timeout; /* the user gave it */
 	bool json;
 	bool color;   /* decided: the terminal takes it and the user wants it */
 	size_t width; /* columns of the terminal; 0 = not a terminal, cut nothing */
@@ -57,5 +59,6 @@ enum exit_code command_show(const struct options *options, char *const *operands
 enum exit_code command_watch(const struct options *options, char *const *operands);
 enum exit_code command_add(const struct options *options, char *const *operands);
 enum exit_code command_delete(const struct options *options, char *const *operands);
+enum exit_code command_probe(const struct options *options, char *const *operands);
 
 #endif

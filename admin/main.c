@@ -24,6 +24,7 @@ enum {
 	GIVEN_HELP = 0x20,
 	GIVEN_VERSION = 0x40,
 	GIVEN_CLIENT = 0x80, /* in place of operands */
+	GIVEN_GATEWAY = 0x100,
 };
 
 struct command {
@@ -75,6 +76,15 @@ static const struct command commands[] = {
 	 "server\n"
 	 "                     to say that the host is gone\n",
 	 GIVEN_CLIENT, 1, OPERANDS_MAX, command_delete},
+	{"probe", "[--gateway ADDRESS]",
+	 "ask a gateway for ports as a client does; exit 7 when it fails",
+	 "  --gateway ADDRESS  IPv4 address; without it that of the default route\n"
+	 "  --timeout SECONDS  how long one step may take (default 3)\n\n"
+	 "Run it on a host of a LAN; it needs no portreeved there, and no root. Opens "
+	 "a\n"
+	 "port by NAT-PMP, PCP and UPnP IGD, closes it again, and tells of every "
+	 "step.\n",
+	 GIVEN_GATEWAY, 0, 0, command_probe},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -127,6 +137,7 @@ enum {
 	OPTION_LIFETIME,
 	OPTION_REMOTE,
 	OPTION_DESCRIPTION,
+	OPTION_GATEWAY,
 };
 
 static const struct option long_options[] = {
@@ -140,6 +151,7 @@ static const struct option long_options[] = {
 	{"lifetime", required_argument, NULL, OPTION_LIFETIME},
 	{"remote", required_argument, NULL, OPTION_REMOTE},
 	{"description", required_argument, NULL, OPTION_DESCRIPTION},
+	{"gateway", required_argument, NULL, OPTION_GATEWAY},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -183,6 +195,7 @@ static bool options_set_timeout(struct options *options, const char *text)
 		return false;
 	}
 	options->timeout_ms = (int64_t)timeout_s * 1000;
+	options->has_timeout = true;
 	return true;
 }
 
@@ -223,6 +236,10 @@ static bool options_set(struct options *options, int option, unsigned int *given
 	case OPTION_DESCRIPTION:
 		options->description = optarg;
 		*given |= GIVEN_DESCRIPTION;
+		return true;
+	case OPTION_GATEWAY:
+		options->gateway = optarg;
+		*given |= GIVEN_GATEWAY;
 		return true;
 	case 'h':
 		*given |= GIVEN_HELP;

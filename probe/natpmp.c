@@ -195,7 +195,8 @@ static void talk_tell_failure(struct step *step, const struct answer *answer,
 			       answer->code);
 		break;
 	case HEARD_NETWORK:
-		(void)step_say(step, STEP_NO, "not offered: UDP port 5351: %s",
+		(void)step_say(step, STEP_NO, "%sUDP port 5351: %s",
+			       answer->code == ECONNREFUSED ? "not offered: " : "",
 			       words_get_network(answer->code));
 		break;
 	case HEARD_NOTHING:

@@ -175,7 +175,8 @@ static void talk_tell_failure(struct step *step, const struct answer *answer,
 			       octets[3]);
 		break;
 	case HEARD_NETWORK:
-		(void)step_say(step, STEP_NO, "not offered: UDP port 5351: %s",
+		(void)step_say(step, STEP_NO, "%sUDP port 5351: %s",
+			       answer->error == ECONNREFUSED ? "not offered: " : "",
 			       words_get_network(answer->error));
 		break;
 	case HEARD_NOTHING:

@@ -10,7 +10,7 @@ _portreeve_ids()
 _portreeve()
 {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands='status list show watch add delete help'
+	local commands='status list show watch add delete probe help'
 	local options='--socket --json --color --timeout --help --version'
 	local command='' words i
 
@@ -25,12 +25,12 @@ _portreeve()
 	--color)
 		mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current")
 		return ;;
-	--timeout | --host | --client | --lifetime | --remote | --description)
+	--timeout | --host | --client | --gateway | --lifetime | --remote | --description)
 		return ;;
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		status | list | show | watch | add | delete | help)
+		status | list | show | watch | add | delete | probe | help)
 			command=${COMP_WORDS[i]}
 			break ;;
 		esac
@@ -39,6 +39,7 @@ _portreeve()
 	'') words="$commands $options" ;;
 	list) words="--host --proto $options" ;;
 	add) words="tcp udp --lifetime --remote --description $options" ;;
+	probe) words="--gateway $options" ;;
 	help) words=$commands ;;
 	show | delete)
 		words=$options

@@ -19,6 +19,7 @@ _portreeve() {
 		'watch:tell what happens to leases'
 		'add:open a port'
 		'delete:end leases at once'
+		'probe:ask a gateway for ports as a client does'
 		'help:tell about a command'
 	)
 	global=(
@@ -47,6 +48,7 @@ _portreeve() {
 				'--description[what it is for]:text:' \
 				'1:protocol:(tcp udp)' '2:external port:' \
 				'3:internal address and port:' ;;
+		probe) _arguments $global '--gateway[of another than the default route]:address:' ;;
 		help) _describe 'command' commands ;;
 		*) _arguments $global ;;
 		esac ;;
