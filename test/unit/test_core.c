@@ -117,7 +117,7 @@ static bool wait_message(int fd, struct message *out, int64_t patience_ms)
 
 static void expect(int fd, uint32_t type, void *body, size_t length)
 {
-	struct message message;
+	struct message message = {0};
 
 	assert_true(wait_message(fd, &message, DEADLINE_MS));
 	assert_int_equal(message.type, type);
