@@ -328,7 +328,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_delivered), TEST(test_pieces),   TEST(test_next_url),
 		TEST(test_refused),   TEST(test_all_fail), TEST(test_silent),
-		TEST(test_cancel),    TEST(test_unsent),	   TEST(test_shortage),
+		TEST(test_cancel),    TEST(test_unsent),   TEST(test_shortage),
 		TEST(test_no_way),
 	};
 
