@@ -8,6 +8,8 @@
 
 #define BLANKS " \t"
 #define HTTP_SCHEME "http://"
+/* Digits of a length that fits into 64 bits. */
+#define LENGTH_DIGITS_MAX 19
 /* An address literal in brackets, and a port. */
 #define HOST_SIZE (ADDR_TEXT_SIZE + 8)
 #define ENVELOPE_MAN "http://schemas.xmlsoap.org/soap/envelope/"
@@ -38,31 +40,60 @@ enum http_method http_parse_method(const char *method)
 	return HTTP_UNKNOWN;
 }
 
-enum http_head http_head_scan(const char *text, size_t length)
+/* Digits, and blanks before them. */
+static uint16_t check_length(const char *text, size_t length)
 {
-	bool begun = false;    /* the request line; empty ones before it are skipped */
-	bool at_begin = false; /* of a header line */
-	bool malformed = false;
+	size_t i = 0;
+
+	while (i < length && strchr(BLANKS, text[i]))
+		i++;
+	if (i == length)
+		return 400;
+	for (size_t k = i; k < length; k++)
+		if (text[k] < '0' || text[k] > '9')
+			return 400;
+	return length - i > LENGTH_DIGITS_MAX ? 413 : 0;
+}
+
+/* A line that goes on with the one before it begins with a blank: folded. */
+static uint16_t check_line(const char *line, size_t length)
+{
+	static const char content_length[] = "Content-Length";
+	const char *colon = memchr(line, ':', length);
+	size_t name = colon ? (size_t)(colon - line) : 0;
+
+	if (name == 0 || memchr(line, ' ', name) || memchr(line, '\t', name))
+		return 400;
+	if (name != strlen(content_length) ||
+	    strncasecmp(line, content_length, name) != 0)
+		return 0;
+	return check_length(colon + 1, length - name - 1);
+}
+
+bool http_head_scan(const char *text, size_t length, uint16_t *status)
+{
+	bool begun = false; /* the request line; empty ones before it are skipped */
+	uint16_t found = 0;
+	size_t line = 0; /* where it begins */
 
 	for (size_t i = 0; i < length; i++) {
 		bool is_cr = text[i] == '\r';
 
-		if (is_cr && i + 1 == length)
-			return HTTP_HEAD_PART; /* its LF may follow */
-		if (is_cr || text[i] == '\n') {
-			i += is_cr && text[i + 1] == '\n';
-			if (at_begin)
-				return malformed ? HTTP_HEAD_MALFORMED
-						 : HTTP_HEAD_WHOLE;
-			at_begin = begun;
+		if (!is_cr && text[i] != '\n')
 			continue;
+		if (is_cr && i + 1 == length)
+			return false; /* its LF may follow */
+		if (i == line && begun) {
+			*status = memchr(text, '\0', i) ? 400 : found;
+			return true;
 		}
-		malformed |= text[i] == '\0' ||
-			     (at_begin && (text[i] == ' ' || text[i] == '\t'));
-		begun = true;
-		at_begin = false;
+		if (begun && !found)
+			found = check_line(text + line, i - line);
+		begun |= i > line;
+		i += is_cr && text[i + 1] == '\n';
+		line = i + 1;
 	}
-	return HTTP_HEAD_PART;
+	return false;
 }
 
 /* "01-SOAPACTION" */
@@ -189,6 +220,9 @@ uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0
 		return 400;
 	if (headers->content_length && headers->transfer_encoding)
 		return 400; /* two lengths are none */
+	if (headers->transfer_encoding &&
+	    strcasecmp(headers->transfer_encoding, "chunked") != 0)
+		return 501;
 	if (!headers->host && !is_http_1_0)
 		return 400;
 	if (headers->host && !http_host_is_ours(headers->host, lan))

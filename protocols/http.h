@@ -29,18 +29,15 @@ enum http_method {
 
 enum http_method http_parse_method(const char *method);
 
-/** How far the head of a request has come: its request line and headers. */
-enum http_head {
-	HTTP_HEAD_PART, /* more has to come */
-	HTTP_HEAD_WHOLE,
-	HTTP_HEAD_MALFORMED, /* whole, with a folded header or a NUL in it (HTTP-2) */
-};
-
 /**
- * Look at a head as it came. Lines end with CR LF, and with one of them alone, as
- * libmicrohttpd reads them. Source: RFC 7230 §3.2.4, §3.5.
+ * Look at the head of a request, its request line and headers, as it came. Lines end
+ * with CR LF, and with one of them alone, as libmicrohttpd reads them.
+ * Returns false when more of it has to come; else *status is the HTTP status to refuse
+ * it with, 0 = fine: 400 a folded header, a NUL, no name before the colon or a length
+ * that is none (HTTP-2), 413 one that nobody means. A blank behind a length counts as
+ * such: libmicrohttpd answers that twice. Source: RFC 7230 §3.2.4, §3.3.2, §3.5.
  */
-enum http_head http_head_scan(const char *text, size_t length);
+bool http_head_scan(const char *text, size_t length, uint16_t *status);
 
 /** The headers that we look at. Borrowed strings; NULL = not there. */
 struct http_headers {
@@ -70,7 +67,7 @@ void http_headers_add(struct http_headers *headers, const char *name,
  * Check what must hold for every request, before its body is read.
  * Errors: the HTTP status to answer: 400 repeated or contradictory headers, or no Host
  * in HTTP/1.1; 403 a Host that is no address of ours (HTTP-4: DNS rebinding); 413, 431
- * too large. 0 = fine.
+ * too large; 501 a transfer coding other than chunked. 0 = fine.
  */
 uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0,
 			    const struct lan_info *lan);

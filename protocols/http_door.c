@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +14,9 @@
 
 /* Of a head, what is looked at here; libmicrohttpd refuses one that is longer. */
 #define HEAD_SIZE (HTTP_HEADERS_MAX + 2048)
+#define ANSWER_END "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+/* Reads of what a refused client says on at one turn of the loop; more is rude. */
+#define VAIN_READS_MAX 16
 /* Connections taken in at one turn of the loop. */
 #define ACCEPT_MAX 64
 /* Units: ms until we ask again for a descriptor that we did not get. */
@@ -165,24 +169,6 @@ static void dismiss(struct http_guest *guest)
 	http_door_forget(guest);
 }
 
-/*
- * Look at what has come, and leave it in the socket for libmicrohttpd. Returns false
- * when more has to come.
- */
-static bool look_at_head(struct http_guest *guest, bool *ended)
-{
-	char text[HEAD_SIZE];
-	ssize_t length =
-		recv(guest->slot.fd, text, sizeof(text), MSG_PEEK | MSG_DONTWAIT);
-	enum http_head head = HTTP_HEAD_PART;
-
-	*ended = length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR);
-	if (length > 0)
-		head = http_head_scan(text, (size_t)length);
-	guest->malformed = head == HTTP_HEAD_MALFORMED;
-	return head != HTTP_HEAD_PART || length == (ssize_t)sizeof(text);
-}
-
 static void enter(struct http_guest *guest)
 {
 	struct http_door *door = guest->door;
@@ -191,16 +177,67 @@ static void enter(struct http_guest *guest)
 	door->config.enter(door->config.user, guest);
 }
 
+/*
+ * Take in what he still says until he ends it: closing on it would reset the
+ * connection under the answer. Returns false when he is dismissed.
+ */
+static bool listen_in_vain(struct http_guest *guest)
+{
+	char text[HEAD_SIZE];
+	ssize_t length = 1;
+
+	for (int i = 0; i < VAIN_READS_MAX && length > 0; i++)
+		length = recv(guest->slot.fd, text, sizeof(text), MSG_DONTWAIT);
+	if (length < 0 && errno == EAGAIN)
+		return true;
+	dismiss(guest);
+	return false;
+}
+
+static bool refuse(struct http_guest *guest, uint16_t status)
+{
+	const char *text = status == 413 ? "HTTP/1.1 413 Content Too Large" ANSWER_END
+					 : "HTTP/1.1 400 Bad Request" ANSWER_END;
+
+	guest->refused = true;
+	(void)send(guest->slot.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)shutdown(guest->slot.fd, SHUT_WR);
+	return listen_in_vain(guest);
+}
+
+/*
+ * Look at what has come, and leave it in the socket for libmicrohttpd. He who has hung
+ * up without a whole head is dismissed. Returns true when he stays at the door.
+ */
+static bool attend(struct http_guest *guest, bool hung_up)
+{
+	char text[HEAD_SIZE];
+	ssize_t length =
+		recv(guest->slot.fd, text, sizeof(text), MSG_PEEK | MSG_DONTWAIT);
+	uint16_t status = 0;
+	bool whole = length > 0 && http_head_scan(text, (size_t)length, &status);
+
+	if (whole && status)
+		return refuse(guest, status);
+	if (!whole && length < (ssize_t)sizeof(text) && !hung_up && length != 0 &&
+	    (length > 0 || errno == EAGAIN))
+		return true;
+	if (whole || length == (ssize_t)sizeof(text))
+		enter(guest);
+	else
+		dismiss(guest);
+	return false;
+}
+
 static void on_arrival(evutil_socket_t fd, short what, void *user)
 {
 	struct http_guest *guest = user;
-	bool ended;
 
 	(void)fd;
-	if (look_at_head(guest, &ended))
-		enter(guest);
-	else if (ended || (what & EV_CLOSED))
-		dismiss(guest);
+	if (guest->refused)
+		(void)listen_in_vain(guest);
+	else
+		(void)attend(guest, (what & EV_CLOSED) != 0);
 }
 
 /* What was looked at stays in the socket: only what is new may wake us. */
@@ -217,7 +254,6 @@ void http_door_take(struct http_door *door, int fd, const struct ip_addr *client
 {
 	const struct lan_info *lan = door->config.lan;
 	struct http_guest *guest = NULL;
-	bool ended = false;
 
 	/* Others are not even answered (HTTP-4, IGD-1). */
 	if (lan_info_has_host(lan, client) && lan_info_has_address(lan, local))
@@ -230,9 +266,7 @@ void http_door_take(struct http_door *door, int fd, const struct ip_addr *client
 	guest->door = door;
 	guest->client = *client;
 	begin_waiting(guest, &door->requests);
-	if (look_at_head(guest, &ended))
-		enter(guest);
-	else if (ended || !listen_to(guest))
+	if (attend(guest, false) && !listen_to(guest))
 		dismiss(guest);
 }
 

@@ -40,7 +40,7 @@ struct http_guest {
 	struct event *arrival; /* of more of its request; NULL = it is inside */
 	size_t answer_size;
 	struct ip_addr client;
-	bool malformed; /* the head of its request: 400 */
+	bool refused; /* and told so: its end is waited for */
 };
 
 struct http_door_config {

@@ -268,7 +268,8 @@ static struct http_exchange *exchange_new(struct http_server *server,
 }
 
 /* The headers are here, the body is not. Most errors wait until it was read: closing on
- * unread octets would reset the connection under the answer. */
+ * unread octets would reset the connection under the answer. Not those of a body that
+ * nobody sends yet, or that is too long, or that we cannot read. */
 static enum MHD_Result begin(struct http_exchange *exchange)
 {
 	struct http_headers headers;
@@ -276,9 +277,9 @@ static enum MHD_Result begin(struct http_exchange *exchange)
 	collect_headers(exchange, &headers);
 	exchange->early_status = http_headers_check(&headers, exchange->http_1_0,
 						    exchange->server->config.lan);
-	if (exchange->guest->malformed && !exchange->early_status)
-		exchange->early_status = 400;
-	if (exchange->early_status && (headers.expect || exchange->early_status == 413))
+	if (exchange->early_status &&
+	    (headers.expect || exchange->early_status == 413 ||
+	     exchange->early_status == 501))
 		return queue_status(exchange, exchange->early_status);
 	return MHD_YES;
 }

@@ -1,26 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """UPnP IGD:1 end to end: SSDP, description and control, each mapping proven by packets."""
 
-import contextlib
 import re
-import resource
-import select
-import socket
-import time
 import xml.etree.ElementTree
 
 import igd
 import natpmp
 import pytest
-from igd import IGD1, WANIP1, Gateway, SoapError, search
+from igd import IGD1, WANIP1, Gateway, SoapError
 from lab import Lab, wait_for
 
 WAN = Lab.WAN_ADDRESS
-# The set of an IGD:1: 3 for the root, 2 for each other device, 1 for each service.
-TYPES = [IGD1,
-         "urn:schemas-upnp-org:device:WANDevice:1",
-         "urn:schemas-upnp-org:device:WANConnectionDevice:1",
-         igd.L3F1, igd.WANCIC1, WANIP1]
 
 
 @pytest.fixture
@@ -38,122 +28,6 @@ def refused(code, function, *arguments, **options):
         function(*arguments, **options)
     codes = code if isinstance(code, tuple) else (code,)
     assert caught.value.code in codes, caught.value
-
-
-# SSDP
-
-
-def test_search_for_each_type(lab, daemon):
-    """SSDP-3, 8, 9, 10, 11, 12: ST as asked, our address on that LAN, port 1900"""
-    for target in [*TYPES, "upnp:rootdevice"]:
-        [answer] = search(lab.lan1, target)
-        assert answer["st"] == target
-        assert re.fullmatch(r"uuid:[0-9a-f-]{36}::" + re.escape(target), answer["usn"])
-        assert answer["location"].startswith("http://192.168.77.1:49152/")
-        assert answer["source"] == ("192.168.77.1", 1900)
-        assert answer["ext"] == "" and "UPnP/1." in answer["server"]
-        assert int(re.search(r"max-age\s*=\s*(\d+)", answer["cache-control"])[1]) >= 1800
-        assert answer["delay_s"] < 0.2, "CL-9"
-        assert answer["size"] <= 512
-
-
-def test_search_for_all(lab, daemon):
-    """SSDP-8, CL-9: the whole set once, the gateway device first"""
-    answers = search(lab.lan1, "ssdp:all")
-    types = [answer["st"] for answer in answers]
-    uuids = [t for t in types if t.startswith("uuid:")]
-    assert types[0] == IGD1
-    assert sorted(t for t in types if t not in uuids) == sorted([*TYPES, "upnp:rootdevice"])
-    assert len(uuids) == len(set(uuids)) == 3
-    assert len({a["location"] for a in answers}) == 1
-
-
-def test_search_by_uuid(lab, daemon):
-    """SSDP-8: a device answers to its own name"""
-    [root] = search(lab.lan1, "upnp:rootdevice")
-    name = root["usn"].partition("::")[0]
-    [answer] = search(lab.lan1, name)
-    assert (answer["st"], answer["usn"]) == (name, name)
-
-
-def test_unicast_search(lab, daemon):
-    """SSDP-7"""
-    [answer] = search(lab.lan1, IGD1, to=("192.168.77.1", 1900), mx=None)
-    assert answer["st"] == IGD1
-
-
-@pytest.mark.parametrize("target", [
-    "urn:schemas-upnp-org:device:InternetGatewayDevice:3",
-    "urn:schemas-upnp-org:service:WANPPPConnection:1",
-    "uuid:00000000-0000-0000-0000-000000000000", "upnp:rootdevice2", ""])
-def test_search_for_what_we_are_not(lab, daemon, target):
-    """SSDP-9, SSDP-17"""
-    assert search(lab.lan1, target) == []
-
-
-def test_lenient_search(lab, daemon):
-    """SSDP-4: no space, more line ends, odd case"""
-    text = (b"M-SEARCH * HTTP/1.1\r\nhost:239.255.255.250:1900\r\nst:upnp:rootdevice\r\n"
-            b'man:"ssdp:discover"\r\nmx:3\r\n\r\n\r\n')
-    with lab.lan1.udp() as sock:
-        sock.sendto(text, igd.GROUP)
-        assert b"upnp:rootdevice" in sock.recvfrom(2048)[0]
-
-
-def test_each_lan_hears_its_own_address(lab, daemon):
-    """SSDP-12: discovery answers do not leak between LANs"""
-    [answer] = search(lab.guest1, IGD1)
-    assert answer["location"].startswith("http://192.168.78.1:49152/")
-
-
-def test_nothing_towards_the_wan(lab, daemon):
-    """SSDP-2, HTTP-4: neither discovery nor control answers the internet"""
-    assert search(lab.inet1, "ssdp:all", quiet_s=0.3) == []
-    assert search(lab.inet1, "ssdp:all", to=(WAN, 1900), quiet_s=0.3) == []
-    with pytest.raises(OSError):
-        lab.inet1.connect((WAN, 49152), 0.3).close()
-    lab.inet1.ip("route", "replace", "192.168.77.0/24", "via", WAN)
-    try:
-        with pytest.raises(OSError):
-            igd.request(lab.inet1, "http://192.168.77.1:49152/")
-    finally:
-        lab.inet1.ip("route", "del", "192.168.77.0/24")
-
-
-def test_alive_and_byebye(lab, daemon_factory):
-    """SSDP-13, 14, 15: heard on the LAN at start and stop, not on the WAN"""
-    def notified(sock, kind, seen):
-        while select.select([sock], [], [], 0)[0]:
-            first, headers = igd.parse_headers(sock.recvfrom(4096)[0])
-            if first == "NOTIFY * HTTP/1.1":
-                seen.setdefault(headers["nts"], []).append(headers)
-        return len({x["usn"] for x in seen.get(kind, [])}) == len(TYPES) + 4
-
-    seen = {}
-    with lab.lan1.capture(*igd.GROUP) as lan, lab.inet1.capture(*igd.GROUP) as wan:
-        daemon = daemon_factory().start()
-        wait_for(lambda: notified(lan, "ssdp:alive", seen), "the whole set alive")
-        boot = {x["bootid.upnp.org"] for x in seen["ssdp:alive"]}
-        assert len(boot) == 1
-        assert {x["nt"] for x in seen["ssdp:alive"]} >= {*TYPES, "upnp:rootdevice"}
-        assert "ssdp:byebye" in seen, "byebye comes before the first alive"
-        seen.clear()
-        daemon.stop()
-        wait_for(lambda: notified(lan, "ssdp:byebye", seen), "the whole set saying goodbye")
-        seen.clear()
-        daemon.start()
-        wait_for(lambda: notified(lan, "ssdp:alive", seen), "the whole set alive again")
-        assert int(seen["ssdp:alive"][0]["bootid.upnp.org"]) > int(boot.pop())
-        assert not select.select([wan], [], [], 0)[0]
-
-
-def test_names_are_stable(lab, daemon_factory):
-    """SSDP-11, HTTP-7"""
-    daemon = daemon_factory().start()
-    before = {(x["usn"], x["location"]) for x in search(lab.lan1, "ssdp:all")}
-    daemon.stop()
-    daemon.start()
-    assert {(x["usn"], x["location"]) for x in search(lab.lan1, "ssdp:all")} == before
 
 
 # Description
@@ -444,49 +318,6 @@ def test_hostile_xml(lab, lan1, daemon):
             continue  # shown the door
         assert status in (400, 413, 500)
     assert lan1.call("GetExternalIPAddress") == {"NewExternalIPAddress": WAN}
-
-
-@pytest.fixture
-def many_files():
-    """Room for thousands of sockets in this process."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(4096, limits[0]), limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def connect_halfway(lab, stack, source, address, count):
-    """Connections of that source that begin a request and never end it."""
-    for _ in range(count):
-        sock = stack.enter_context(lab.lan1.open_socket(kind=socket.SOCK_STREAM))
-        sock.setblocking(False)
-        sock.bind((source, 0))
-        with contextlib.suppress(BlockingIOError):
-            sock.connect(address)
-        yield sock
-
-
-def test_unfinished_requests_of_a_few_hosts(lab, many_files, lan2):
-    """HTTP-3: 1,300 connections of four addresses, and a fifth is served"""
-    begun = b"POST /igd1/ctl/WANIPConn1 HTTP/1.1\r\nHost: x"
-    sources = [lab.lan1.ipv4] + [f"192.168.77.{number}" for number in (11, 12, 13)]
-    for source in sources[1:]:
-        lab.lan1.ip("address", "add", source + "/24", "dev", "eth0")
-    try:
-        with contextlib.ExitStack() as stack:
-            for source in sources:
-                for sock in list(connect_halfway(lab, stack, source,
-                                                 ("192.168.77.1", 49152), 325)):
-                    with contextlib.suppress(OSError):  # shown the door already
-                        sock.send(begun)
-                began = time.monotonic()
-                assert lan2.call("GetExternalIPAddress") == {"NewExternalIPAddress": WAN}
-                assert time.monotonic() - began < 1
-            lan2.add(5000, 4000)
-        assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan2, 4000) is not None
-    finally:
-        for source in sources[1:]:
-            lab.lan1.ip("address", "del", source + "/24", "dev", "eth0")
 
 
 # Guest LAN
