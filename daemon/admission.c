@@ -91,8 +91,7 @@ static bool igd_is_sound(const struct request *request)
 	if ((pinhole || range || request->op == REQUEST_ADD_ANY) &&
 	    request->origin != ORIGIN_IGD)
 		return false;
-	if (range ? request->external_last < request->external_port
-		  : request->external_last != 0)
+	if (!range && request->external_last != 0)
 		return false;
 	if ((!pinhole || request->op == REQUEST_PINHOLE) && request->pinhole != 0)
 		return false;

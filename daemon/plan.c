@@ -133,7 +133,7 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 	}
 	plan_run(table, context, plan);
 	if (plan->result == RESULT_OK && plan_is_too_wide(table, request, plan))
-		plan->result = RESULT_PEERS;
+		plan_refuse(plan, RESULT_PEERS);
 	/* Half a plan is none; PCP's refusals leave all as it is (PCP-16), NAT-PMP's
 	 * deletes go as far as they can (NP-48). */
 	if (plan->result == RESULT_NO_MEMORY ||

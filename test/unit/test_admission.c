@@ -237,15 +237,138 @@ static void test_pcp116_ports(void **state)
 	assert_false(is_honest(fixture));
 }
 
+/* --- what UPnP adds --- */
+
+static const enum request_op igd_ops[] = {
+	REQUEST_ADD_ANY,     REQUEST_DELETE_RANGE,   REQUEST_LIST,
+	REQUEST_PINHOLE,     REQUEST_PINHOLE_UPDATE, REQUEST_PINHOLE_DELETE,
+	REQUEST_PINHOLE_GET,
+};
+
+#define IGD_OPS (sizeof(igd_ops) / sizeof(igd_ops[0]))
+
+static struct request *ask_igd(struct fixture *fixture, enum request_op op,
+			       const char *host)
+{
+	struct request *request = ask(fixture, op, ORIGIN_IGD, host);
+
+	request->lifetime_s = 3600;
+	request->igd_version = 2;
+	if (op == REQUEST_DELETE_RANGE || op == REQUEST_LIST)
+		request->external_last = UINT16_MAX;
+	return request;
+}
+
+/* Operations of UPnP are UPnP's, and their fields those of no other operation. */
+static void test_igd_operations(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < IGD_OPS; i++) {
+		const char *host = igd_ops[i] == REQUEST_PINHOLE ? V6 : C1;
+
+		ask_igd(fixture, igd_ops[i], host);
+		assert_true(is_honest(fixture) && is_host(fixture));
+		fixture->request.origin = ORIGIN_PCP;
+		assert_false(is_honest(fixture));
+		ask_igd(fixture, igd_ops[i], host)->origin = ORIGIN_NATPMP;
+		assert_false(is_honest(fixture));
+		ask_igd(fixture, igd_ops[i], host)->after = 1;
+		assert_int_equal(is_honest(fixture), igd_ops[i] == REQUEST_LIST);
+		ask_igd(fixture, igd_ops[i], host)->external_last = 6000;
+		assert_int_equal(is_honest(fixture),
+				 igd_ops[i] == REQUEST_DELETE_RANGE ||
+					 igd_ops[i] == REQUEST_LIST);
+		ask_igd(fixture, igd_ops[i], host)->pinhole = 1;
+		assert_int_equal(is_honest(fixture), i > 3);
+		ask_igd(fixture, igd_ops[i], host)->igd_version = 3;
+		assert_false(is_honest(fixture));
+	}
+	ask_igd(fixture, REQUEST_TRAFFIC + 1, C1);
+	assert_false(is_honest(fixture));
+}
+
+/* V6FW-2, V6FW-4, V6FW-5 */
+static void test_v6fw5_pinhole(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *request = ask_igd(fixture, REQUEST_PINHOLE, V6);
+
+	request->remote_port = 443;
+	assert_true(is_honest(fixture)); /* of any host */
+	request->remote = address("2001:db8:99::9");
+	assert_true(is_honest(fixture));
+	request->remote = address("198.51.100.9");
+	assert_false(is_honest(fixture));
+	request->remote = address("ff02::1");
+	assert_false(is_honest(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE_GET, V6)->remote_port = 443;
+	assert_false(is_honest(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE, V6)->protocol = 136;
+	assert_false(is_honest(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE_UPDATE, V6)->protocol = 0;
+	assert_true(is_honest(fixture));
+	fixture->request.lifetime_s = 0;
+	assert_false(is_honest(fixture));
+	fixture->request.lifetime_s = REQUEST_PINHOLE_LIFETIME_MAX_S;
+	assert_true(is_honest(fixture));
+	fixture->request.lifetime_s++;
+	assert_false(is_honest(fixture));
+	fixture->request.op = REQUEST_PINHOLE_DELETE;
+	assert_true(is_honest(fixture));
+}
+
+/* CL-18: by WANIPConnection no IPv6, by WANIPv6FirewallControl nothing else. */
+static void test_cl18_families(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask_igd(fixture, REQUEST_ADD_ANY, V6);
+	assert_false(is_host(fixture));
+	ask_igd(fixture, REQUEST_ADD_ANY, C1)->internal = address(V6);
+	assert_false(is_host(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE, C1);
+	assert_false(is_host(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE, ULA);
+	assert_true(is_host(fixture));
+}
+
+/* V6FW-3, V6FW-7: for a host of ours, by whichever of its addresses it asks; whether it
+ * is the same one is not told here. */
+static void test_v6fw3_internal_client(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask_igd(fixture, REQUEST_PINHOLE, C1)->internal = address(V6);
+	assert_true(is_honest(fixture) && is_host(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE, "fe80::2")->internal = address(V6);
+	assert_true(is_honest(fixture) && is_host(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE, "fe80::2");
+	assert_false(is_host(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE, V6)->internal = address("2001:db8:ffff::2");
+	assert_false(is_host(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE, "2001:db8:ffff::2");
+	assert_false(is_host(fixture));
+	ask_igd(fixture, REQUEST_PINHOLE_GET, "fe80::2");
+	assert_true(is_host(fixture));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_pcp2_host_of_the_lan), TEST(test_pcp73_third_party),
-		TEST(test_pcp84_filters),	 TEST(test_pcp87_peer),
-		TEST(test_pcp95_ipv6),		 TEST(test_pcp95_ipv6_of_others),
+		TEST(test_pcp2_host_of_the_lan),
+		TEST(test_pcp73_third_party),
+		TEST(test_pcp84_filters),
+		TEST(test_pcp87_peer),
+		TEST(test_pcp95_ipv6),
+		TEST(test_pcp95_ipv6_of_others),
 		TEST(test_pcp116_ports),
+		TEST(test_igd_operations),
+		TEST(test_v6fw5_pinhole),
+		TEST(test_cl18_families),
+		TEST(test_v6fw3_internal_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

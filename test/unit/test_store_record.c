@@ -302,6 +302,73 @@ static void test_first_version(void **state)
 	assert_string_equal(again.lease.description, "games");
 }
 
+/* What the releases before pinholes of UPnP wrote: the same without the UniqueID. */
+static void test_second_version(void **state)
+{
+	const size_t pinhole_at = 122;
+	struct store_record record = make_record(16), again;
+	struct store_stamp stamp;
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	size_t length = store_record_encode(&record, stamp_now(), bytes);
+	uint32_t sum;
+
+	(void)state;
+	length -= 2;
+	memmove(bytes + pinhole_at, bytes + pinhole_at + 2, length - pinhole_at);
+	bytes[0] = 2;
+	assert_true(decodes(bytes, length));
+	sum = htonl(crc(bytes, length - sizeof(sum)));
+	memcpy(bytes + length - sizeof(sum), &sum, sizeof(sum));
+	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_int_equal(stamp.version, 2);
+	assert_int_equal(again.lease.pinhole, 0);
+	assert_int_equal(again.lease.set_count, record.lease.set_count);
+	assert_int_equal(again.lease.filter_count, record.lease.filter_count);
+	assert_int_equal(again.lease.wan, record.lease.wan);
+	assert_string_equal(again.lease.description, record.lease.description);
+}
+
+/* V6FW-2, V6FW-8: the one peer of a pinhole may be a port of any host. */
+static void test_record_pinhole(void **state)
+{
+	struct store_record good = make_record(1), again;
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	struct store_record bad;
+	struct store_stamp stamp;
+	size_t length;
+
+	(void)state;
+	assert_true(addr_parse("2001:db8::2", &good.lease.internal));
+	memset(&good.lease.remote, 0, sizeof(good.lease.remote));
+	good.lease.remote_port = 443;
+	good.lease.external_port = good.lease.internal_port;
+	good.lease.pinhole = UINT16_MAX;
+	length = store_record_encode(&good, stamp_now(), bytes);
+	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_int_equal(again.lease.pinhole, UINT16_MAX);
+	assert_int_equal(again.lease.remote_port, 443);
+	bad = good;
+	bad.lease.pinhole = 0;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.external_port++;
+	assert_false(survives(&bad));
+	bad = good;
+	assert_true(addr_parse("192.0.2.2", &bad.lease.internal));
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.set_first = bad.lease.internal_port;
+	bad.lease.set_count = 1;
+	assert_false(survives(&bad));
+	bad = good;
+	bad.lease.filter_count = 1; /* beside the one peer */
+	bad.lease.filters[0].prefix.length = 128;
+	assert_true(addr_parse("2001:db8::9", &bad.lease.filters[0].prefix.addr));
+	assert_false(survives(&bad));
+	bad.lease.remote_port = 0; /* one that PCP has adopted */
+	assert_true(survives(&bad));
+}
+
 /* A later release may write other bytes: sound by their checksum, and no lease to us.
  */
 static void test_version_from_the_future(void **state)
@@ -357,6 +424,8 @@ int main(void)
 		cmocka_unit_test(test_record_bytes),
 		cmocka_unit_test(test_record_text),
 		cmocka_unit_test(test_first_version),
+		cmocka_unit_test(test_second_version),
+		cmocka_unit_test(test_record_pinhole),
 		cmocka_unit_test(test_version_from_the_future),
 	};
 
