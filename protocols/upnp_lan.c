@@ -14,8 +14,6 @@
 
 /* Which side is which family. */
 static const int families[UPNP_FAMILIES] = {AF_INET, AF_INET6};
-/* Where discovery is served, too. */
-static const bool has_ssdp[UPNP_FAMILIES] = {true, false};
 
 static size_t count_roots(const struct upnp_offer *offer, const struct lan_info *info)
 {
@@ -119,12 +117,12 @@ static bool side_open(struct upnp_lan *lan, const struct upnp_offer *offer, int 
 		       &here->http_failed);
 		tried = true;
 	}
-	if (here->http && !here->ssdp && has_ssdp[side]) {
+	if (here->http && !here->ssdp) {
 		report(lan, ssdp_names[side], open_ssdp(lan, offer, side),
 		       &here->ssdp_failed);
 		tried = true;
 	}
-	if (!here->http || (!here->ssdp && has_ssdp[side]))
+	if (!here->http || !here->ssdp)
 		event_add(offer->retry, &delay);
 	return tried;
 }

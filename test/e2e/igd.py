@@ -6,11 +6,14 @@ import html
 import http.client
 import re
 import select
+import socket
 import time
 import urllib.parse
 import xml.etree.ElementTree
 
 GROUP = ("239.255.255.250", 1900)
+GROUP6_LINK = ("ff02::c", 1900)
+GROUP6_SITE = ("ff05::c", 1900)
 IGD1 = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
 WANIP1 = "urn:schemas-upnp-org:service:WANIPConnection:1"
 WANCIC1 = "urn:schemas-upnp-org:service:WANCommonInterfaceConfig:1"
@@ -33,12 +36,14 @@ class SoapError(Exception):
         self.code = code
 
 
-def pack_search(target, mx=1, man='"ssdp:discover"'):
+def pack_search(target, mx=1, man='"ssdp:discover"', agent=None):
     lines = ["M-SEARCH * HTTP/1.1", "HOST: 239.255.255.250:1900", f"ST: {target}"]
     if man:
         lines.append(f"MAN: {man}")
     if mx is not None:
         lines.append(f"MX: {mx}")
+    if agent:
+        lines.append(f"USER-AGENT: {agent}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -51,19 +56,32 @@ def parse_headers(data):
     return first, {name.lower(): value.strip() for name, value in headers.items()}
 
 
-def search(host, target, to=GROUP, quiet_s=0.4, **options):
+def open_searcher(host, to, source=None):
+    """A UDP socket of this host for searches to that address, from one of its own."""
+    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+    sock, scope = host.open_socket(family), ()
+    if family == socket.AF_INET6:
+        with host.inside():
+            index = socket.if_nametoindex(host.interface)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        scope = (0, index)
+    sock.bind((source or host.address(family), 0, *scope))
+    return sock
+
+
+def search(host, target, to=GROUP, quiet_s=0.4, source=None, **options):
     """
     Answers to a search, as headers with the source and delay_s added. Listening ends when
     nothing more came for quiet_s, so it costs that long.
     """
-    with host.udp() as sock:
+    with open_searcher(host, to[0], source) as sock:
         sock.sendto(pack_search(target, **options), to)
         began, answers = time.monotonic(), []
         while select.select([sock], [], [], quiet_s)[0]:
-            data, source = sock.recvfrom(4096)
+            data, sender = sock.recvfrom(4096)
             first, headers = parse_headers(data)
             assert first == "HTTP/1.1 200 OK", data
-            answers.append(dict(headers, source=source, size=len(data),
+            answers.append(dict(headers, source=sender[:2], size=len(data),
                                 delay_s=time.monotonic() - began))
         return answers
 
