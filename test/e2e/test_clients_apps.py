@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What programs do with UPnP: go, Tailscale, syncthing, Home Assistant, real tools."""
+
+import os
+import re
+
+import models
+import models_apps
+import pytest
+from conftest import get_build
+from lab import Lab, wait_for
+
+UPNPC = "upnpc"
+LOCATION = "http://192.168.77.1:49152/igd1/root.xml"
+
+
+@pytest.fixture(scope="module")
+def lab():
+    # miniupnpc takes the addresses of documentation for what they are
+    with Lab(wan="5.9.7") as laboratory:
+        yield laboratory
+
+
+def reaches(lab, port, host, internal):
+    return lab.udp_arrives(lab.inet1, (lab.WAN_ADDRESS, port), host, internal) is not None
+
+
+@pytest.mark.parametrize("client", [models_apps.GoUpnp, models_apps.GoUpnp2])
+def test_goupnp(lab, daemon, client):
+    """CL-10: ST and USN as asked for, and the service is what it was said to be"""
+    control = client(lab.lan1).discover()
+    assert control.call("GetExternalIPAddress", service=client.TARGET) == {
+        "NewExternalIPAddress": lab.WAN_ADDRESS}
+
+
+def test_tailscale(lab, daemon):
+    """CL-6, CL-7, CL-9, CL-11: all three protocols within a quarter of a second"""
+    client = models_apps.Tailscale(lab.lan1)
+    seen = client.probe()
+    assert seen == {"pcp": 0, "pmp": lab.WAN_ADDRESS, "upnp": LOCATION}
+    client.discover()
+    assert client.map(41641) == client.LEASE_S, "CL-29: never 402 or 725"
+    assert reaches(lab, client.port, lab.lan1, 41641)
+    first = client.port
+    client.map(41641)
+    assert client.port == first and len(daemon.leases()) == 1, "CL-25"
+
+
+def test_tailscale_by_version_2(lab, daemon):
+    """CL-25, IGD-25: another port than its neighbour's, and renewal keeps it"""
+    first, second = (models_apps.Tailscale(host) for host in (lab.lan1, lab.lan2))
+    for client in (first, second):
+        client.describe(models_apps.GoUpnp2(client.host).search()["location"])
+        assert client.map(41641) == client.LEASE_S
+    ports = first.port, second.port
+    assert ports[0] == 41641 != ports[1]
+    for client in (first, second, second, first):
+        client.map(41641)
+    assert (first.port, second.port) == ports and len(daemon.leases()) == 2
+    for client in (first, second):
+        assert reaches(lab, client.port, client.host, 41641)
+    # one release asked with the external port for the internal one (#18348): that is
+    # another mapping, and takes nothing from the first
+    second.add(second.port, second.port, "UDP", "tailscale-portmap", 7200,
+               service=models.WANIP + "2", action="AddAnyPortMapping")
+    assert reaches(lab, second.port, lab.lan2, 41641) and len(daemon.leases()) == 3
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_syncthing_over_ipv4(lab, daemon, version):
+    """CL-10: each version is what was asked for, in ST, USN and the types of the tree"""
+    client = models_apps.Syncthing(lab.lan1)
+    assert client.look(models.GROUP4, f"{models.IGD}{version}")
+    assert client.add_mapping(22000) == client.LEASE_S
+    target = (lab.WAN_ADDRESS, 22000)
+    assert lab.tcp_arrives(lab.inet1, target, lab.lan1, 22000) is not None
+    client.call("DeletePortMapping", ("NewRemoteHost", ""), ("NewExternalPort", 22000),
+                ("NewProtocol", "TCP"), service=f"{models.WANIP}{version}")
+    assert lab.tcp_arrives(lab.inet1, target, lab.lan1, 22000) is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_home_assistant(lab, daemon, version):
+    """CL-22, CL-23, CL-24: everything advertised, in parallel, for five rounds"""
+    client = models_apps.HomeAssistant(lab.lan1, version).discover().read_all()
+    wanted = {"NewTotalBytesSent", "NewTotalBytesReceived", "NewTotalPacketsSent",
+              "NewTotalPacketsReceived", "NewUptime", "NewConnectionStatus",
+              "NewExternalIPAddress", "NewLayer1DownstreamMaxBitRate"}
+    before = client.poll()
+    assert wanted <= set(before)
+    for _ in range(4):
+        lab.udp_arrives(lab.lan1, (lab.inet1.ipv4, 9), lab.inet1, 9)
+        after = client.poll()
+    assert int(after["NewTotalPacketsSent"]) > int(before["NewTotalPacketsSent"])
+    assert int(after["NewUptime"]) >= int(before["NewUptime"])
+
+
+# The real tools
+
+
+def upnpc(host, *arguments):
+    """upnpc with the description's address given, which saves its two seconds."""
+    return host.run([UPNPC, "-u", LOCATION, *arguments]).stdout
+
+
+def test_upnpc_maps(lab, daemon):
+    """CL-28, IGD-16: add, list, a remote host of its own, delete"""
+    host = lab.lan1
+    added = upnpc(host, "-e", "a game", "-a", "@", "4000", "5000", "udp", "600")
+    assert f"external {lab.WAN_ADDRESS}:5000 UDP is redirected to internal " \
+        f"{host.ipv4}:4000" in added, added
+    upnpc(host, "-a", "@", "4001", "5001", "udp", "0", lab.inet1.ipv4)
+    assert reaches(lab, 5000, host, 4000) and reaches(lab, 5001, host, 4001)
+    stranger = lab.udp_arrives(lab.inet2, (lab.WAN_ADDRESS, 5001), host, 4001)
+    assert stranger is None
+    listed = upnpc(host, "-l")
+    assert re.search(rf"UDP\s+5000->{re.escape(host.ipv4)}:4000\s+'a game' ''", listed)
+    assert re.search(rf"UDP\s+5001->{re.escape(host.ipv4)}:4001\s+.* '{lab.inet1.ipv4}'",
+                     listed), listed
+    refused = upnpc(host, "-d", "5001", "udp")
+    assert "failed with code : 714" in refused, "the key has a remote host"
+    assert "returned : 0" in upnpc(host, "-d", "5001", "udp", lab.inet1.ipv4)
+    assert "returned : 0" in upnpc(host, "-d", "5000", "udp")
+    assert not reaches(lab, 5000, host, 4000) and not reaches(lab, 5001, host, 4001)
+
+
+def test_upnpc_finds_us(lab, daemon):
+    """CL-19: by its own search of version 1, in state 1, with status and counters"""
+    found = lab.lan1.run([UPNPC, "-s"]).stdout
+    assert "Found valid IGD : " in found, found
+    assert f"desc: {LOCATION}" in found and "Connection Type : IP_Routed" in found
+    assert "Status : Connected" in found
+    assert f"ExternalIPAddress = {lab.WAN_ADDRESS}" in found
+    assert re.search(r"Packets: Sent: +\d+\s+Recv: +\d+", found)
+    assert "GetPortMappingNumberOfEntries" not in found
+
+
+def test_natpmpc(lab, daemon):
+    """CL-1, CL-3: the tool of libnatpmp"""
+    host = lab.lan1
+    done = host.run(["natpmpc", "-a", "5000", "4000", "udp", "600"])
+    assert f"Public IP address : {lab.WAN_ADDRESS}" in done.stdout
+    assert "Mapped public port 5000 protocol UDP to local port 4000" in done.stdout
+    assert reaches(lab, 5000, host, 4000)
+    host.run(["natpmpc", "-a", "5000", "4000", "udp", "0"])
+    assert not reaches(lab, 5000, host, 4000)
+
+
+def test_gssdp_discover(lab, daemon):
+    """SSDP-8: GSSDP hears the whole set in answer to its search, each once"""
+    finder = lab.lan1.start(["gssdp-discover", "-i", "eth0", "-t", "ssdp:all"])
+    wanted = {models.IGD + "1", models.WANIP + "1", models.WANCIC, "upnp:rootdevice"}
+
+    def names():
+        return re.findall(r"USN: +(\S+)\n +Location: \S+", finder.output())
+    wait_for(lambda: wanted <= {name.partition("::")[2] for name in names()},
+             "GSSDP to hear everything")
+    assert len(names()) == len(set(names())), finder.output()
+    finder.stop()
+
+
+def test_gupnp_event_dumper(lab, daemon):
+    """GENA-1, GENA-6, GENA-7: GUPnP finds us, subscribes and is told"""
+    dumper = lab.lan1.start(["gupnp-event-dumper"])
+    wait_for(lambda: re.search(r"L3Forwarding1\|DefaultConnectionService\|uuid:[0-9a-f-]+:"
+                               "WANConnectionDevice:1,urn:upnp-org:serviceId:WANIPConn1",
+                               dumper.output()), "the event of Layer3Forwarding")
+    dumper.stop()
+
+
+def test_libupnp_control_point(lab, daemon):
+    """GENA-1, 6, 7, 8, 9: libupnp hears the state, then each change of the table"""
+    client = models_apps.GoUpnp(lab.lan1).discover()
+    listener = lab.lan1.start([
+        os.path.join(get_build("asan"), "test/e2e/event_listener"), "eth0",
+        client.urls[models.WANIP + "1"]["eventSubURL"]])
+
+    def heard():
+        """[{variable: value}] of each event, whose numbers go up by one."""
+        lines = re.findall(r"^event (\d+)((?: \S+=\S*)*)$", listener.output(), re.M)
+        assert [int(number) for number, _ in lines] == list(range(len(lines)))
+        return [dict(pair.split("=", 1) for pair in rest.split()) for _, rest in lines]
+    wait_for(heard, "the first event")
+    assert heard()[0]["ConnectionStatus"] == "Connected"
+    assert heard()[0]["ExternalIPAddress"] == lab.WAN_ADDRESS
+    assert heard()[0]["PortMappingNumberOfEntries"] == "0"
+    for count in (1, 2, 3):
+        client.add(5000 + count, 4000, "UDP", "test", 600)
+        wait_for(lambda count=count: heard()[-1].get("PortMappingNumberOfEntries")
+                 == str(count), f"the event of {count} entries")
+    for count in (1, 2, 3):
+        client.delete(5000 + count, "UDP")
+    wait_for(lambda: heard()[-1]["PortMappingNumberOfEntries"] == "0", "the last event")
+    listener.stop()
