@@ -3,13 +3,18 @@
 
 import contextlib
 import socket
+import xml.etree.ElementTree
 
 import igd
+import natpmp
 import pcp
 import pytest
 from igd import Gateway, SoapError, search
 from lab import Lab, wait_for
 
+IGD2 = "urn:schemas-upnp-org:device:InternetGatewayDevice:2"
+WANIP2 = "urn:schemas-upnp-org:service:WANIPConnection:2"
+CONTROL = "urn:schemas-upnp-org:control-1-0"
 V6FC = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1"
 WAN = Lab.WAN_ADDRESS
 # Of the gateway's namespace in a test: nothing else uses such numbers.
@@ -36,6 +41,36 @@ def refused(code, function, *arguments, **options):
     with pytest.raises(SoapError) as caught:
         function(*arguments, **options)
     assert caught.value.code == code, caught.value
+
+
+def query(gateway, variable, service):
+    """QueryStateVariable (SOAP-9)"""
+    body = ('<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+            f'<u:QueryStateVariable xmlns:u="{CONTROL}"><u:varName>{variable}</u:varName>'
+            "</u:QueryStateVariable></s:Body></s:Envelope>")
+    status, _, data = gateway.post("", body, service, {
+        "SOAPAction": f'"{CONTROL}#QueryStateVariable"'})
+    assert status == 200, data
+    return xml.etree.ElementTree.fromstring(data).findtext(".//return")
+
+
+class Watcher:
+    """Both faces of the device as one host reads the lease table's variables there."""
+
+    def __init__(self, host):
+        self.first = Gateway(host)
+        self.second = Gateway(host, search(host, IGD2)[0]["location"])
+
+    def read(self):
+        """(PortMappingNumberOfEntries, SystemUpdateID); of no one moment"""
+        entries = (query(self.first, "PortMappingNumberOfEntries", igd.WANIP1),
+                   query(self.second, "PortMappingNumberOfEntries", WANIP2))
+        update_id = int(query(self.second, "SystemUpdateID", WANIP2))
+        return int(entries[0]) if entries[0] == entries[1] else None, update_id
+
+    def wait(self, entries, update_id):
+        wait_for(lambda: self.read() == (entries, update_id),
+                 f"{entries} entries at update {update_id}, {self.read()} now")
 
 
 @contextlib.contextmanager
@@ -93,6 +128,38 @@ def test_restart_keeps_mappings(lab, daemon):
     assert lab.udp_arrives(lab.inet2, (WAN, 5000), lab.lan1, 4000) is not None
     assert lab.tcp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 4001) is not None
     assert lab.tcp_arrives(lab.inet2, (WAN, 5001), lab.lan1, 4001) is None
+
+
+def test_table_of_everybody(lab, daemon_factory):
+    """IGD-36: whoever adds, ends or changes a mapping, one step each; renewals are none"""
+    daemon = daemon_factory("[limits]\nlifetime-min = 1\n").start()
+    watcher, other, guest = (Watcher(host) for host in (lab.lan1, lab.lan2, lab.guest1))
+    assert watcher.read() == (0, 0)
+    watcher.first.add(5000, 4000)
+    assert watcher.read() == (1, 1)  # as soon as there is an answer
+    watcher.first.add(5000, 4000)
+    assert watcher.read() == (1, 1)
+    watcher.first.add(5000, 4000, Enabled=0)
+    assert watcher.read() == (1, 2)
+    daemon.admin("add", "tcp", "6000", lab.lan2.ipv4)
+    other.wait(2, 3)
+    with natpmp.Client(lab.lan2) as client:
+        client.ask(natpmp.pack_map("udp", 4100, 5100, 3600))
+        other.wait(3, 4)
+        client.ask(natpmp.pack_map("udp", 4100, 5100, 3600))
+        client.ask(natpmp.pack_map("udp", 4100, 0, 0))
+        watcher.wait(2, 5)
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 4200, 5200, lifetime=1)
+        client.peer("udp", 4300, (lab.inet1.ipv4, 3478), 5300)  # no mapping
+        watcher.wait(2, 7)  # it came and went
+    with pcp.Client(lab.lan1, family=socket.AF_INET6) as client:
+        client.grant("udp", 4400, 4400)  # IPv6: changed the table, is in no listing
+        watcher.wait(2, 8)
+    daemon.admin("delete", str(daemon.leases()[0]["id"]))
+    wait_for(lambda: watcher.read()[1] == 9, "the owner's deletion")
+    assert guest.read() == (0, 9)
+    assert watcher.first.call("GetStatusInfo")["NewConnectionStatus"] == "Connected"
 
 
 @pytest.mark.parametrize("value, enabled, allowed, error", [
