@@ -146,6 +146,8 @@ static void make_controls(struct igd_site *site)
 
 			control->service = service;
 			make_path(face, "ctl", service, control->path);
+			if (igd_service_has_events(service))
+				make_path(face, "evt", service, control->event);
 		}
 	}
 }
@@ -478,14 +480,9 @@ const struct igd_service *igd_site_find_control(const struct igd_site *site,
 const struct igd_service *igd_site_find_event(const struct igd_site *site,
 					      const char *path, bool legacy)
 {
-	for (size_t i = 0; i < site->control_count; i++) {
-		const struct igd_service *service = site->controls[i].service;
-		char own[IGD_PATH_SIZE];
-
-		make_path(site->face, "evt", service, own);
-		if (strcmp(own, path) == 0 && igd_service_has_events(service) &&
-		    is_shown(site, service, legacy))
-			return service;
-	}
+	for (size_t i = 0; *path && i < site->control_count; i++)
+		if (strcmp(site->controls[i].event, path) == 0 &&
+		    is_shown(site, site->controls[i].service, legacy))
+			return site->controls[i].service;
 	return NULL;
 }

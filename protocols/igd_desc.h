@@ -46,9 +46,10 @@ struct igd_document {
 	struct xmldoc xml;
 };
 
-/** The control URL of one service. */
+/** The control URL of one service, and that of its events; empty = it has none. */
 struct igd_control {
 	char path[IGD_PATH_SIZE];
+	char event[IGD_PATH_SIZE];
 	const struct igd_service *service;
 };
 

@@ -405,30 +405,41 @@ static void serve_page(struct http_exchange *exchange,
 		    sizeof(page) - 1);
 }
 
+static void serve_control(struct upnp_control *control, struct http_exchange *exchange,
+			  const struct http_request *request,
+			  const struct igd_site *site,
+			  const struct igd_service *service)
+{
+	if (request->method == HTTP_POST || request->method == HTTP_M_POST)
+		handle_control(control, exchange, request, site, service);
+	else
+		upnp_answer_status(exchange, 405, "POST, M-POST");
+}
+
 /* False when the path is nothing of this face's, as far as this client knows. */
 static bool serve_site(struct upnp_control *control, struct http_exchange *exchange,
 		       const struct http_request *request, const struct igd_site *site)
 {
 	bool legacy = http_agent_is_legacy(request->headers->user_agent);
-	const struct xmldoc *document =
-		igd_site_find_document(site, request->path, legacy);
 	const struct igd_service *service =
 		igd_site_find_control(site, request->path, legacy);
-	const struct igd_service *evented =
-		igd_site_find_event(site, request->path, legacy);
+	const struct xmldoc *document;
 
-	if (document)
+	if (service) {
+		serve_control(control, exchange, request, site, service);
+		return true;
+	}
+	document = igd_site_find_document(site, request->path, legacy);
+	if (document) {
 		serve_bytes(exchange, request, UPNP_CONTENT_TYPE, document->bytes,
 			    document->length);
-	else if (service &&
-		 (request->method == HTTP_POST || request->method == HTTP_M_POST))
-		handle_control(control, exchange, request, site, service);
-	else if (service)
-		upnp_answer_status(exchange, 405, "POST, M-POST");
-	else if (evented)
+		return true;
+	}
+	service = igd_site_find_event(site, request->path, legacy);
+	if (service)
 		upnp_events_serve(control->config.events, exchange, request, site,
-				  evented);
-	return document || service || evented;
+				  service);
+	return service != NULL;
 }
 
 static void on_http_request(void *user, struct http_exchange *exchange,

@@ -224,7 +224,7 @@ def test_delete_range(lab, lan1, lan2, daemon):
 
 
 def test_own_entries_only(lab, lan1, lan2, daemon):
-    """IGD-30, IGD-31: version 2 shows a host its own, version 1 all"""
+    """IGD-30, IGD-31, IGD-71: version 2 shows a host its own, version 1 all"""
     lan1.add(5000, 4000)
     lan2.add(5001, 4001)
     assert [x["NewExternalPort"] for x in lan1.entries()] == ["5000"]

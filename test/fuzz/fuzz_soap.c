@@ -28,9 +28,20 @@ static void check_request(const struct request *request)
 	check(request->op < REQUEST_OP_COUNT && request->origin == ORIGIN_IGD);
 	check(request->filter_count == 0 && request->enabled <= 1);
 	check(memchr(request->description, '\0', sizeof(request->description)) != NULL);
-	if (request->op == REQUEST_ADD)
-		check(request->external_port != 0 && request->internal_port != 0 &&
-		      request->lifetime_s > 0 &&
+	if (request->op == REQUEST_DELETE_RANGE || request->op == REQUEST_LIST)
+		check(request->external_port != 0 &&
+		      request->external_port <= request->external_last &&
+		      request->after == 0);
+	if (request->op == REQUEST_PINHOLE)
+		check(request->internal_port != 0 && request->pinhole == 0 &&
+		      request->lifetime_s > 0 && request->lifetime_s <= 86400 &&
+		      !addr_is_ipv4(&request->internal));
+	if (request->op == REQUEST_PINHOLE_UPDATE ||
+	    request->op == REQUEST_PINHOLE_DELETE || request->op == REQUEST_PINHOLE_GET)
+		check(request->pinhole != 0);
+	if (request->op == REQUEST_ADD || request->op == REQUEST_ADD_ANY)
+		check((request->external_port != 0 || request->op == REQUEST_ADD_ANY) &&
+		      request->internal_port != 0 && request->lifetime_s > 0 &&
 		      request->lifetime_s <= IGD_LEASE_MAX_S &&
 		      addr_is_ipv4(&request->internal) &&
 		      (request->protocol == IPPROTO_TCP ||
