@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protocols/gena.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -209,14 +210,14 @@ uint16_t gena_parse_call(enum http_method method, const struct http_headers *hea
 
 const char *gena_make_sid(const uint8_t random[16], char text[GENA_SID_SIZE])
 {
-	const size_t prefix = strlen(GENA_SID_PREFIX);
+	char own[UPNP_UUID_SIZE];
 	uint8_t uuid[16];
 
 	memcpy(uuid, random, sizeof(uuid));
 	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);
 	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
-	memcpy(text, GENA_SID_PREFIX, prefix);
-	(void)upnp_format_uuid(uuid, text + prefix);
+	(void)snprintf(text, GENA_SID_SIZE, GENA_SID_PREFIX "%s",
+		       upnp_format_uuid(uuid, own));
 	return text;
 }
 

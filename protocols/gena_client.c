@@ -377,7 +377,12 @@ void gena_client_free(struct gena_client *client)
 
 	if (!client)
 		return;
-	while ((delivery = TAILQ_FIRST(&client->list)))
+	delivery = TAILQ_FIRST(&client->list);
+	while (delivery) {
+		struct gena_delivery *next = TAILQ_NEXT(delivery, link);
+
 		delivery_free(delivery);
+		delivery = next;
+	}
 	free(client);
 }

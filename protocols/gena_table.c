@@ -13,10 +13,14 @@ void gena_table_init(struct gena_table *table)
 
 void gena_table_fini(struct gena_table *table)
 {
-	struct gena_subscription *sub;
+	struct gena_subscription *sub = TAILQ_FIRST(&table->list);
 
-	while ((sub = TAILQ_FIRST(&table->list)))
+	while (sub) {
+		struct gena_subscription *next = TAILQ_NEXT(sub, link);
+
 		gena_table_remove(table, sub);
+		sub = next;
+	}
 }
 
 static unsigned int count_of_host(const struct gena_table *table,

@@ -444,9 +444,12 @@ void upnp_events_free(struct upnp_events *events)
 		return;
 	gena_client_free(events->client);
 	gena_table_fini(&events->table);
-	while ((topic = TAILQ_FIRST(&events->topics))) {
-		topic->users = 1;
-		topic_release(events, topic);
+	topic = TAILQ_FIRST(&events->topics);
+	while (topic) {
+		struct upnp_topic *next = TAILQ_NEXT(topic, link);
+
+		free(topic);
+		topic = next;
 	}
 	if (events->timer)
 		event_free(events->timer);

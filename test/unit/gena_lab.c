@@ -159,10 +159,14 @@ struct sink *sink_new(const char *host, enum sink_mode mode)
 
 void sink_free(struct sink *sink)
 {
-	struct sink_connection *connection;
+	struct sink_connection *connection = TAILQ_FIRST(&sink->connections);
 
-	while ((connection = TAILQ_FIRST(&sink->connections)))
+	while (connection) {
+		struct sink_connection *next = TAILQ_NEXT(connection, link);
+
 		connection_free(connection);
+		connection = next;
+	}
 	if (sink->event)
 		event_free(sink->event);
 	close(sink->fd);

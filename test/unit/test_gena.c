@@ -174,6 +174,10 @@ static void test_callbacks(void **state)
 /* GENA-2, GENA-11, GENA-12: CVE-2020-12695 and its relatives */
 static void test_bad_callbacks(void **state)
 {
+	static const char five[] =
+		"<http://192.168.1.20:5000/><http://192.168.1.20:5001/>"
+		"<http://192.168.1.20:5002/><http://192.168.1.20:5003/>"
+		"<http://192.168.1.20:5004/>";
 	static const char *const rows[] = {
 		"http://192.168.1.20:5000/e",
 		"<http://192.168.1.20:5000/e",
@@ -214,10 +218,7 @@ static void test_bad_callbacks(void **state)
 		"<http://192.168.1.20:5000/\xc3\xa9>",
 		"<http://192.168.1.20:5000/<e>",
 		"<http://192.168.1.20:5000?e>",
-		/* five */
-		"<http://192.168.1.20:5000/><http://192.168.1.20:5001/>"
-		"<http://192.168.1.20:5002/><http://192.168.1.20:5003/>"
-		"<http://192.168.1.20:5004/>",
+		five,
 	};
 	struct gena_call call;
 
@@ -451,7 +452,7 @@ static void test_expiry(void **state)
 		.host = address(SUBSCRIBER),
 		.subject = &subject,
 	};
-	const int64_t end_ms = NOW_MS + 1800 * 1000;
+	const int64_t end_ms = NOW_MS + INT64_C(1800000);
 	uint32_t seq;
 
 	(void)state;

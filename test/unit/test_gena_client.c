@@ -246,7 +246,8 @@ static void test_silent(void **state)
 		assert_true(took_ms >= TIMEOUT_MS / 2 - 1 && took_ms < TIMEOUT_MS);
 		expect(GENA_FAILED);
 		took_ms = clock_now_ms() - began_ms;
-		assert_true(took_ms >= TIMEOUT_MS - 1 && took_ms < 2 * TIMEOUT_MS);
+		assert_true(took_ms >= TIMEOUT_MS - 1 &&
+			    took_ms < INT64_C(2) * TIMEOUT_MS);
 		sink_free(a);
 		sink_free(b);
 	}
