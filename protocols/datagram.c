@@ -60,6 +60,9 @@ static int set_options(int fd, const struct datagram_port *port)
 		{0, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER},
 		{0, SOL_SOCKET, SO_REUSEADDR, port->shared},
 		{AF_INET, IPPROTO_IP, IP_PKTINFO, 1},
+		/* Nothing for groups that only others on this machine joined. */
+		{AF_INET, IPPROTO_IP, IP_MULTICAST_ALL, !port->shared},
+		{AF_INET6, IPPROTO_IPV6, IPV6_MULTICAST_ALL, !port->shared},
 		{AF_INET, IPPROTO_IP, IP_MULTICAST_TTL, MULTICAST_HOPS},
 		{AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, 1},
 		{AF_INET6, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
@@ -136,11 +139,10 @@ static int join4(int fd, const struct datagram_port *port, const struct ip_addr 
 		.imr_ifindex = (int)port->ifindex,
 	};
 
-	/* Nothing for groups that only others on this machine joined. */
-	if (setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof(request)) <
-	    0)
-		return -errno;
-	return set_option(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+	return setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request,
+			  sizeof(request)) < 0
+		       ? -errno
+		       : 0;
 }
 
 static int join6(int fd, const struct datagram_port *port, const struct ip_addr *group)
@@ -149,10 +151,10 @@ static int join6(int fd, const struct datagram_port *port, const struct ip_addr 
 
 	memcpy(&request.ipv6mr_multiaddr, group->bytes,
 	       sizeof(request.ipv6mr_multiaddr));
-	if (setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &request, sizeof(request)) <
-	    0)
-		return -errno;
-	return set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+	return setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &request,
+			  sizeof(request)) < 0
+		       ? -errno
+		       : 0;
 }
 
 int datagram_join(int fd, const struct datagram_port *port, const struct ip_addr *group)
