@@ -69,7 +69,7 @@ def test_libtorrent_of_two_hosts(lab, daemon):
 
 @pytest.mark.parametrize("internal, client, code", [
     (0, None, 402), (6881, "fd77::2", 402), (6881, "192.168.77.3", 718)])
-def test_what_is_refused_is_said_as_libtorrent_reads_it(lab, daemon, internal, client, code):
+def test_refusals_as_libtorrent_reads_them(lab, daemon, internal, client, code):
     """CL-18, clients.md §3: on the v1 face 718 where another port helps, never 606"""
     control = models.Libtorrent(lab.lan1).discover()
     with pytest.raises(SoapError) as caught:
