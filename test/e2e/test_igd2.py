@@ -4,6 +4,8 @@
 import itertools
 
 import igd
+import natpmp
+import pcp
 import pytest
 from igd import WANIP1, WANIP2, Gateway, SoapError
 from igd2 import ROOTS, Gateway2, call_at_once, list_actions, refused
@@ -166,6 +168,40 @@ def test_withheld(lab, lan1, daemon):
     assert lan1.add_any(6000, 4000) != 6000
 
 
+def test_used_by_the_gateway(lab, lan1):
+    """IGD-24: nor is a port that the gateway serves itself"""
+    with lab.gw.listen(6000, address=""):
+        refused(729, lan1.add, 6000, 4000, "TCP")
+        refused(718, Gateway(lab.lan1).add, 6000, 4000, "TCP")
+        assert lan1.add_any(6000, 4000, "TCP") != 6000
+    lan1.delete_range(1, 65535, "TCP")
+    lan1.add(6000, 4000, "TCP")
+
+
+def test_add_any_limits(lab, daemon_factory):
+    """IGD-25: 728 when none is left, 606 when none would ever do; never 718"""
+    daemon_factory("[policy]\nrule = allow external 5000-5001 internal 1024-65535\n"
+                   "rule = deny\n").start()
+    gateway, other = Gateway2(lab.lan1), Gateway2(lab.lan2)
+    assert {gateway.add_any(9000, 4000), gateway.add_any(9000, 4001)} == {5000, 5001}
+    refused(728, gateway.add_any, 9000, 4002)
+    refused(728, other.add_any, 5000, 4000)
+    refused(606, gateway.add_any, 9000, 80)
+    refused(606, gateway.add, 9000, 4000)
+    assert gateway.add_any(9000, 4001) in (5000, 5001)
+
+
+def test_quota(lab, daemon_factory):
+    """IGD-25: as many as a host may have"""
+    daemon_factory("[limits]\nleases-per-client = 2\n").start()
+    gateway = Gateway2(lab.lan1)
+    gateway.add_any(5000, 4000)
+    gateway.add(5001, 4001)
+    refused(728, gateway.add_any, 5002, 4002)
+    refused(728, gateway.add, 5002, 4002)
+    assert Gateway2(lab.lan2).add_any(5002, 4002) == 5002
+
+
 # Ranges
 
 
@@ -233,6 +269,24 @@ def test_own_entries_only(lab, lan1, lan2, daemon):
     first = Gateway(lab.lan1)
     assert {x["NewExternalPort"] for x in first.entries()} == {"5000", "5001"}
     assert first.get(5001)["NewInternalClient"] == lab.lan2.ipv4
+
+
+def test_other_protocols(lab, lan1, daemon):
+    """IGD-30, IGD-33, IGD-42: one table; what a nonce guards stays"""
+    with natpmp.Client(lab.lan1) as client:
+        client.map("udp", 4000, 5000)
+    with pcp.Client(lab.lan1) as client:
+        answer = client.map("udp", 4001, 5001)
+        assert (answer.result, answer.port) == (pcp.OK, 5001)
+    lan1.add(5002, 4002)
+    assert [x["ExternalPort"] for x in lan1.list()] == ["5000", "5001", "5002"]
+    assert {x["NewExternalPort"] for x in lan1.entries()} == {"5000", "5001", "5002"}
+    refused((606, 718), lan1.add, 5001, 4001)
+    refused(606, lan1.delete, 5001)
+    lan1.delete_range(1, 65535)
+    assert [x["external_port"] for x in daemon.leases()] == [5001]
+    refused(730, lan1.delete_range, 1, 65535)
+    assert arrives(lab, lab.lan1, 5001, 4001)
 
 
 # What is kept
