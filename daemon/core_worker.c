@@ -9,6 +9,7 @@
 #include "daemon/admission.h"
 #include "daemon/core_private.h"
 #include "daemon/flow_times.h"
+#include "daemon/link_speed.h"
 #include "daemon/moment.h"
 #include "daemon/wan.h"
 
@@ -45,18 +46,20 @@ void core_worker_send_wan(struct core_worker *worker)
 {
 	const struct core *core = worker->core;
 	const struct wan_choice *wan = &core->network.wan;
+	const struct conf_wan *conf = &core->conf.wan;
 	struct flow_times times = flow_times_read();
+	uint64_t speed = link_speed_read(wan->ifindex);
 	struct wan_info info;
 
 	memset(&info, 0, sizeof(info));
 	info.epoch_origin_ms = ledger_get_figures(core->ledger)->epoch_origin_ms;
 	info.up_since_ms = core->wan_up_since_ms;
 	info.external = wan->external;
-	info.bit_rate_up = core->conf.wan.bit_rate_up;
-	info.bit_rate_down = core->conf.wan.bit_rate_down;
-	info.nat = core->conf.wan.nat;
+	info.bit_rate_up = conf->bit_rate_up > 0 ? conf->bit_rate_up : speed;
+	info.bit_rate_down = conf->bit_rate_down > 0 ? conf->bit_rate_down : speed;
+	info.nat = conf->nat;
 	info.carrier = wan->carrier;
-	info.pinholes = (uint8_t)core->conf.wan.pinholes;
+	info.pinholes = (uint8_t)conf->pinholes;
 	info.flow_timeout_tcp_s = times.tcp_s;
 	info.flow_timeout_udp_s = times.udp_s;
 	worker_send(worker, MSG_WAN, &info, sizeof(info));

@@ -111,6 +111,14 @@ def test_carrier(lab, daemon):
     wait_for(lambda: get_link_status(gateway) == "Up", "the link to be up again")
 
 
+def test_link_rates(lab, daemon_factory):
+    """IGD-51: what the owner says, else the card; ten gigabit/s are more than ui4 holds"""
+    daemon_factory("[wan]\nbit-rate-up = 40M\n").start()
+    answer = Gateway(lab.lan1).call("GetCommonLinkProperties", igd.WANCIC1)
+    assert answer["NewLayer1UpstreamMaxBitRate"] == "40000000"
+    assert answer["NewLayer1DownstreamMaxBitRate"] == str(2**32 - 1)
+
+
 def test_restart_keeps_mappings(lab, daemon):
     """IGD-41, SSDP-15: they are all there still, and BOOTID tells that we began anew"""
     gateway = Gateway(lab.lan1)

@@ -220,7 +220,8 @@ static int start_core(void **state)
 		.worker_ended = on_worker_ended,
 	};
 	static const char text[] =
-		"[wan]\ninterface = wan0\npinholes = off\n[lan lan0]\n[backend]\n"
+		"[wan]\ninterface = wan0\npinholes = off\nbit-rate-up = 40M\n[lan "
+		"lan0]\n[backend]\n"
 		"type = memory\n[limits]\nlifetime-min = 1\nrequests-per-second = 0\n"
 		"[global]\nstate-dir =\nlog-level = error\n";
 	char error[CONF_ERROR_MAX];
@@ -287,6 +288,9 @@ static void test_greeting(void **state)
 	assert_int_equal(wan.pinholes, WAN_PINHOLES_OFF);
 	assert_true(wan.carrier);
 	assert_memory_equal(&wan.external, &external, sizeof(external));
+	/* IGD-51: what the owner says, else the card: a veth pair says ten gigabit/s */
+	assert_int_equal(wan.bit_rate_up, 40000000);
+	assert_int_equal(wan.bit_rate_down, 10000000000);
 	if (access("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established",
 		   R_OK) == 0) {
 		assert_int_not_equal(wan.flow_timeout_tcp_s, 0);
