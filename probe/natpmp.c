@@ -62,6 +62,7 @@ static bool answer_look(int fd, struct answer *out)
 	if (length < 0) {
 		out->heard = HEARD_NETWORK;
 		out->code = errno;
+		run_drain_errors(fd);
 		return false;
 	}
 	/* One of another version, or that refuses, has a length of its own. */
@@ -310,6 +311,7 @@ void attempt_run_natpmp(const struct run *run)
 			       words_get_network(target < 0 ? -target : errno));
 		run_tell(run, &step, clock_now_ms());
 	} else {
+		run_want_errors(talk.natpmp.s);
 		if (talk_ask_address(&talk) && talk_map(&talk)) {
 			struct run cleanup = run_get_cleanup(run);
 

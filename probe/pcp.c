@@ -108,12 +108,11 @@ static bool answer_take(const struct talk *talk, const struct question *question
 	ssize_t length = recv(talk->fd, answer->octets, sizeof(answer->octets),
 			      MSG_DONTWAIT | MSG_TRUNC);
 
-	if (length < 0 && errno == EAGAIN)
-		return false;
 	if (length < 0) {
 		answer->heard = HEARD_NETWORK;
 		answer->error = errno;
-		return true;
+		run_drain_errors(talk->fd);
+		return answer->error != EAGAIN;
 	}
 	answer->length = (size_t)length;
 	if (answer->length > sizeof(answer->octets)) {
@@ -325,6 +324,7 @@ static int talk_open(const struct run *run)
 		close(fd);
 		return error;
 	}
+	run_want_errors(fd);
 	return fd;
 }
 

@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "probe/words.h"
+
+/* What came back with an error is of no interest. */
+#define ERROR_SIZE 64
 
 enum run_wait run_wait_fd(const struct run *run, int fd, int64_t deadline_ms)
 {
@@ -49,6 +53,22 @@ int64_t run_get_deadline(const struct run *run)
 	if (run->hurry && limit_ms > RUN_CLEANUP_MS)
 		limit_ms = RUN_CLEANUP_MS;
 	return clock_now_ms() + limit_ms;
+}
+
+void run_want_errors(int fd)
+{
+	const int on = 1;
+
+	/* Without it silence is all that there is: no reason to give up. */
+	(void)setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+}
+
+void run_drain_errors(int fd)
+{
+	uint8_t octets[ERROR_SIZE];
+
+	while (recv(fd, octets, sizeof(octets), MSG_ERRQUEUE | MSG_DONTWAIT) >= 0)
+		;
 }
 
 void run_tell(const struct run *run, struct step *step, int64_t began_ms)

@@ -45,6 +45,11 @@ struct run run_get_cleanup(const struct run *run);
 /** Deadline of a step that begins now. */
 int64_t run_get_deadline(const struct run *run);
 
+/** Have a UDP socket tell of unreachable hosts too, not of closed ports only. */
+void run_want_errors(int fd);
+/** The error that a socket told was taken note of. */
+void run_drain_errors(int fd);
+
 /** The step is done: its time since then, and telling. */
 void run_tell(const struct run *run, struct step *step, int64_t began_ms);
 

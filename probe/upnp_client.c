@@ -71,9 +71,10 @@ const char *upnp_client_get_words(int code)
 		return "its URLs lead to another host; not followed";
 	case UPNP_E_INVALID_DESC:
 		return "what came is not XML";
-	case UPNP_E_INVALID_URL:
 	case UPNP_E_URL_TOO_BIG:
 		return "its URL makes no sense";
+	case UPNP_E_INVALID_URL:
+		return "an HTTP error, or a URL that makes no sense";
 	case UPNP_E_BAD_RESPONSE:
 	case UPNP_E_BAD_HTTPMSG:
 		return "wrong answer: an HTTP error, or not what UPnP asks for";
