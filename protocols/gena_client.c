@@ -121,7 +121,11 @@ static int bind_socket(int fd, const struct gena_event *event)
 	struct sockaddr_storage local;
 	socklen_t length =
 		make_address(event->subscriber, &event->subscriber->local, 0, &local);
+	const int on = 1;
 
+	/* connect() chooses the port: those that rest since the last events are good
+	 * for other subscribers. An older kernel has fewer of them. */
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, event->device,
 		       (socklen_t)device) < 0 ||
 	    bind(fd, (const struct sockaddr *)&local, length) < 0)

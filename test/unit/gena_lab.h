@@ -9,6 +9,9 @@
 
 struct event;
 
+/* Units: ms that a timer may be early: libevent reads a coarse clock. */
+#define TIMER_EARLY_MS 10
+
 /* Subscribers of all kinds, in the loop of upnp_lab.h. */
 
 /** What a subscriber does with an event. */

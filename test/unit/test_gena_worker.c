@@ -292,6 +292,40 @@ static void test_table(void **state)
 	sink_free(sink2);
 }
 
+static bool has_update_9(const void *user)
+{
+	const struct sink *sink = user;
+	const char *value = sink_get_value(sink, "SystemUpdateID");
+
+	return value && strcmp(value, "9") == 0;
+}
+
+/* A busy table is told now and then, its first change and everything else at once. */
+static void test_table_interval(void **state)
+{
+	struct sink *sink = sink_new(HOST, SINK_ANSWER);
+	char sid[GENA_SID_SIZE];
+	int64_t began_ms;
+
+	(void)state;
+	subscribe(WANIP2_EVENTS, sink, sid);
+	sink_wait(sink, 1);
+	began_ms = clock_now_ms();
+	send_table(1, 1);
+	sink_wait(sink, 2);
+	for (uint32_t i = 2; i <= 9; i++)
+		send_table(i, 1);
+	assert_true(lab_wait_for(has_update_9, sink));
+	assert_true(clock_now_ms() - began_ms >=
+		    UPNP_TABLE_INTERVAL_MS - TIMER_EARLY_MS);
+	send_table(10, 1);
+	send_wan("203.0.113.10");
+	sink_wait(sink, sink->count + 1);
+	assert_string_equal(sink_get_value(sink, "SystemUpdateID"), "10");
+	assert_string_equal(sink_get_value(sink, "ExternalIPAddress"), "203.0.113.10");
+	sink_free(sink);
+}
+
 /* GENA-3: renewed, without an event; the next one is the next number */
 static void test_renew(void **state)
 {
@@ -548,6 +582,7 @@ int main(void)
 		TEST(test_wan),
 		TEST(test_carrier),
 		TEST(test_table),
+		TEST(test_table_interval),
 		TEST(test_renew),
 		TEST(test_unsubscribe),
 		TEST(test_unsubscribe_at_once),
