@@ -3,7 +3,9 @@
 
 import os
 import re
+import time
 
+import igd
 import models
 import models_apps
 import pytest
@@ -93,6 +95,65 @@ def test_home_assistant(lab, daemon, version):
         after = client.poll()
     assert int(after["NewTotalPacketsSent"]) > int(before["NewTotalPacketsSent"])
     assert int(after["NewUptime"]) >= int(before["NewUptime"])
+
+
+# What all of them need
+
+
+@pytest.mark.parametrize("lines, end", [
+    (["HOST: 239.255.255.250:1900", "ST:upnp:rootdevice", 'MAN:"ssdp:discover"', "MX:120"],
+     "\r\n\r\n\r\n"),
+    (["Host:239.255.255.250:1900", "st:   upnp:rootdevice", 'man: "ssdp:discover"',
+      "mx: 1"], "\r\n\r\n"),
+    (["MX: 5", "ST: upnp:rootdevice", 'MAN: "ssdp:discover"', "USER-AGENT: x",
+      "HOST: 239.255.255.250:1900", "CPFN.UPNP.ORG: tv"], "\r\n\r\n")])
+def test_searches_are_answered_at_once(lab, daemon, lines, end):
+    """CL-9, CL-16, clients.md §5.1: however it is spelled, and whatever MX allows"""
+    client = models_apps.GoUpnp(lab.lan1)
+    packet = models.pack_search(lines, end)
+    began = time.monotonic()
+    assert client.ask(packet, lambda x: x["st"] == "upnp:rootdevice")
+    assert time.monotonic() - began < 0.25
+    assert client.ask(packet, lambda x: True, to=("192.168.77.1", 1900)), "unicast, too"
+
+
+def test_bursts_of_others(lab, daemon):
+    """clients.md §4: a television searches for everything, the console is heard still"""
+    with models.open_udp(lab.lan2) as television:
+        packet = models.pack_search(["HOST: 239.255.255.250:1900", "ST: ssdp:all",
+                                     'MAN: "ssdp:discover"', "MX: 1"])
+        for _ in range(300):
+            television.sendto(packet, models.GROUP4)
+        began = time.monotonic()
+        assert models.Xbox(lab.lan1).discover().location == LOCATION
+        assert time.monotonic() - began < 1
+
+
+def test_what_is_advertised_is_there(lab, daemon):
+    """clients.md §5.9, 5.16: each type told is in the tree, and none of another version"""
+    answers = igd.search(lab.lan1, "ssdp:all")
+    assert len(answers) >= 10
+    client = models_apps.GoUpnp(lab.lan1).describe(answers[0]["location"])
+    kinds = {x.text for x in client.root.iter()
+             if models.local_name(x.tag) in ("deviceType", "serviceType")}
+    assert {x["st"] for x in answers if x["st"].startswith("urn:")} == kinds
+    assert not any("WANPPPConnection" in kind or kind.endswith(":2") for kind in kinds)
+    for kind in client.urls:
+        assert client.get(client.urls[kind]["SCPDURL"]), kind
+
+
+def test_entries_left_behind(lab, daemon_factory):
+    """clients.md §4: a host that leaves leases of no end behind fills its own share only"""
+    daemon = daemon_factory("[limits]\nleases-per-client = 4\n").start()
+    hoarder, other = (models.MicroTorrent(host).discover() for host in (lab.lan1, lab.lan2))
+    for port in range(5000, 5004):
+        assert hoarder.map(port, "TCP") == []
+    with pytest.raises(models.GaveUp):
+        hoarder.map(5004, "TCP")
+    assert hoarder.map(5003, "TCP") == [], "what it has it may renew"
+    assert other.map(5004, "TCP") == []
+    assert len(daemon.leases()) == 5
+    assert all(x["lifetime_s"] <= 604800 for x in daemon.leases())
 
 
 # The real tools
