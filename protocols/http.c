@@ -74,24 +74,24 @@ bool http_head_scan(const char *text, size_t length, uint16_t *status)
 {
 	bool begun = false; /* the request line; empty ones before it are skipped */
 	uint16_t found = 0;
-	size_t line = 0; /* where it begins */
+	const char *line = text;
+	const char *end;
 
-	for (size_t i = 0; i < length; i++) {
-		bool is_cr = text[i] == '\r';
+	while ((end = memchr(line, '\n', length - (size_t)(line - text)))) {
+		size_t size = (size_t)(end - line);
 
-		if (!is_cr && text[i] != '\n')
-			continue;
-		if (is_cr && i + 1 == length)
-			return false; /* its LF may follow */
-		if (i == line && begun) {
-			*status = memchr(text, '\0', i) ? 400 : found;
+		if (size > 0 && line[size - 1] == '\r')
+			size--;
+		if (memchr(line, '\r', size) || memchr(line, '\0', size))
+			found = 400;
+		if (size == 0 && begun) {
+			*status = found;
 			return true;
 		}
 		if (begun && !found)
-			found = check_line(text + line, i - line);
-		begun |= i > line;
-		i += is_cr && text[i + 1] == '\n';
-		line = i + 1;
+			found = check_line(line, size);
+		begun |= size > 0;
+		line = end + 1;
 	}
 	return false;
 }
