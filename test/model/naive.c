@@ -385,7 +385,7 @@ static const char *naive_map(struct model *model, const struct request *request,
 	return wrong;
 }
 
-static bool naive_is_guarded(const struct naive_lease *lease)
+bool naive_is_guarded(const struct naive_lease *lease)
 {
 	return lease->origin == ORIGIN_STATIC || lease->has_nonce;
 }
@@ -438,8 +438,8 @@ static enum result naive_get_refusal(const struct model *model,
 	return RESULT_CONFLICT;
 }
 
-static const struct naive_lease *naive_narrows(struct model *model,
-					       const struct request *request)
+const struct naive_lease *naive_narrows(struct model *model,
+					const struct request *request)
 {
 	struct naive_lease like = naive_from(model, request, request->external_port);
 	const struct naive_lease *open;
@@ -549,9 +549,10 @@ static const char *naive_do(struct model *model, const struct request *request,
 		return naive_delete(model, request, reply);
 	case REQUEST_PEER:
 		return naive_pcp_peer(model, request, reply);
+	case REQUEST_TRAFFIC:
+		break;
 	case REQUEST_GET:
 	case REQUEST_INDEX:
-	case REQUEST_TRAFFIC:
 	case REQUEST_ADD_ANY:
 	case REQUEST_DELETE_RANGE:
 	case REQUEST_LIST:
@@ -559,7 +560,7 @@ static const char *naive_do(struct model *model, const struct request *request,
 	case REQUEST_PINHOLE_UPDATE:
 	case REQUEST_PINHOLE_DELETE:
 	case REQUEST_PINHOLE_GET:
-		break;
+		return naive_upnp(model, request, reply);
 	}
 	return NULL;
 }
@@ -583,7 +584,7 @@ static const char *check_lease(struct model *model, const struct lease *lease)
 		return "a lease differs from the naive one";
 	if (naive->origin != lease->origin || naive->has_nonce != lease->has_nonce ||
 	    (naive->has_nonce && naive->nonce != lease->nonce[0]) ||
-	    naive->set_first != lease->set_first ||
+	    naive->pinhole != lease->pinhole || naive->set_first != lease->set_first ||
 	    naive->set_count != lease->set_count ||
 	    naive->filters != naive_get_filters(lease->filters, lease->filter_count) ||
 	    strcmp(naive->text, lease->description) != 0)
@@ -685,6 +686,9 @@ static const char *check_all(struct model *model)
 			return "an index below the number of leases has none";
 	if (table_get_by_index(table, 0, listed))
 		return "an index beyond the number of leases has one";
+	wrong = naive_upnp_check(model);
+	if (wrong)
+		return wrong;
 	if (model->ledger->books.backend_ops->dump(model->ledger->books.backend,
 						   dump_visit, &dump) != 0 ||
 	    dump.wrong || dump.count != enabled)
@@ -760,16 +764,25 @@ static const char *step_request(struct model *model, const uint8_t **bytes,
 	int faults = kind < 34 ? 2 : kind < 40 ? 1 : 0;
 	struct request request;
 	struct reply reply;
+	uint64_t face;
+	uint32_t update_id;
 
-	if (kind >= 140 || (kind < 40 && kind % 2 == 0))
+	if (kind >= 200 || (kind < 40 && kind % 4 == 1))
+		naive_fill_upnp(model, bytes, length, &request);
+	else if (kind >= 140 || (kind < 40 && kind % 2 == 0))
 		naive_fill_pcp(bytes, length, &request);
 	else
 		fill_request(bytes, length, &request);
+	face = naive_get_face(model);
+	update_id = ledger_get_update_id(model->ledger);
 	model->faults = faults;
 	plan_fault(model);
 	ledger_decide(model->ledger, &request, 1, &reply, &model->at);
 	memory_plan_fault(model->ledger->books.backend, 0, 0);
 	model->faults = 0;
+	update_id = ledger_get_update_id(model->ledger) - update_id;
+	if (update_id != (naive_get_face(model) != face))
+		return "an operation was not counted as one, or as none";
 	if (faults == 2 && reply.result == RESULT_BACKEND)
 		return NULL;
 	return naive_do(model, &request, &reply);

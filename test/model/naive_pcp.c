@@ -51,6 +51,16 @@ unsigned int naive_get_filters(const struct remote_filter *filters, size_t count
 	return bits;
 }
 
+uint8_t naive_put_filters(unsigned int bits, bool ipv4, struct remote_filter *out)
+{
+	uint8_t count = 0;
+
+	for (unsigned int i = 0; i < FILTER_POOL; i++)
+		if (bits & 1u << i)
+			out[count++] = get_filter(i, ipv4);
+	return count;
+}
+
 /* --- requests --- */
 
 static void fill_filters(uint8_t bits, struct request *request)
@@ -138,13 +148,14 @@ static bool is_at(const struct naive_lease *lease, const struct request *request
 {
 	return lease->protocol == request->protocol && lease->internal_port == port &&
 	       addr_equal(&lease->internal, &request->internal) &&
-	       addr_is_none(&lease->remote);
+	       addr_is_none(&lease->remote) && lease->remote_port == 0;
 }
 
 /*
  * The lease a MAP of the port is about. Without a nonce IGD may have made several, and
  * which one is taken is not ours to say: then the one that the ledger took, which bears
- * the nonce by now, or is told in the answer.
+ * the nonce by now, or is told in the answer; one that was refused, it looks at the
+ * outbound one first.
  */
 static struct naive_lease *find_map(struct model *model, const struct request *request,
 				    uint32_t port, uint16_t told)
@@ -163,7 +174,9 @@ static struct naive_lease *find_map(struct model *model, const struct request *r
 		if (lease->has_nonce)
 			return lease;
 		real = table_get_by_external(model->ledger->table, &like);
-		if (!found || (real && real->has_nonce) || lease->external_port == told)
+		if (!found || (real && real->has_nonce) ||
+		    lease->external_port == told ||
+		    (told == 0 && real && real->outbound))
 			found = lease;
 	}
 	return found;
@@ -218,6 +231,7 @@ static bool is_of_set(const struct naive_lease *lease, const struct naive_lease 
 	return lease->protocol == like->protocol &&
 	       addr_equal(&lease->internal, &like->internal) &&
 	       (set || (lease->external_port == like->external_port &&
+			lease->remote_port == like->remote_port &&
 			addr_equal(&lease->remote, &like->remote)));
 }
 
@@ -444,6 +458,33 @@ static const char *map_grant(struct model *model, const struct request *request,
 	return wrong;
 }
 
+/* Filters that the firewall does not take beside a pinhole of one of the ports, or of
+ * the set that they are in. */
+static bool is_clash(struct model *model, const struct request *request)
+{
+	const struct naive_lease *there =
+		find_map(model, request, request->internal_port, 0);
+	uint32_t port = request->internal_port;
+	uint32_t end = port + get_size(request);
+
+	if (addr_is_ipv4(&request->internal))
+		return false;
+	if (there && there->set_count > 0) {
+		port = there->set_first;
+		end = port + there->set_count;
+	}
+	for (; port < end; port++) {
+		struct naive_lease lease = naive_from(model, request, (uint16_t)port);
+
+		lease.internal_port = (uint16_t)port;
+		if (there)
+			lease.filters = add_filters(there->filters, request);
+		if (naive_clashes(model, &lease))
+			return true;
+	}
+	return false;
+}
+
 const char *naive_pcp_map(struct model *model, const struct request *request,
 			  const struct reply *reply)
 {
@@ -452,6 +493,8 @@ const char *naive_pcp_map(struct model *model, const struct request *request,
 				: 0;
 	struct naive_lease *lease;
 
+	if (reply->result == RESULT_CONFLICT && is_clash(model, request))
+		return NULL;
 	if (reply->result != RESULT_OK && request->prefer_failure)
 		told = request->external_port;
 	lease = find_map(model, request, request->internal_port, told);
@@ -467,6 +510,7 @@ static bool has_peer(const struct model *model, const struct request *request,
 {
 	for (size_t i = 0; i < model->count; i++)
 		if (model->leases[i].remote_port != 0 &&
+		    model->leases[i].pinhole == 0 &&
 		    model->leases[i].internal_port == port &&
 		    model->leases[i].protocol == request->protocol &&
 		    addr_equal(&model->leases[i].internal, &request->internal))

@@ -11,7 +11,7 @@ static struct naive_lease *find_flow(struct model *model, const struct request *
 	for (size_t i = 0; i < model->count; i++) {
 		struct naive_lease *lease = &model->leases[i];
 
-		if (lease->protocol == request->protocol &&
+		if (lease->pinhole == 0 && lease->protocol == request->protocol &&
 		    lease->internal_port == request->internal_port &&
 		    lease->remote_port == request->remote_port &&
 		    addr_equal(&lease->internal, &request->internal) &&

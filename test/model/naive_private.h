@@ -30,6 +30,7 @@ struct naive_lease {
 	struct ip_addr internal, remote;
 	uint16_t internal_port, external_port, remote_port;
 	uint16_t set_first, set_count;
+	uint16_t pinhole;
 	unsigned int filters; /* a bit for each that is known */
 	int64_t expires_ms;
 	char text[TEXT_SIZE];
@@ -73,7 +74,28 @@ const char *naive_check_new(struct model *model, const struct naive_lease *lease
 /** Remove it and what is of its set; pointers to leases are no more. */
 void naive_remove(struct model *model, const struct naive_lease *lease);
 
+/** True for a lease of the owner's, or of whoever knows its nonce. */
+bool naive_is_guarded(const struct naive_lease *lease);
+/** The lease whose peer the request would take, and must not; NULL = none. */
+const struct naive_lease *naive_narrows(struct model *model,
+					const struct request *request);
+
+/* naive_upnp.c */
+/** Fill in a request of UPnP's further operations from bytes. */
+void naive_fill_upnp(const struct model *model, const uint8_t **bytes, size_t *length,
+		     struct request *request);
+const char *naive_upnp(struct model *model, const struct request *request,
+		       const struct reply *reply);
+/** A number that is another one when what clients may watch is (IGD-36). */
+uint64_t naive_get_face(const struct model *model);
+/** What each host is shown, and where pinholes are found. */
+const char *naive_upnp_check(const struct model *model);
+/** Would the firewall tell the lease apart from the others of its endpoint? */
+bool naive_clashes(const struct model *model, const struct naive_lease *lease);
+
 /* naive_pcp.c */
+/** The filters that the bits stand for; returns how many. */
+uint8_t naive_put_filters(unsigned int bits, bool ipv4, struct remote_filter *out);
 /** Fill in a request of PCP from bytes. */
 void naive_fill_pcp(const uint8_t **bytes, size_t *length, struct request *request);
 const char *naive_pcp_map(struct model *model, const struct request *request,
