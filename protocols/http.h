@@ -34,8 +34,9 @@ enum http_method http_parse_method(const char *method);
  * with CR LF, and with LF alone.
  * Returns false when more of it has to come; else *status is the HTTP status to refuse
  * it with, 0 = fine: 400 a folded header, a NUL or CR in it, no name before the colon
- * or a length that is none (HTTP-2), 413 one that nobody means. A blank behind a length counts as
- * such: libmicrohttpd answers that twice. Source: RFC 7230 §3.2.4, §3.3.2, §3.5.
+ * or a length that is none (HTTP-2), 413 one that nobody means. A blank behind a length
+ * counts as such: libmicrohttpd answers that twice. Source: RFC 7230 §3.2.4, §3.3.2,
+ * §3.5.
  */
 bool http_head_scan(const char *text, size_t length, uint16_t *status);
 

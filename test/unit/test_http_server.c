@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -356,6 +358,122 @@ static void test_many_addresses(void **state)
 	}
 }
 
+/* ---- answers that nobody reads ---- */
+
+/* More than a socket takes by itself. */
+#define BIG ((size_t)1024 * 1024)
+#define STALLED 40
+
+static char big[BIG];
+
+static void serve_big(void *user, struct http_exchange *exchange,
+		      const struct http_request *request)
+{
+	const struct http_answer answer = {.status = 200,
+					   .content_type = "text/plain",
+					   .bytes = big,
+					   .length = BIG};
+
+	(void)user;
+	(void)request;
+	http_exchange_answer(exchange, &answer);
+}
+
+static void forget(void *user, struct http_exchange *exchange)
+{
+	(void)user;
+	(void)exchange;
+}
+
+static int setup_big(void **state)
+{
+	static const struct http_handler handler = {.request = serve_big,
+						    .closed = forget};
+	struct http_config config = {
+		.lan = &bench.lan,
+		.family = AF_INET,
+		.port = HTTP_PORT,
+		.request_timeout_ms = TIMEOUT_MS,
+		.handler = &handler,
+	};
+
+	(void)setup_ipv6(state);
+	http_server_close(bench.server);
+	bench.server = NULL;
+	config.base = lab_get()->base;
+	assert_int_equal(http_server_open(&config, &bench.server), 0);
+	return 0;
+}
+
+/* The socket of a client of that number, which has asked. */
+static int ask_big(unsigned int number)
+{
+	static const char text[] = GET(HOST6);
+	struct ip_addr far, near;
+	char address[32];
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				    0, pair),
+			 0);
+	(void)snprintf(address, sizeof(address), "fd99::2:%x", number);
+	assert_true(addr_parse(address, &far));
+	assert_true(addr_parse(NEAR, &near));
+	http_server_take(bench.server, pair[1], &far, &near);
+	assert_int_equal(send(pair[0], text, sizeof(text) - 1, MSG_NOSIGNAL),
+			 sizeof(text) - 1);
+	event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+	return pair[0];
+}
+
+static size_t count_ended(const int *fds)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < STALLED; i++) {
+		struct pollfd entry = {.fd = fds[i], .events = POLLRDHUP};
+
+		count += poll(&entry, 1, 0) == 1 &&
+			 (entry.revents & (POLLRDHUP | POLLHUP)) != 0;
+	}
+	return count;
+}
+
+/* Octets of the answer, whoever else stalls. */
+static size_t read_big(int fd)
+{
+	static char part[65536];
+	int64_t deadline_ms = clock_now_ms() + DEADLINE_MS;
+	size_t total = 0;
+	ssize_t got = 1;
+
+	while (got != 0 && clock_now_ms() < deadline_ms) {
+		got = recv(fd, part, sizeof(part), MSG_DONTWAIT);
+		total += got > 0 ? (size_t)got : 0;
+		if (got < 0)
+			event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+	}
+	return total;
+}
+
+/* HTTP-3: what answers hold is bounded: the oldest of them gives way, and he who reads
+ * is served */
+static void test_stalled_answers(void **state)
+{
+	int fds[STALLED];
+	int reader;
+
+	(void)state;
+	for (unsigned int i = 0; i < STALLED; i++)
+		fds[i] = ask_big(i);
+	assert_int_equal(count_ended(fds), STALLED - HTTP_ANSWERS_SIZE_MAX / BIG);
+	reader = ask_big(STALLED);
+	assert_in_range(read_big(reader), BIG, BIG + 1024);
+	assert_int_equal(close(reader), 0);
+	for (unsigned int i = 0; i < STALLED; i++)
+		assert_int_equal(close(fds[i]), 0);
+}
+
 #define BODY                                                                           \
 	"<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>"   \
 	"<u:GetGenericPortMappingEntry "                                               \
@@ -416,6 +534,8 @@ int main(void)
 		IPV6(test_drip),
 		IPV6(test_leaves_early),
 		IPV6(test_many_addresses),
+		cmocka_unit_test_setup_teardown(test_stalled_answers, setup_big,
+						server_teardown),
 		SERVER(test_request_deadline),
 		SERVER(test_reply_deadline),
 	};
