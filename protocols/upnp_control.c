@@ -79,6 +79,14 @@ static struct http_exchange *pending_end(struct upnp_control *control,
 	return exchange;
 }
 
+static void fail_pending(struct upnp_control *control, struct upnp_pending *pending,
+			 uint16_t error)
+{
+	const struct igd_service *service = pending->call.service;
+
+	upnp_answer_fault(pending_end(control, pending), service, error);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *user)
 {
 	struct upnp_control *control = user;
@@ -88,11 +96,8 @@ static void on_timer(evutil_socket_t fd, short what, void *user)
 	(void)fd;
 	(void)what;
 	while ((pending = TAILQ_FIRST(&control->waiting)) &&
-	       pending->deadline_ms <= now_ms) {
-		const struct igd_service *service = pending->call.service;
-
-		upnp_answer_fault(pending_end(control, pending), service, 501);
-	}
+	       pending->deadline_ms <= now_ms)
+		fail_pending(control, pending, 501);
 	start_timer(control);
 }
 
@@ -155,14 +160,6 @@ static void finish_pending(struct upnp_control *control, struct upnp_pending *pe
 		upnp_answer_fault(exchange, wording.call.service, answer->error);
 	else
 		upnp_answer_result(exchange, &wording, &answer->output);
-}
-
-static void fail_pending(struct upnp_control *control, struct upnp_pending *pending,
-			 uint16_t error)
-{
-	const struct igd_service *service = pending->call.service;
-
-	upnp_answer_fault(pending_end(control, pending), service, error);
 }
 
 static void finish_listing(struct upnp_control *control, struct upnp_pending *pending)
