@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "protocols/ssdp_address.h"
 #include "protocols/ssdp_limit.h"
@@ -213,20 +214,22 @@ static void answer_later(struct ssdp_responder *responder, struct ssdp_wait *wai
 
 /* ---- receiving ---- */
 
+/* A group, or one of our addresses. */
 static bool is_ours(const struct ssdp_responder *responder, const struct ip_addr *addr)
 {
-	const struct ssdp_group *group = ssdp_group_find(addr);
-
-	return group ? group->family == responder->config.family
-		     : lan_info_has_address(responder->config.lan, addr);
+	return ssdp_group_find(addr) != NULL ||
+	       lan_info_has_address(responder->config.lan, addr);
 }
 
 /* By the interface it came in, its destination and its source, per packet (SSDP-2). */
 static bool is_from_lan(const struct ssdp_responder *responder,
 			const struct datagram *in)
 {
+	const bool ipv4 = responder->config.family == AF_INET;
+
 	return in->ifindex != 0 && in->ifindex == responder->ifindex &&
-	       in->peer_port != 0 &&
+	       in->peer_port != 0 && addr_is_ipv4(&in->peer) == ipv4 &&
+	       addr_is_ipv4(&in->local) == ipv4 &&
 	       lan_info_has_host(responder->config.lan, &in->peer) &&
 	       is_ours(responder, &in->local);
 }

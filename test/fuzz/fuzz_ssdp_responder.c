@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Discovery on one LAN but for its sockets: datagrams from anywhere to anywhere, over
+ * any interface, and time that passes (SSDP-2, SSDP-18, SSDP-19). The first octet of
+ * the input chooses family and faces, then each step begins with an octet that says
+ * what it is.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "protocols/igd_desc.h"
+#include "protocols/ssdp_limit.h"
+#include "protocols/ssdp_responder.h"
+
+#define IFINDEX 7
+#define START_MS 1000000
+#define STEPS_MAX 400
+#define FACES 2
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum step { STEP_DATAGRAM, STEP_TIME, STEP_BYEBYE, STEPS };
+
+struct run {
+	struct lan_info lan;
+	struct ssdp_config config;
+	struct ssdp_responder *responder;
+	struct ssdp_moment moment;
+	enum step step;
+	const struct datagram *asked; /* by unicast, in this step */
+	size_t answers;		      /* in this step */
+	size_t total;
+	uint32_t chance;
+};
+
+static void expect(bool truth)
+{
+	if (!truth)
+		abort();
+}
+
+static struct ip_addr ip(const char *text)
+{
+	struct ip_addr addr;
+
+	expect(addr_parse(text, &addr));
+	return addr;
+}
+
+static bool holds(const struct datagram *out, const char *text)
+{
+	return memmem(out->bytes, out->length, text, strlen(text)) != NULL;
+}
+
+static void check_answer(const struct run *run, const struct datagram *out)
+{
+	const struct datagram *in = run->asked;
+	struct ssdp_search search;
+
+	expect(out->length <= SSDP_DATAGRAM_MAX);
+	expect(holds(out, "HTTP/1.1 200 OK\r\n"));
+	expect(out->use == DATAGRAM_REPLY && out->hops == 0 && out->peer_port != 0);
+	expect(lan_info_has_host(&run->lan, &out->peer)); /* SSDP-2 */
+	expect(lan_info_has_address(&run->lan, &out->local));
+	if (!in || !addr_equal(&in->peer, &out->peer) ||
+	    !addr_equal(&in->local, &out->local))
+		return;
+	/* Asked by unicast just now: it is an answer to that (SSDP-3, SSDP-9). */
+	expect(ssdp_parse_search(in->bytes, in->length, &search));
+	expect(in->ifindex == IFINDEX && !in->truncated);
+	expect(in->peer_port == out->peer_port);
+	expect(strcmp(search.st, "ssdp:all") == 0 || holds(out, search.st));
+	if (search.legacy) /* IGD-6 */
+		expect(!holds(out, "/igd2/") && !holds(out, "WANIPv6Firewall"));
+}
+
+static void check_notification(const struct run *run, const struct datagram *out)
+{
+	expect(ssdp_group_find(&out->peer) != NULL && out->peer_port == SSDP_PORT);
+	expect(out->length <= SSDP_NOTIFY_MAX && out->use == DATAGRAM_MULTICAST);
+	expect(out->hops == 1 || out->hops == SSDP_TTL);
+	expect(run->step != STEP_DATAGRAM || !holds(out, "ssdp:byebye"));
+	expect(lan_info_has_address(&run->lan, &out->local));
+}
+
+static void on_send(void *user, struct datagram_batch *batch)
+{
+	struct run *run = user;
+	bool ipv4 = run->config.family == AF_INET;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct datagram *out = &batch->list[i];
+
+		expect(out->ifindex == IFINDEX && addr_is_ipv4(&out->peer) == ipv4);
+		expect(addr_is_ipv4(&out->local) == ipv4);
+		expect(memchr(out->bytes, '%', out->length) == NULL); /* SSDP-12 */
+		if (ssdp_group_find(&out->peer)) {
+			check_notification(run, out);
+			continue;
+		}
+		check_answer(run, out);
+		run->answers++;
+	}
+}
+
+static uint32_t on_draw(void *user, uint32_t limit)
+{
+	struct run *run = user;
+
+	run->chance = run->chance * 1103515245u + 12345u;
+	return run->chance % limit;
+}
+
+static struct ip_addr pick_address(uint8_t number)
+{
+	static const char *const texts[] = {
+		"192.168.1.10", "192.168.1.1", "192.168.1.11", "192.168.1.255",
+		"fd00::10",	"fd00::1",     "fe80::10",     "fe80::1",
+		"ff02::c",	"ff05::c",     "ff02::1",      SSDP_GROUP,
+		"203.0.113.1",	"2001:db8::1", "2001:db8::10", "2001:db8:9::1",
+	};
+	struct ip_addr addr = ip(texts[number % 16]);
+
+	if (number >= 128 && (number % 16 == 0 || number % 16 == 4))
+		addr.bytes[15] = (uint8_t)(20 + number / 16); /* more hosts */
+	return addr;
+}
+
+static void step_datagram(struct run *run, struct reader *input)
+{
+	static struct datagram in;
+	uint8_t flags = reader_u8(input);
+
+	memset(&in, 0, sizeof(in));
+	in.peer = pick_address(reader_u8(input));
+	in.local = pick_address(reader_u8(input));
+	in.ifindex = (flags & 1) != 0 ? IFINDEX + 1 : IFINDEX;
+	in.peer_port = (flags & 2) != 0 ? 0 : 1234;
+	in.truncated = (flags & 4) != 0;
+	in.length = reader_u16(input) % (DATAGRAM_SIZE_MAX + 1);
+	if (in.length > input->left)
+		in.length = (uint16_t)input->left;
+	reader_copy(input, in.bytes, in.length);
+	run->asked = ssdp_group_find(&in.local) ? NULL : &in;
+	ssdp_responder_take(run->responder, &in, &run->moment);
+	expect(ssdp_responder_run(run->responder, &run->moment) > run->moment.now_ms);
+	run->asked = NULL;
+}
+
+static void make_step(struct run *run, struct reader *input)
+{
+	run->step = (enum step)(reader_u8(input) % STEPS);
+	run->answers = 0;
+	switch (run->step) {
+	case STEP_DATAGRAM:
+		step_datagram(run, input);
+		break;
+	case STEP_TIME:
+		run->moment.now_ms += reader_u16(input);
+		expect(ssdp_responder_run(run->responder, &run->moment) >
+		       run->moment.now_ms);
+		break;
+	case STEP_BYEBYE:
+		ssdp_responder_say_byebye(run->responder);
+		expect(run->answers == 0);
+		break;
+	case STEPS:
+		break;
+	}
+	/* SSDP-18 */
+	run->total += run->answers;
+	expect((int64_t)run->total <=
+	       SSDP_LIMIT_TOTAL_BURST + SSDP_LIMIT_SINGLE_BURST +
+		       (run->moment.now_ms - START_MS) *
+			       (SSDP_LIMIT_TOTAL_RATE + SSDP_LIMIT_SINGLE_RATE) / 1000);
+}
+
+static void add_address(struct lan_info *lan, const char *own, const char *network,
+			uint8_t length)
+{
+	lan->addresses[lan->address_count++] = (struct prefix){ip(own), length};
+	lan->networks[lan->network_count++] = (struct prefix){ip(network), length};
+}
+
+/* Made once: they do not change. */
+static const struct igd_site *get_site(size_t index)
+{
+	static const struct worker_setup setup = {.uuid = {7}, .friendly_name = "x"};
+	static struct igd_site *sites[FACES];
+
+	if (!sites[index])
+		sites[index] = igd_site_new(igd_face_get(index), &setup);
+	expect(sites[index] != NULL);
+	return sites[index];
+}
+
+/* igd: 1, 2 or 3, as in struct lan_info */
+static void add_roots(struct run *run, uint8_t igd)
+{
+	for (size_t i = 0; i < FACES; i++) {
+		const struct igd_site *site = get_site(i);
+
+		if ((igd & site->face->bit) == 0)
+			continue;
+		run->config.roots[run->config.root_count] = (struct ssdp_root){
+			.targets = site->targets,
+			.target_count = site->target_count,
+			.path = site->documents[0].path,
+			.config_id = site->config_id,
+			.reserved = run->config.root_count > 0,
+		};
+		run->config.root_count++;
+	}
+}
+
+static void begin(struct run *run, uint8_t choice)
+{
+	static const struct ssdp_responder_ops ops = {on_send, on_draw};
+
+	run->lan.ifindex = IFINDEX;
+	add_address(&run->lan, "192.168.1.1", "192.168.1.0", 120);
+	add_address(&run->lan, "fe80::1", "fe80::", 64);
+	if ((choice & 1) != 0)
+		add_address(&run->lan, "fd00::1", "fd00::", 64);
+	if ((choice & 2) != 0)
+		add_address(&run->lan, "2001:db8::1", "2001:db8::", 64);
+	run->config = (struct ssdp_config){
+		.lan = &run->lan,
+		.family = (choice & 4) != 0 ? AF_INET : AF_INET6,
+		.http_port = 49152,
+		.strict = (choice & 8) != 0,
+		.boot_id = 77,
+	};
+	add_roots(run, (uint8_t)(1 + choice / 16 % 3));
+	run->moment.now_ms = START_MS;
+	run->responder =
+		ssdp_responder_new(&run->config, &ops, run, run->moment.now_ms);
+	expect(run->responder != NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct reader input = reader_init(data, size);
+	struct run run = {.chance = (uint32_t)size};
+
+	begin(&run, reader_u8(&input));
+	for (int i = 0; i < STEPS_MAX && input.left > 0; i++)
+		make_step(&run, &input);
+	ssdp_responder_free(run.responder);
+	return 0;
+}
