@@ -728,6 +728,7 @@ def test_bash_completion(tmp_path):
     assert complete(path, "list", "--proto", "u") == ["udp"]
     assert complete(path, "add", "t") == ["tcp"]
     assert complete(path, "delete", "--cl") == ["--client"]
+    assert complete(path, "probe", "--g") == ["--gateway"]
     assert complete(path, "show", "") == []  # no daemon: nothing, and no noise
     daemon = FakeDaemon(path, [reply({"leases": [LEASE, STATIC]})], True)
     assert complete(path, "--json", "delete", "1") == ["12"]
@@ -766,7 +767,7 @@ def test_man_page():
     assert process.stderr == ""
     page = re.sub(".\b", "", process.stdout)
     names = set()
-    for command in ("status", "list", "show", "watch", "add", "delete"):
+    for command in ("status", "list", "show", "watch", "add", "delete", "probe"):
         names |= {command, *re.findall(r"--[a-z]+", run_plain(command, "--help").stdout)}
     assert len(names) > 15
     assert [name for name in sorted(names) if name not in page] == []

@@ -35,6 +35,13 @@ def test_files(installed):
     for name in ("core", "upnp"):
         # Not lib64 nor another place that meson takes for the machine's own.
         assert (installed / f"usr/local/lib/portreeve/portreeve-{name}.so").is_file()
+    # Where portreeve looks for it.
+    program = installed / "usr/local/libexec/portreeve/portreeve-probe"
+    assert os.stat(program).st_mode & stat.S_IXUSR
+    done = subprocess.run([installed / "usr/local/bin/portreeve", "probe", "--gateway", "x"],
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2, "portreeve: probe: --gateway: 'x' is not an IPv4 address\n")
     unit = (installed / "usr/local/lib/systemd/system/portreeve.service").read_text()
     assert "ExecStart=/usr/local/sbin/portreeved\n" in unit
     assert (installed / "etc/portreeve/conf.d").is_dir()
