@@ -406,11 +406,6 @@ void upnp_events_take_lan(struct upnp_events *events, const struct lan_info *lan
 
 /* ---- life ---- */
 
-size_t upnp_events_get_count(const struct upnp_events *events)
-{
-	return events->table.count;
-}
-
 struct upnp_events *upnp_events_new(const struct upnp_events_config *config)
 {
 	struct upnp_events *events = calloc(1, sizeof(*events));

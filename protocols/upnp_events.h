@@ -55,7 +55,4 @@ void upnp_events_take_table(struct upnp_events *events);
  */
 void upnp_events_take_lan(struct upnp_events *events, const struct lan_info *lan);
 
-/** Subscriptions that there are. */
-size_t upnp_events_get_count(const struct upnp_events *events);
-
 #endif

@@ -3,10 +3,12 @@
 
 import contextlib
 import re
+import select
 import socket
 
 import gena
 import igd
+import natpmp
 import pytest
 import wire
 from gena import Sink, ask, subscribe
@@ -183,6 +185,42 @@ def test_mappings(lab, gateway, sink):
         assert sink.take().values == {"PortMappingNumberOfEntries": "0",
                                       "SystemUpdateID": str(before + 3)}
         assert other.take().values == {"PortMappingNumberOfEntries": "0"}
+
+
+def test_other_changes(lab, gateway, sink):
+    """IGD-36: enabled or not is a change, to be renewed is none"""
+    subscribe(lab.lan1, WANIP2, sink.url())
+    before = int(sink.take().values["SystemUpdateID"])
+    gateway.add(5000, 4000)
+    sink.take()
+    gateway.add(5000, 4000)
+    gateway.add(5000, 4000, Enabled=0)
+    event = sink.take()
+    assert (event.seq, event.values) == (2, {"SystemUpdateID": str(before + 2)})
+    gateway.add(5000, 4000, Enabled=1)
+    assert sink.take().values == {"SystemUpdateID": str(before + 3)}
+
+
+def test_other_protocols(lab, daemon, sink):
+    """IGD-36: whoever maps, and whoever takes it away"""
+    subscribe(lab.lan1, WANIP1, sink.url())
+    sink.take()
+    with natpmp.Client(lab.lan2) as other:
+        assert other.map("udp", 4000).result == natpmp.OK
+        assert sink.take().values == {"PortMappingNumberOfEntries": "1"}
+    [lease] = daemon.leases()
+    daemon.admin("delete", str(lease["id"]))
+    assert sink.take().values == {"PortMappingNumberOfEntries": "0"}
+
+
+def test_no_multicast(lab, gateway, sink):
+    """GENA-14: events go to those who asked for them, and to nobody else"""
+    with lab.lan1.capture("239.255.255.246", 7900) as group:
+        subscribe(lab.lan1, WANIP1, sink.url())
+        sink.take()
+        gateway.add(5000, 4000)
+        sink.take()
+        assert not select.select([group], [], [], 0)[0]
 
 
 def test_other_lan(lab, gateway, sink):
