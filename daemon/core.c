@@ -44,15 +44,19 @@ static void core_on_disturbed(void *user)
 	core_plan_heal(core, CORE_HEAL_DELAY_MS);
 }
 
-/* V6FW-7 */
-static bool core_is_same_host(void *user, uint16_t lan, const struct ip_addr *a,
+/*
+ * V6FW-7. Of addresses of this very LAN only: by a packet from it a host can have the
+ * kernel take any address for its own, one of another LAN too.
+ */
+static bool core_is_same_host(void *user, uint16_t index, const struct ip_addr *a,
 			      const struct ip_addr *b)
 {
 	const struct core *core = user;
+	const struct lan_info *lan = &core->network.lans[index];
 
-	return core->neighbours && lan < core->network.lan_count &&
-	       neighbours_are_one_host(core->neighbours,
-				       core->network.lans[lan].ifindex, a, b);
+	return core->neighbours && index < core->network.lan_count &&
+	       lan_info_has_host(lan, a) && lan_info_has_host(lan, b) &&
+	       neighbours_are_one_host(core->neighbours, lan->ifindex, a, b);
 }
 
 static const struct ledger_events core_ledger_events = {

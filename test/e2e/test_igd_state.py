@@ -2,6 +2,7 @@
 """What UPnP clients are told of WAN, lease table and IPv6 firewall as these change."""
 
 import contextlib
+import re
 import socket
 import xml.etree.ElementTree
 
@@ -246,6 +247,14 @@ def test_same_host_by_mac(lab, daemon_factory):
     refused(606, other.call, "DeletePinhole", V6FC, UniqueID=unique)
     refused(606, add_pinhole, one, "fd77::1")
     refused(606, add_pinhole, one, "fd77::77")  # nobody knows whose that is
+    # an address of another LAN, which a host can make the kernel believe is here
+    [mac] = re.findall(r"link/ether (\S+)", lab.lan1.ip("link", "show", "eth0"))
+    lab.gw.ip("neigh", "replace", lab.guest1.ipv6, "lladdr", mac, "dev", "lan0", "nud",
+              "reachable")
+    try:
+        refused(606, add_pinhole, one, lab.guest1.ipv6)
+    finally:
+        lab.gw.ip("neigh", "del", lab.guest1.ipv6, "dev", "lan0")
     one.call("DeletePinhole", V6FC, UniqueID=unique)
     assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5000), lab.lan1, 5000) is None
 
