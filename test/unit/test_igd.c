@@ -47,7 +47,7 @@ static uint16_t add_with(const char *name, const char *value, struct request *re
 /* IGD-10, IGD-21, SOAP-3: arguments in any order become the request */
 static void test_add(void **state)
 {
-	struct request request;
+	struct request request = {0};
 	struct ip_addr client = igd_lab_addr(CLIENT);
 
 	(void)state;
@@ -159,7 +159,7 @@ static void test_add_lease(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct request request;
+		struct request request = {0};
 
 		assert_int_equal(add_with("NewLeaseDuration", rows[i].text, &request),
 				 0);
@@ -171,7 +171,7 @@ static void test_add_lease(void **state)
 static void test_add_remote_host(void **state)
 {
 	static const char *const any[] = {"", "*", "0.0.0.0", "  "};
-	struct request request;
+	struct request request = {0};
 	struct ip_addr remote = igd_lab_addr("198.51.100.7");
 
 	(void)state;
@@ -190,7 +190,7 @@ static void test_add_forms(void **state)
 	static const char *const yes[] = {"1", "true", "yes", "TRUE"};
 	struct ip_addr client = igd_lab_addr(CLIENT);
 	struct ip_addr other = igd_lab_addr("192.168.1.21");
-	struct request request;
+	struct request request = {0};
 
 	(void)state;
 	assert_int_equal(add_with("NewProtocol", "tcp", &request), 0);
@@ -212,7 +212,7 @@ static void test_add_forms(void **state)
 static void test_add_description(void **state)
 {
 	static char text[4097];
-	struct request request;
+	struct request request = {0};
 
 	(void)state;
 	assert_int_equal(add_with("NewPortMappingDescription", "", &request), 0);
