@@ -80,6 +80,32 @@ def test_first_event(lab, gateway, sink):
         "ExternalIPAddress": WAN, "PortMappingNumberOfEntries": "0"}
 
 
+def read_packets(sock):
+    """What a packet socket has heard so far, in its order."""
+    packets = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            packets.append(sock.recv(4096, socket.MSG_DONTWAIT))
+    return packets
+
+
+def test_first_event_is_last(lab, keeper, sink):
+    """GENA-6: on the wire, too, the answer is out before anybody is called"""
+    keeper.get()
+    port = sink.port.to_bytes(2, "big")
+    with lab.lan1.open_socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as heard:
+        with lab.lan1.inside():
+            heard.bind((lab.lan1.interface, 0))
+        subscribe(lab.lan1, WANIP1, sink.url())
+        sink.take()
+        packets = read_packets(heard)
+    # Ethernet and IPv4 headers without options: TCP begins at 34
+    answer = next(i for i, packet in enumerate(packets)
+                  if packet[34:36] == (49152).to_bytes(2, "big") and b"\r\nSID: " in packet)
+    call = next(i for i, packet in enumerate(packets) if packet[36:38] == port)
+    assert answer < call
+
+
 @pytest.mark.parametrize("method, headers, status", [
     ("SUBSCRIBE", {"NT": "upnp:event"}, 412),
     ("SUBSCRIBE", {"CALLBACK": "<http://192.168.77.2:5000/>"}, 412),
