@@ -52,10 +52,12 @@ static bool core_is_same_host(void *user, uint16_t index, const struct ip_addr *
 			      const struct ip_addr *b)
 {
 	const struct core *core = user;
-	const struct lan_info *lan = &core->network.lans[index];
+	const struct lan_info *lan;
 
-	return core->neighbours && index < core->network.lan_count &&
-	       lan_info_has_host(lan, a) && lan_info_has_host(lan, b) &&
+	if (!core->neighbours || index >= core->network.lan_count)
+		return false;
+	lan = &core->network.lans[index];
+	return lan_info_has_host(lan, a) && lan_info_has_host(lan, b) &&
 	       neighbours_are_one_host(core->neighbours, lan->ifindex, a, b);
 }
 
