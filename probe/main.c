@@ -225,7 +225,7 @@ static enum probe_exit output_finish(struct output *output, const struct run *ru
 
 static enum probe_exit probe_run(const struct options *options)
 {
-	static struct output output;
+	struct output output = {.options = options};
 	struct run run = {.timeout_ms = options->timeout_ms,
 			  .stop_fd = signals_open(),
 			  .tell = output_tell,
@@ -235,7 +235,6 @@ static enum probe_exit probe_run(const struct options *options)
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	bool found;
 
-	output.options = options;
 	if (run.stop_fd < 0 || null_fd < 0) {
 		report("cannot start: %s", strerror(errno));
 		return PROBE_EXIT_ERROR;

@@ -150,8 +150,7 @@ static const char *refusal_get_words(int code)
 	case NATPMP_ERR_UNSUPPORTEDOPCODE:
 		return "an answer to something else, or UNSUPPORTED_OPCODE";
 	case NATPMP_ERR_NOTAUTHORIZED:
-		return "NOT_AUTHORIZED: it refuses, mappings are switched off or not "
-		       "for this host";
+		return "NOT_AUTHORIZED: it refuses: switched off, or not for this host";
 	case NATPMP_ERR_NETWORKFAILURE:
 		return "NETWORK_FAILURE: it has no external address";
 	case NATPMP_ERR_OUTOFRESOURCES:

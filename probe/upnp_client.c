@@ -34,6 +34,11 @@ struct note {
 	struct work *work;
 };
 
+/* How a note goes through the pipe. */
+struct parcel {
+	struct note *note;
+};
+
 /* A call of libupnp that may block for half a minute, in a thread of its own. */
 struct work {
 	struct upnp_client *client;
@@ -103,7 +108,9 @@ const char *upnp_client_get_words(int code)
 /* Move a note to the main thread; where it does not read any more, drop it. */
 static void note_send(struct upnp_client *client, struct note *note)
 {
-	if (write(client->pipe[1], &note, sizeof(note)) != sizeof(note))
+	const struct parcel parcel = {note};
+
+	if (write(client->pipe[1], &parcel, sizeof(parcel)) != sizeof(parcel))
 		free(note);
 }
 
@@ -201,6 +208,8 @@ void upnp_client_set_run(struct upnp_client *client, const struct run *run)
 static int client_read_note(struct upnp_client *client, int64_t deadline_ms,
 			    struct note **out)
 {
+	struct parcel parcel;
+
 	switch (run_wait_fd(client->run, client->pipe[0], deadline_ms)) {
 	case RUN_STOPPED:
 		return UPNP_CLIENT_STOPPED;
@@ -209,8 +218,9 @@ static int client_read_note(struct upnp_client *client, int64_t deadline_ms,
 	case RUN_READY:
 		break;
 	}
-	if (read(client->pipe[0], out, sizeof(*out)) != sizeof(*out))
+	if (read(client->pipe[0], &parcel, sizeof(parcel)) != sizeof(parcel))
 		return UPNP_E_INTERNAL_ERROR;
+	*out = parcel.note;
 	if ((*out)->kind == NOTE_EVENT && !client->has_event) {
 		client->has_event = true;
 		memcpy(client->names, (*out)->names, sizeof(client->names));

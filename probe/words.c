@@ -16,8 +16,7 @@ static const char *const words_pcp[] = {
 	[PCP_CODE_SUCCESS] = "SUCCESS",
 	[PCP_CODE_UNSUPP_VERSION] = "UNSUPP_VERSION: it speaks another version",
 	[PCP_CODE_NOT_AUTHORIZED] =
-		"NOT_AUTHORIZED: it refuses, mappings are switched off or not for this "
-		"host",
+		"NOT_AUTHORIZED: it refuses: switched off, or not for this host",
 	[PCP_CODE_MALFORMED_REQUEST] =
 		"MALFORMED_REQUEST: it does not understand a proper request",
 	[PCP_CODE_UNSUPP_OPCODE] = "UNSUPP_OPCODE: it does not know this operation",
@@ -31,8 +30,7 @@ static const char *const words_pcp[] = {
 	[PCP_CODE_CANNOT_PROVIDE_EXTERNAL] =
 		"CANNOT_PROVIDE_EXTERNAL: the port is not to be had",
 	[PCP_CODE_ADDRESS_MISMATCH] =
-		"ADDRESS_MISMATCH: it sees another address of this host: a NAT is in "
-		"between",
+		"ADDRESS_MISMATCH: it sees another address: a NAT is in between",
 	[PCP_CODE_EXCESSIVE_REMOTE_PEERS] =
 		"EXCESSIVE_REMOTE_PEERS: there was no filter",
 };
@@ -51,8 +49,7 @@ static const struct words_code words_upnp[] = {
 	{600, "Argument Value Invalid: it does not take one of the values"},
 	{601, "Argument Value Out of Range: it does not take one of the values"},
 	{605, "String Argument Too Long: it takes only shorter descriptions"},
-	{606, "Action not authorized: it refuses, mappings are switched off or not for "
-	      "this host"},
+	{606, "Action not authorized: it refuses: switched off, or not for this host"},
 	{713, "SpecifiedArrayIndexInvalid: there is no such entry"},
 	{714, "NoSuchEntryInArray: there is no such mapping"},
 	{715, "WildCardNotPermittedInSrcIP: it wants one remote host"},
