@@ -26,16 +26,30 @@ struct ssdp_responder {
 	unsigned int alive_left;
 	struct ssdp_limit limit;
 	struct ssdp_queue queue;
-	struct datagram_batch out;
+	struct datagram_batch *out; /* of the call that sends; large, and of nobody else
+				     */
 };
 
 /* ---- sending ---- */
 
 static void flush(struct ssdp_responder *responder)
 {
-	if (responder->out.count > 0)
-		responder->ops->send(responder->user, &responder->out);
-	responder->out.count = 0;
+	if (responder->out->count > 0)
+		responder->ops->send(responder->user, responder->out);
+	responder->out->count = 0;
+}
+
+/* From here to end_burst() there is room for what is sent. */
+static void begin_burst(struct ssdp_responder *responder, struct datagram_batch *out)
+{
+	out->count = 0;
+	responder->out = out;
+}
+
+static void end_burst(struct ssdp_responder *responder)
+{
+	flush(responder);
+	responder->out = NULL;
 }
 
 /* A place in the burst, for a message from port 1900 (SSDP-3). */
@@ -44,9 +58,9 @@ static struct datagram *add_datagram(struct ssdp_responder *responder,
 {
 	struct datagram *out;
 
-	if (responder->out.count == DATAGRAM_BATCH_MAX)
+	if (responder->out->count == DATAGRAM_BATCH_MAX)
 		flush(responder);
-	out = &responder->out.list[responder->out.count++];
+	out = &responder->out->list[responder->out->count++];
 	out->use = (uint8_t)use;
 	out->hops = 0;
 	out->left = false;
@@ -61,7 +75,7 @@ static void end_datagram(struct ssdp_responder *responder, struct datagram *out,
 			 const struct writer *writer)
 {
 	if (writer->failed)
-		responder->out.count--;
+		responder->out->count--;
 	else
 		out->length = (uint16_t)writer->used;
 }
@@ -114,7 +128,6 @@ static void notify(struct ssdp_responder *responder, enum ssdp_nts nts)
 		for (size_t r = 0; r < responder->config.root_count; r++)
 			notify_root(responder, group, &responder->config.roots[r], nts);
 	}
-	flush(responder);
 }
 
 /* ---- answering ---- */
@@ -234,8 +247,8 @@ static bool is_from_lan(const struct ssdp_responder *responder,
 	       is_ours(responder, &in->local);
 }
 
-void ssdp_responder_take(struct ssdp_responder *responder, const struct datagram *in,
-			 const struct ssdp_moment *moment)
+static void handle(struct ssdp_responder *responder, const struct datagram *in,
+		   const struct ssdp_moment *moment)
 {
 	bool multicast = ssdp_group_find(&in->local) != NULL;
 	struct ssdp_wait wait = {
@@ -267,6 +280,16 @@ void ssdp_responder_take(struct ssdp_responder *responder, const struct datagram
 		answer(responder, &wait, moment->wall_ms); /* SSDP-7 */
 }
 
+void ssdp_responder_take(struct ssdp_responder *responder, const struct datagram *in,
+			 const struct ssdp_moment *moment)
+{
+	struct datagram_batch out;
+
+	begin_burst(responder, &out);
+	handle(responder, in, moment);
+	end_burst(responder);
+}
+
 /* ---- time ---- */
 
 static void run_alive(struct ssdp_responder *responder, int64_t now_ms)
@@ -288,13 +311,15 @@ int64_t ssdp_responder_run(struct ssdp_responder *responder,
 			   const struct ssdp_moment *moment)
 {
 	int64_t now_ms = moment->now_ms;
+	struct datagram_batch out;
 	struct ssdp_wait wait;
 	int64_t delay_ms;
 
+	begin_burst(responder, &out);
 	while (ssdp_queue_take_due(&responder->queue, now_ms, &wait))
 		answer(responder, &wait, moment->wall_ms);
-	flush(responder);
 	run_alive(responder, now_ms);
+	end_burst(responder);
 	delay_ms = ssdp_queue_get_delay_ms(&responder->queue, now_ms);
 	if (delay_ms >= 0 && now_ms + delay_ms < responder->alive_ms)
 		return now_ms + delay_ms;
@@ -303,8 +328,12 @@ int64_t ssdp_responder_run(struct ssdp_responder *responder,
 
 void ssdp_responder_say_byebye(struct ssdp_responder *responder)
 {
+	struct datagram_batch out;
+
+	begin_burst(responder, &out);
 	for (unsigned int i = 0; i < SSDP_REPEAT; i++)
 		notify(responder, SSDP_BYEBYE);
+	end_burst(responder);
 }
 
 /* ---- life ---- */

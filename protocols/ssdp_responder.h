@@ -71,7 +71,8 @@ struct ssdp_responder *ssdp_responder_new(const struct ssdp_config *config,
 /** Safe on NULL. Says nothing. */
 void ssdp_responder_free(struct ssdp_responder *responder);
 
-/** A datagram came in; ssdp_responder_run() sends what there is to say. */
+/** A datagram came in: what waits for nothing is answered, the rest is for
+ * ssdp_responder_run(). */
 void ssdp_responder_take(struct ssdp_responder *responder, const struct datagram *in,
 			 const struct ssdp_moment *moment);
 /** Send what is due. Returns when the next is, in now_ms. */

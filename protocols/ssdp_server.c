@@ -16,7 +16,6 @@ struct ssdp_server {
 	struct outlet outlet;
 	struct event *readable;
 	struct event *timer;
-	struct datagram_batch in;
 };
 
 static struct ssdp_moment get_moment(void)
@@ -53,13 +52,14 @@ static void on_readable(evutil_socket_t fd, short what, void *user)
 {
 	struct ssdp_server *server = user;
 	struct ssdp_moment moment = get_moment();
+	struct datagram_batch in;
 
 	(void)fd;
 	(void)what;
-	if (datagram_receive(server->fd, &server->in) < 0)
+	if (datagram_receive(server->fd, &in) < 0)
 		return;
-	for (size_t i = 0; i < server->in.count; i++)
-		ssdp_responder_take(server->responder, &server->in.list[i], &moment);
+	for (size_t i = 0; i < in.count; i++)
+		ssdp_responder_take(server->responder, &in.list[i], &moment);
 	run_responder(server, &moment);
 }
 
