@@ -15,6 +15,8 @@
 
 /* One connection's pool in libmicrohttpd: 8 kB of headers, and the answer's. */
 #define CONNECTION_MEMORY 12288
+/* Turns of libmicrohttpd in one of ours. */
+#define TURNS_MAX 3
 /* First size of a body buffer: a control request fits. */
 #define BODY_SIZE_MIN 2048
 /* Of a body that is too long, what is read before the 413; beyond it we hang up. */
@@ -67,10 +69,15 @@ static const struct timeval *timeval_from_ms(int64_t ms, struct timeval *out)
 static void run(struct http_server *server)
 {
 	struct timeval delay;
-	MHD_UNSIGNED_LONG_LONG timeout_ms;
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+	bool waits = true;
 
-	(void)MHD_run(server->daemon);
-	if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES) {
+	/* What it begins at one turn it ends at the next. */
+	for (int turn = 0; turn < TURNS_MAX && waits && timeout_ms == 0; turn++) {
+		(void)MHD_run(server->daemon);
+		waits = MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES;
+	}
+	if (!waits) {
 		event_del(server->timer);
 		return;
 	}

@@ -11,6 +11,10 @@
 #define ENVELOPE_NS "http://schemas.xmlsoap.org/soap/envelope/"
 #define ENCODING_STYLE "http://schemas.xmlsoap.org/soap/encoding/"
 
+/* What the names and the body of an ordinary call come to, by far. */
+#define KEPT_NAMES_MAX 256
+#define KEPT_BODY_MAX 8192
+
 /* Where in the document an element stands; the root is 1. */
 enum depth {
 	DEPTH_ENVELOPE = 1,
@@ -240,8 +244,30 @@ static void on_error(void *user, xmlErrorPtr error)
 	(void)error;
 }
 
+/*
+ * A context costs more to make than to use: one is kept from call to call. Not when it
+ * has seen something odd, so that it neither grows nor remembers it.
+ */
+static xmlParserCtxtPtr kept;
+
+static xmlParserCtxtPtr take_context(void)
+{
+	xmlParserCtxtPtr xml = kept ? kept : xmlNewParserCtxt();
+
+	kept = NULL;
+	return xml;
+}
+
+static void give_context(xmlParserCtxtPtr xml, bool ordinary)
+{
+	if (ordinary && !kept && xmlDictSize(xml->dict) <= KEPT_NAMES_MAX)
+		kept = xml;
+	else
+		xmlFreeParserCtxt(xml);
+}
+
 /* Parse with our callbacks only: no tree is built. */
-static bool run_parser(struct soap_parser *parser)
+static bool run_parser(struct soap_parser *parser, const char *body, size_t length)
 {
 	xmlSAXHandler handler = {
 		.initialized = XML_SAX2_MAGIC,
@@ -257,11 +283,11 @@ static bool run_parser(struct soap_parser *parser)
 	};
 	xmlParserCtxtPtr xml = parser->xml;
 
-	/* The encoding is ours to say: another would send iconv looking for files. */
-	xmlCtxtUseOptions(xml, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
 	*xml->sax = handler;
 	xml->userData = parser;
-	xmlParseDocument(xml);
+	/* The encoding is ours to say: another would send iconv looking for files. */
+	xmlFreeDoc(xmlCtxtReadMemory(xml, body, (int)length, NULL, NULL,
+				     XML_PARSE_NONET | XML_PARSE_IGNORE_ENC));
 	return xml->wellFormed && !parser->failed && parser->seen_action;
 }
 
@@ -272,7 +298,7 @@ static bool parse_once(const char *body, size_t length,
 	bool ok;
 
 	/* Field by field: clearing the buffers would cost more than parsing. */
-	parser.xml = xmlCreateMemoryParserCtxt(body, (int)length);
+	parser.xml = take_context();
 	parser.call = out;
 	parser.filter = filter;
 	parser.depth = 0;
@@ -288,10 +314,8 @@ static bool parse_once(const char *body, size_t length,
 	out->action.name[0] = '\0';
 	if (!parser.xml)
 		return false;
-	ok = run_parser(&parser);
-	if (parser.xml->myDoc)
-		xmlFreeDoc(parser.xml->myDoc);
-	xmlFreeParserCtxt(parser.xml);
+	ok = run_parser(&parser, body, length);
+	give_context(parser.xml, ok && length <= KEPT_BODY_MAX);
 	return ok;
 }
 
