@@ -13,6 +13,8 @@
 void attempt_run_natpmp(const struct run *run);
 /** PCP (RFC 6887), with the codec of this project. */
 void attempt_run_pcp(const struct run *run);
+/** The same where gateway and own are IPv6 addresses: a pinhole. */
+void attempt_run_pcp6(const struct run *run);
 /** UPnP IGD, with libupnp: threads begin here, so in a process of its own. */
 void attempt_run_upnp(const struct run *run);
 

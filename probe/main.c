@@ -167,6 +167,19 @@ static bool gateway_find(const struct options *options, struct run *run,
 	return true;
 }
 
+/* The router of IPv6, where this host has a public address to ask for. */
+static bool gateway_find6(struct run *run)
+{
+	struct route route;
+
+	if (!route_find_default6(&route, &run->own))
+		return false;
+	run->gateway = route.gateway;
+	run->scope = if_nametoindex(route.interface);
+	memcpy(run->interface, route.interface, sizeof(run->interface));
+	return true;
+}
+
 /* Readable when the user wants it to end. Errors: -1. */
 static int signals_open(void)
 {
@@ -233,13 +246,16 @@ static enum probe_exit probe_run(const struct options *options)
 	struct step step = step_init(STEP_GATEWAY, "route");
 	int64_t began_ms = clock_now_ms();
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	bool found;
+	struct run run6;
+	bool found, found6;
 
 	if (run.stop_fd < 0 || null_fd < 0) {
 		report("cannot start: %s", strerror(errno));
 		return PROBE_EXIT_ERROR;
 	}
 	found = gateway_find(options, &run, &step);
+	run6 = run;
+	found6 = !options->gateway && gateway_find6(&run6);
 	if (privileges_drop() < 0)
 		return PROBE_EXIT_ERROR;
 	run_tell(&run, &step, began_ms);
@@ -247,6 +263,8 @@ static enum probe_exit probe_run(const struct options *options)
 		attempt_run_natpmp(&run);
 	if (found && !run_is_stopped(&run))
 		attempt_run_pcp(&run);
+	if (found6 && !run_is_stopped(&run))
+		attempt_run_pcp6(&run6);
 	if (found && !run_is_stopped(&run))
 		apart_run_upnp(&run, null_fd);
 	return output_finish(&output, &run, run_is_stopped(&run));

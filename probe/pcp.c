@@ -24,6 +24,7 @@
 
 struct talk {
 	const struct run *run;
+	enum step_protocol protocol;
 	int fd;
 	uint8_t nonce[NONCE_SIZE];
 	uint16_t port; /* ours */
@@ -65,8 +66,9 @@ static struct question question_init(const struct talk *talk, uint8_t opcode,
 		request.protocol = IPPROTO_UDP;
 		request.internal_port = talk->port;
 		request.external_port = talk->port;
-		/* ::ffff:0.0.0.0: any, of IPv4 */
-		request.external = addr_from_ipv4((struct in_addr){0});
+		/* Any of its family: ::, or ::ffff:0.0.0.0. */
+		if (addr_is_ipv4(&talk->run->own))
+			request.external = addr_from_ipv4((struct in_addr){0});
 		memcpy(request.nonce, talk->nonce, NONCE_SIZE);
 	}
 	question.length =
@@ -210,7 +212,7 @@ static bool talk_is_success(struct step *step, const struct answer *answer,
 static bool talk_announce(struct talk *talk)
 {
 	struct question question = question_init(talk, PCP_OP_ANNOUNCE, 0);
-	struct step step = step_init(STEP_PCP, "announce");
+	struct step step = step_init(talk->protocol, "announce");
 	int64_t began_ms = clock_now_ms();
 	struct answer answer = talk_ask(talk, &question);
 	bool good = talk_is_success(&step, &answer, began_ms);
@@ -228,7 +230,7 @@ static bool talk_announce(struct talk *talk)
 static void talk_negotiate(struct talk *talk)
 {
 	struct question question = question_init(talk, PCP_OP_ANNOUNCE, 0);
-	struct step step = step_init(STEP_PCP, "version");
+	struct step step = step_init(talk->protocol, "version");
 	int64_t began_ms = clock_now_ms();
 	struct answer answer;
 
@@ -259,10 +261,11 @@ static void talk_negotiate(struct talk *talk)
 static bool talk_map(struct talk *talk)
 {
 	struct question question = question_init(talk, PCP_OP_MAP, RUN_LIFETIME_S);
-	struct step step = step_init(STEP_PCP, "map");
+	struct step step = step_init(talk->protocol, "map");
 	int64_t began_ms = clock_now_ms();
 	struct answer answer = talk_ask(talk, &question);
 	const struct pcp_request *body = &answer.response.body;
+	bool ipv4 = addr_is_ipv4(&body->external);
 	char text[ADDR_TEXT_SIZE];
 
 	if (talk_is_success(&step, &answer, began_ms)) {
@@ -274,9 +277,11 @@ static bool talk_map(struct talk *talk)
 				       body->external_port, answer.response.lifetime_s);
 		else
 			(void)step_say(&step, STEP_OK,
-				       "UDP %s:%u leads here for %" PRIu32 " s%s",
+				       "UDP %s%s%s:%u leads here for %" PRIu32 " s%s",
+				       ipv4 ? "" : "[",
 				       addr_format(&body->external, text),
-				       body->external_port, answer.response.lifetime_s,
+				       ipv4 ? "" : "]", body->external_port,
+				       answer.response.lifetime_s,
 				       body->external_port == talk->port
 					       ? ""
 					       : "; another port was asked for, as it "
@@ -290,7 +295,7 @@ static bool talk_map(struct talk *talk)
 static void talk_unmap(struct talk *talk)
 {
 	struct question question = question_init(talk, PCP_OP_MAP, 0);
-	struct step step = step_init(STEP_PCP, "delete");
+	struct step step = step_init(talk->protocol, "delete");
 	int64_t began_ms = clock_now_ms();
 	struct answer answer = talk_ask(talk, &question);
 
@@ -305,20 +310,25 @@ static void talk_unmap(struct talk *talk)
 	}
 	run_tell(talk->run, &step, began_ms);
 	if (answer.heard == HEARD_ANSWER)
-		run_tell_epoch(talk->run, STEP_PCP, &talk->epoch,
+		run_tell_epoch(talk->run, talk->protocol, &talk->epoch,
 			       answer.response.epoch_s);
 }
 
 /* A socket that hears the gateway alone. Errors: -errno. */
 static int talk_open(const struct run *run)
 {
-	struct sockaddr_storage address;
-	socklen_t length = addr_to_sockaddr(&run->gateway, PCP_PORT, &address);
-	int fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage own, gateway;
+	socklen_t length = addr_to_sockaddr(&run->own, 0, &own);
+	int fd = socket(own.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, length) < 0) {
+	(void)addr_to_sockaddr(&run->gateway, PCP_PORT, &gateway);
+	if (gateway.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&gateway)->sin6_scope_id = run->scope;
+	/* The mapping is for the address that asks. */
+	if (bind(fd, (struct sockaddr *)&own, length) < 0 ||
+	    connect(fd, (struct sockaddr *)&gateway, length) < 0) {
 		int error = -errno;
 
 		close(fd);
@@ -342,23 +352,37 @@ static void talk_run(struct talk *talk)
 	}
 }
 
-void attempt_run_pcp(const struct run *run)
+static void talk_try(struct talk *talk)
 {
-	struct talk talk = {.run = run, .fd = talk_open(run)};
-	int target = run_open_target(run, &talk.port);
+	int target = run_open_target(talk->run, &talk->port);
 
-	if (talk.fd < 0 || target < 0 ||
-	    getrandom(talk.nonce, sizeof(talk.nonce), 0) != sizeof(talk.nonce)) {
-		struct step step = step_init(STEP_PCP, "announce");
+	talk->fd = talk_open(talk->run);
+	if (talk->fd < 0 || target < 0 ||
+	    getrandom(talk->nonce, sizeof(talk->nonce), 0) != sizeof(talk->nonce)) {
+		struct step step = step_init(talk->protocol, "announce");
 
 		(void)step_say(&step, STEP_NO, "no socket: %s",
-			       words_get_network(talk.fd < 0 ? -talk.fd : -target));
-		run_tell(run, &step, clock_now_ms());
+			       words_get_network(talk->fd < 0 ? -talk->fd : -target));
+		run_tell(talk->run, &step, clock_now_ms());
 	} else {
-		talk_run(&talk);
+		talk_run(talk);
 	}
-	if (talk.fd >= 0)
-		close(talk.fd);
+	if (talk->fd >= 0)
+		close(talk->fd);
 	if (target >= 0)
 		close(target);
+}
+
+void attempt_run_pcp(const struct run *run)
+{
+	struct talk talk = {.run = run, .protocol = STEP_PCP};
+
+	talk_try(&talk);
+}
+
+void attempt_run_pcp6(const struct run *run)
+{
+	struct talk talk = {.run = run, .protocol = STEP_PCP6};
+
+	talk_try(&talk);
 }

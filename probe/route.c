@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define ROUTE_FILE "/proc/net/route"
+#define ROUTE_FILE6 "/proc/net/ipv6_route"
 #define ROUTE_TEXT_SIZE 65536
 /* Any port: a UDP socket that is connected sends nothing. */
 #define ROUTE_PORT 5351
@@ -34,17 +35,20 @@ static bool route_parse_line(const char *line, struct route *out, uint32_t *metr
 	return true;
 }
 
-bool route_parse_default(const char *text, struct route *out)
+/* The best of all lines. */
+static bool route_parse_lines(const char *text, struct route *out,
+			      bool (*parse)(const char *line, struct route *route,
+					    uint32_t *metric))
 {
 	struct route best = {.interface = ""};
 	uint32_t best_metric = 0;
 
 	for (const char *line = text; line; line = strchr(line, '\n')) {
 		struct route route = {.interface = ""};
-		uint32_t metric;
+		uint32_t metric = 0;
 
 		line += *line == '\n';
-		if (route_parse_line(line, &route, &metric) &&
+		if (parse(line, &route, &metric) &&
 		    (best.interface[0] == '\0' || metric < best_metric)) {
 			best = route;
 			best_metric = metric;
@@ -56,18 +60,104 @@ bool route_parse_default(const char *text, struct route *out)
 	return true;
 }
 
-bool route_find_default(struct route *out)
+bool route_parse_default(const char *text, struct route *out)
 {
-	static char text[ROUTE_TEXT_SIZE];
-	FILE *file = fopen(ROUTE_FILE, "re");
+	return route_parse_lines(text, out, route_parse_line);
+}
+
+/* Eight words of four digits. */
+static bool route_parse_address6(const char *digits, struct ip_addr *out)
+{
+	uint32_t words[4];
+
+	if (sscanf(digits, "%8x%8x%8x%8x", &words[0], &words[1], &words[2],
+		   &words[3]) != 4)
+		return false;
+	for (size_t i = 0; i < sizeof(out->bytes); i++)
+		out->bytes[i] = (uint8_t)(words[i / 4] >> (24 - 8 * (i % 4)));
+	return true;
+}
+
+static bool route_parse_line6(const char *line, struct route *out, uint32_t *metric)
+{
+	char name[IF_NAMESIZE], gateway[33];
+	uint32_t length, flags;
+
+	/* Destination, its length, source, its length, gateway, metric, references,
+	 * use, flags, interface. */
+	if (sscanf(line, "%*32s %2x %*32s %*2s %32s %8x %*8s %*8s %8x %15s", &length,
+		   gateway, metric, &flags, name) != 5 ||
+	    !route_parse_address6(gateway, &out->gateway))
+		return false;
+	if (length != 0 ||
+	    (flags & (RTF_UP | RTF_GATEWAY | RTF_REJECT)) != (RTF_UP | RTF_GATEWAY))
+		return false;
+	memcpy(out->interface, name, sizeof(name));
+	return true;
+}
+
+bool route_parse_default6(const char *text, struct route *out)
+{
+	return route_parse_lines(text, out, route_parse_line6);
+}
+
+/* Errors: false: it cannot be read. */
+static bool route_read_file(const char *path, char text[ROUTE_TEXT_SIZE])
+{
+	FILE *file = fopen(path, "re");
 	size_t length;
 
 	if (!file)
 		return false;
-	length = fread(text, 1, sizeof(text) - 1, file);
+	length = fread(text, 1, ROUTE_TEXT_SIZE - 1, file);
 	(void)fclose(file);
 	text[length] = '\0';
-	return route_parse_default(text, out);
+	return true;
+}
+
+bool route_find_default(struct route *out)
+{
+	static char text[ROUTE_TEXT_SIZE];
+
+	return route_read_file(ROUTE_FILE, text) && route_parse_default(text, out);
+}
+
+/* A public IPv6 address on that interface. */
+static bool route_find_own6(const char *interface, struct ip_addr *out)
+{
+	struct ifaddrs *list = NULL;
+	bool found = false;
+
+	if (getifaddrs(&list) < 0)
+		return false;
+	for (const struct ifaddrs *at = list; at && !found; at = at->ifa_next) {
+		struct ip_addr addr;
+
+		if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET6 ||
+		    strcmp(at->ifa_name, interface) != 0)
+			continue;
+		addr = addr_from_ipv6(
+			&((const struct sockaddr_in6 *)at->ifa_addr)->sin6_addr);
+		found = addr_is_host(&addr) && !addr_is_link_local(&addr) &&
+			!addr_is_private(&addr);
+		if (found)
+			*out = addr;
+	}
+	freeifaddrs(list);
+	return found;
+}
+
+bool route_find_default6(struct route *out, struct ip_addr *own)
+{
+	static char text[ROUTE_TEXT_SIZE];
+	struct route route;
+
+	if (!route_read_file(ROUTE_FILE6, text) ||
+	    !route_parse_default6(text, &route) ||
+	    !route_find_own6(route.interface, own))
+		return false;
+	*out = route;
+	return true;
 }
 
 /* Our address of packets to that one. Errors: -errno. */

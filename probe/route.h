@@ -23,6 +23,18 @@ bool route_parse_default(const char *text, struct route *out)
 /** The same of this host. Errors: false: there is none, or it cannot be read. */
 bool route_find_default(struct route *out) __attribute__((warn_unused_result));
 
+/** The same of /proc/net/ipv6_route. */
+bool route_parse_default6(const char *text, struct route *out)
+	__attribute__((warn_unused_result));
+
+/**
+ * The IPv6 default router of this host, and in *own a public address of this host on
+ * the interface that leads there.
+ * Errors: false: it has not got both.
+ */
+bool route_find_default6(struct route *out, struct ip_addr *own)
+	__attribute__((warn_unused_result));
+
 /** How this host reaches an address. */
 struct route_way {
 	struct ip_addr own;	     /* what our packets to it come from */

@@ -61,6 +61,7 @@ void run_want_errors(int fd)
 
 	/* Without it silence is all that there is: no reason to give up. */
 	(void)setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+	(void)setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
 }
 
 void run_drain_errors(int fd)

@@ -16,8 +16,9 @@
 
 /** What all protocols of a run share. */
 struct run {
-	struct ip_addr gateway; /* IPv4 */
+	struct ip_addr gateway; /* IPv4, but for attempt_run_pcp6() */
 	struct ip_addr own;	/* our address towards it */
+	uint32_t scope;		/* interface of a link-local gateway */
 	char interface[IF_NAMESIZE];
 	int64_t timeout_ms; /* of one step */
 	int stop_fd;	    /* readable or closed: end soon, and clean up; -1 = none */

@@ -6,7 +6,7 @@
 
 static const char *const step_protocols[STEP_PROTOCOL_COUNT] = {
 	[STEP_GATEWAY] = "gateway", [STEP_NATPMP] = "nat-pmp", [STEP_PCP] = "pcp",
-	[STEP_UPNP] = "upnp",	    [STEP_ALL] = "all",
+	[STEP_PCP6] = "pcp-v6",	    [STEP_UPNP] = "upnp",      [STEP_ALL] = "all",
 };
 
 static const char *const step_outcomes[STEP_OUTCOME_COUNT] = {

@@ -20,6 +20,7 @@ enum step_protocol {
 	STEP_GATEWAY, /* to find it */
 	STEP_NATPMP,
 	STEP_PCP,
+	STEP_PCP6, /* PCP over IPv6, for a pinhole */
 	STEP_UPNP,
 	STEP_ALL, /* what follows from the others */
 };

@@ -39,7 +39,8 @@ static struct tally tally_make(const struct step_list *list, uint8_t protocol)
 
 static bool protocol_is_tried(enum step_protocol protocol)
 {
-	return protocol == STEP_NATPMP || protocol == STEP_PCP || protocol == STEP_UPNP;
+	return protocol == STEP_NATPMP || protocol == STEP_PCP ||
+	       protocol == STEP_PCP6 || protocol == STEP_UPNP;
 }
 
 void verdict_add_step(struct step_list *list, const struct step *step)
@@ -55,7 +56,9 @@ static const struct step *list_find_external(const struct step_list *list,
 	for (size_t i = 0; i < list->count; i++) {
 		const struct step *step = &list->steps[i];
 
-		if (addr_is_none(&step->external) || step->protocol == STEP_ALL)
+		/* That of a pinhole is the host's own. */
+		if (addr_is_none(&step->external) || step->protocol == STEP_ALL ||
+		    step->protocol == STEP_PCP6)
 			continue;
 		if (!not || !addr_equal(&step->external, not ))
 			return step;
@@ -163,7 +166,8 @@ struct verdict verdict_decide(const struct step_list *list, bool interrupted)
 		verdict.exit = PROBE_EXIT_ERROR;
 		(void)snprintf(verdict.text, sizeof(verdict.text),
 			       "interrupted; what was mapped is deleted");
-	} else if (list_find_failure(list, STEP_GATEWAY)) {
+	} else if (bad[0] == '\0' && good[0] == '\0' &&
+		   list_find_failure(list, STEP_GATEWAY)) {
 		(void)snprintf(verdict.text, sizeof(verdict.text),
 			       "there is no gateway to ask");
 	} else if (bad[0] != '\0') {

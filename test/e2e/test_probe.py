@@ -141,6 +141,25 @@ def test_one_protocol(lab, daemon_factory, protocol):
         assert list(result.outcomes(other).values()) in (["no"], ["-"], ["none"]), result
 
 
+def test_pinhole(lab, daemon_factory):
+    """With a public IPv6 address and a router, PCP is asked over IPv6 too."""
+    addresses = ((lab.gw, "2001:db8:77::1/64", "lan0"), (lab.lan1, "2001:db8:77::2/64", "eth0"))
+    for host, address, device in addresses:
+        host.ip("address", "add", address, "dev", device)
+    try:
+        daemon = daemon_factory().start()
+        result = probe(lab.lan1)
+        assert result.exit == 0, result
+        assert result.outcomes("pcp-v6") == dict.fromkeys(
+            ("announce", "version", "map", "delete", "epoch"), "ok")
+        assert "UDP [2001:db8:77::2]:" in result.text("pcp-v6", "map")
+        assert result.verdict == "it works: nat-pmp, pcp, pcp-v6, upnp"
+        assert daemon.leases() == []
+    finally:
+        for host, address, device in addresses:
+            host.ip("address", "del", address, "dev", device)
+
+
 def test_refused_by_policy(lab, daemon_factory):
     """A refusal is called one, by each protocol in its words."""
     daemon_factory("[policy]\nrule = deny\n").start()

@@ -92,6 +92,10 @@ static void test_what_answers_must_work(void **state)
 			      {STEP_PCP, STEP_OK, true, NULL},
 			      {STEP_PCP, STEP_NO, true, NULL}),
 		       7, "pcp does not work; working: nat-pmp");
+	/* the address of a pinhole is the host's own */
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, "203.0.113.1"},
+			      {STEP_PCP6, STEP_OK, true, "2001:db8::5"}),
+		       0, "it works: pcp, pcp-v6");
 	/* a silence after an answer is a failure */
 	assert_verdict(DECIDE({STEP_NATPMP, STEP_OK, true, NULL},
 			      {STEP_NATPMP, STEP_NO, false, NULL},
@@ -117,6 +121,10 @@ static void test_nothing_answers(void **state)
 	assert_verdict(DECIDE({STEP_NATPMP, STEP_NONE, true, NULL},
 			      {STEP_PCP, STEP_NONE, true, NULL}),
 		       7, "this gateway opens no ports: nothing answers");
+	/* IPv6 has a gateway of its own */
+	assert_verdict(DECIDE({STEP_GATEWAY, STEP_NO, false, NULL},
+			      {STEP_PCP6, STEP_OK, true, "2001:db8::5"}),
+		       0, "it works: pcp-v6");
 	assert_verdict(DECIDE({STEP_GATEWAY, STEP_NO, false, NULL}), 7,
 		       "there is no gateway to ask");
 }
@@ -322,6 +330,38 @@ static void test_default_route(void **state)
 	assert_true(addr_equal(&route.gateway, &gateway));
 }
 
+static void test_default_route6(void **state)
+{
+	static const char none[] =
+		"20010db8000000000000000000000000 40 00000000000000000000000000000000 "
+		"00 "
+		"00000000000000000000000000000000 00000100 00000001 00000000 00000001"
+		"     eth0\n"
+		"00000000000000000000000000000000 00 00000000000000000000000000000000 "
+		"00 "
+		"00000000000000000000000000000000 ffffffff 00000001 00000000 00200200"
+		"       lo\n";
+	static const char some[] =
+		"00000000000000000000000000000000 00 00000000000000000000000000000000 "
+		"00 "
+		"fe80000000000000021122fffe334455 00000400 00000003 00000000 00000003"
+		"    wlan0\n"
+		"00000000000000000000000000000000 00 00000000000000000000000000000000 "
+		"00 "
+		"20010db8000000000000000000000001 00000100 00000003 00000000 00000003"
+		"     eth0\n";
+	struct route route = {.interface = "old"};
+	struct ip_addr gateway = addr("2001:db8::1");
+
+	(void)state;
+	assert_false(route_parse_default6("", &route));
+	assert_false(route_parse_default6(none, &route));
+	assert_string_equal(route.interface, "old");
+	assert_true(route_parse_default6(some, &route));
+	assert_string_equal(route.interface, "eth0");
+	assert_true(addr_equal(&route.gateway, &gateway));
+}
+
 static void test_way_to_loopback(void **state)
 {
 	struct ip_addr local = addr("127.0.0.1");
@@ -375,6 +415,7 @@ int main(void)
 		cmocka_unit_test(test_host_of_url),
 		cmocka_unit_test(test_codes_have_words),
 		cmocka_unit_test(test_default_route),
+		cmocka_unit_test(test_default_route6),
 		cmocka_unit_test(test_way_to_loopback),
 		cmocka_unit_test(test_text_is_wrapped),
 	};
