@@ -259,6 +259,19 @@ def test_same_host_by_mac(lab, daemon_factory):
     assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5000), lab.lan1, 5000) is None
 
 
+def test_pinholes_without_nat(lab, daemon_factory):
+    """V6FW-1: where nothing is translated, pinholes are what is left; NATEnabled says so"""
+    daemon_factory("[wan]\nnat = off\n[global]\nigd-same-host = mac\n").start()
+    know_neighbour(lab, lab.lan1)
+    gateway = Gateway(lab.lan1)
+    assert gateway.call("GetNATRSIPStatus")["NewNATEnabled"] == "0"
+    with pytest.raises(SoapError):
+        gateway.add(5000, 4000)
+    assert add_pinhole(gateway, lab.lan1.ipv6, 5000) > 0
+    assert lab.udp_arrives(lab.inet1, (lab.lan1.ipv6, 5000), lab.lan1, 5000) is not None
+    refused(606, add_pinhole, gateway, lab.lan1.ipv6, 80)  # the port rule of [policy]
+
+
 def test_pinhole_over_a_restart(lab, daemon_factory):
     """V6FW-8, V6FW-11: its UniqueID is the client's name for it, and stays so"""
     daemon = daemon_factory("[global]\nigd-same-host = mac\n").start()
