@@ -430,7 +430,7 @@ int main(int argc, char **argv)
 	static struct load load;
 	bool in_time;
 
-	if (!parse_options(argc, argv, &load.options)) {
+	if (!parse_options(argc, argv, &load.options) || load.options.clients == 0) {
 		(void)fprintf(stderr, "usage: load_natpmp --gateway ADDRESS "
 				      "[--client FIRST-ADDRESS] [--clients N]\n"
 				      "  [--requests N] [--window N] "
