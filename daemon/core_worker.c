@@ -15,6 +15,9 @@
 
 /* Mapping Updates wait while the worker has as many messages to read. */
 #define UPDATES_QUEUED_MAX (MSG_QUEUE_MAX / 4)
+/* Pages of listings are refused while as many do: a page for each connection that there
+ * may be is fewer. */
+#define LISTS_QUEUED_MAX (MSG_QUEUE_MAX - MSG_QUEUE_MAX / 4)
 
 /* --- workers --- */
 
@@ -210,13 +213,21 @@ static void core_answer_traffic(struct core *core, const struct request *request
 	reply->packets_out = link.packets_out;
 }
 
-/* One reply for each lease of the page, and one more. */
+/* One reply for each lease of the page, and one more. A worker that asks for more pages
+ * than it reads shall not lose the channel for that. */
 static void worker_send_list(struct core_worker *worker, const struct request *request,
 			     const struct reply *decided, const struct store_time *at)
 {
 	struct reply page[REQUEST_LIST_MAX + 1];
-	size_t count = ledger_list(worker->core->ledger, request, decided, at, page);
+	size_t count;
 
+	if (!worker->channel)
+		return;
+	if (msg_channel_get_queued(worker->channel) > LISTS_QUEUED_MAX) {
+		worker_refuse(worker, request, RESULT_RATE);
+		return;
+	}
+	count = ledger_list(worker->core->ledger, request, decided, at, page);
 	for (size_t i = 0; i < count; i++)
 		worker_send(worker, MSG_REPLY, &page[i], sizeof(page[i]));
 }

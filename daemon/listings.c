@@ -2,6 +2,7 @@
 #include "daemon/listings.h"
 
 #define HASH_NONFATAL_OOM 1
+#include <assert.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -15,7 +16,7 @@ struct listing {
 	size_t size;
 };
 
-struct host {
+struct listing_host {
 	struct ip_addr addr;
 	struct listing listing;
 	UT_hash_handle hh;
@@ -23,7 +24,7 @@ struct host {
 
 struct listings {
 	struct listing lans[LANS_MAX];
-	struct host *hosts;
+	struct listing_host *hosts;
 };
 
 struct listings *listings_new(void)
@@ -33,14 +34,18 @@ struct listings *listings_new(void)
 
 void listings_free(struct listings *listings)
 {
-	struct host *host, *next;
+	struct listing_host *host;
 
 	if (!listings)
 		return;
-	HASH_ITER (hh, listings->hosts, host, next) {
-		HASH_DEL(listings->hosts, host);
+	host = listings->hosts;
+	HASH_CLEAR(hh, listings->hosts);
+	while (host) {
+		struct listing_host *next = host->hh.next;
+
 		free(host->listing.nodes);
 		free(host);
+		host = next;
 	}
 	for (size_t lan = 0; lan < LANS_MAX; lan++)
 		free(listings->lans[lan].nodes);
@@ -82,18 +87,19 @@ static const struct lease *listing_get(const struct listing *listing, size_t ind
 
 /* --- hosts --- */
 
-static struct host *host_find(const struct listings *listings,
-			      const struct ip_addr *addr)
+static struct listing_host *host_find(const struct listings *listings,
+				      const struct ip_addr *addr)
 {
-	struct host *host;
+	struct listing_host *host;
 
 	HASH_FIND(hh, listings->hosts, addr, sizeof(*addr), host);
 	return host;
 }
 
-static struct host *host_get(struct listings *listings, const struct ip_addr *addr)
+static struct listing_host *host_get(struct listings *listings,
+				     const struct ip_addr *addr)
 {
-	struct host *host = host_find(listings, addr);
+	struct listing_host *host = host_find(listings, addr);
 
 	if (host)
 		return host;
@@ -108,10 +114,11 @@ static struct host *host_get(struct listings *listings, const struct ip_addr *ad
 	return NULL;
 }
 
-static void host_put(struct listings *listings, struct host *host)
+static void host_put(struct listings *listings, struct listing_host *host)
 {
 	if (host->listing.count > 0)
 		return;
+	assert(listings->hosts); /* it is one of them */
 	HASH_DEL(listings->hosts, host);
 	free(host->listing.nodes);
 	free(host);
@@ -120,23 +127,21 @@ static void host_put(struct listings *listings, struct host *host)
 static bool host_add(struct listings *listings, const struct ip_addr *addr,
 		     struct listing_node *node)
 {
-	struct host *host = host_get(listings, addr);
+	struct listing_host *host = host_get(listings, addr);
 
 	if (!host)
 		return false;
+	node->host = host;
 	if (listing_add(&host->listing, node))
 		return true;
 	host_put(listings, host);
 	return false;
 }
 
-static void host_remove(struct listings *listings, const struct ip_addr *addr,
-			const struct listing_node *node)
+static void host_remove(struct listings *listings, const struct listing_node *node)
 {
-	struct host *host = host_find(listings, addr);
-
-	listing_remove(&host->listing, node);
-	host_put(listings, host);
+	listing_remove(&node->host->listing, node);
+	host_put(listings, node->host);
 }
 
 /* --- leases --- */
@@ -175,7 +180,7 @@ static bool hosts_add(struct listings *listings, struct listed *listed,
 	if (!is_third_party(lease) ||
 	    host_add(listings, &lease->internal, &listed->of_internal))
 		return true;
-	host_remove(listings, &lease->client, &listed->of_client);
+	host_remove(listings, &listed->of_client);
 	return false;
 }
 
@@ -184,9 +189,9 @@ static void hosts_remove(struct listings *listings, struct listed *listed,
 {
 	if (!is_listed(lease))
 		return;
-	host_remove(listings, &lease->client, &listed->of_client);
+	host_remove(listings, &listed->of_client);
 	if (is_third_party(lease))
-		host_remove(listings, &lease->internal, &listed->of_internal);
+		host_remove(listings, &listed->of_internal);
 }
 
 bool listings_add(struct listings *listings, struct listed *listed,
@@ -224,7 +229,7 @@ size_t listings_get_count_of_lan(const struct listings *listings, uint16_t lan)
 const struct lease *listings_get_of_host(const struct listings *listings,
 					 const struct ip_addr *host, size_t index)
 {
-	const struct host *found = host_find(listings, host);
+	const struct listing_host *found = host_find(listings, host);
 
 	return found ? listing_get(&found->listing, index) : NULL;
 }

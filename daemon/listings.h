@@ -16,9 +16,12 @@
  */
 struct listings;
 
+struct listing_host;
+
 /** A place in a listing. */
 struct listing_node {
 	const struct lease *lease;
+	struct listing_host *host; /* whose listing it is; of a LAN's NULL */
 	size_t index;
 };
 

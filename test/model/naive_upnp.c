@@ -18,7 +18,9 @@ static uint16_t choose_pinhole(const struct model *model, uint8_t bits)
 	for (size_t i = 0; i < model->count; i++)
 		if (model->leases[i].pinhole != 0)
 			ids[count++] = model->leases[i].pinhole;
-	return count > 0 && bits % 8 != 0 ? ids[bits % count] : (uint16_t)(bits << 8);
+	if (count > 0 && bits % 8 != 0)
+		return ids[bits % count];
+	return (uint16_t)(bits * 256u); /* nobody's, most likely */
 }
 
 static void fill_pinhole(const struct model *model, uint8_t ports, uint8_t more,
