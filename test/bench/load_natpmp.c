@@ -428,9 +428,10 @@ static bool parse_options(int argc, char **argv, struct options *out)
 int main(int argc, char **argv)
 {
 	static struct load load;
+	struct load_times times;
 	bool in_time;
 
-	if (!parse_options(argc, argv, &load.options) || load.options.clients == 0) {
+	if (!parse_options(argc, argv, &load.options)) {
 		(void)fprintf(stderr, "usage: load_natpmp --gateway ADDRESS "
 				      "[--client FIRST-ADDRESS] [--clients N]\n"
 				      "  [--requests N] [--window N] "
@@ -441,8 +442,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (load.epoll < 0 || !load_times_init(&load.times, load.options.requests))
+	if (load.epoll < 0 || !load_times_init(&times, load.options.requests))
 		return 1;
+	load.times = times;
 	for (size_t i = 0; i < load.options.clients; i++)
 		if (open_client(&load, i) < 0)
 			return 1;
