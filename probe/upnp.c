@@ -15,6 +15,7 @@
 #define SEARCH_LINGER_MS 300
 /* A result above 0: nothing was tried. */
 #define NOT_MAPPED 1
+#define LOCATION_IPV6 "http://["
 #define FAULT_NO_ENTRY 714
 #define FAULT_NO_ENTRY_ARRAY 713
 #define FAULT_PERMANENT_ONLY 725
@@ -32,18 +33,20 @@ struct talk {
 };
 
 /* What answered a search, of those that matter. */
-struct catch
-{
+struct catches {
 	struct upnp_found first;  /* of the gateway, version 1 */
 	struct upnp_found second; /* of the gateway, version 2 */
 	struct upnp_found other;  /* of somebody else */
 };
 
-static void catch_add(struct catch *catch, const struct upnp_found *found,
+static void catch_add(struct catches *catch, const struct upnp_found *found,
 		      const struct ip_addr *gateway)
 {
 	struct upnp_found *place = &catch->first;
 
+	/* Over IPv6: most likely of the same device, whose IPv4 is what is probed. */
+	if (strncmp(found->location, LOCATION_IPV6, strlen(LOCATION_IPV6)) == 0)
+		return;
 	if (!addr_equal(&found->host, gateway))
 		place = &catch->other;
 	else if (strcmp(found->type, GATEWAY_TYPE_2) == 0)
@@ -53,7 +56,7 @@ static void catch_add(struct catch *catch, const struct upnp_found *found,
 }
 
 /* Gather answers until the deadline, or until shortly after the first good one. */
-static int talk_gather(struct talk *talk, struct catch *catch)
+static int talk_gather(struct talk *talk, struct catches *catch)
 {
 	int64_t deadline_ms = run_get_deadline(talk->run);
 	bool good = false;
@@ -91,7 +94,7 @@ static void talk_tell_other(struct step *step, const struct upnp_found *other)
 static bool talk_search(struct talk *talk)
 {
 	struct step step = step_init(STEP_UPNP, "search");
-	struct catch catch = {.first = {.type = ""}};
+	struct catches catch = {.first = {.type = ""}};
 	int64_t began_ms = clock_now_ms();
 	int result = talk_gather(talk, &catch);
 

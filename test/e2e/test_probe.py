@@ -482,6 +482,22 @@ def test_url_leads_elsewhere(lab, stub):
     assert "lead to another host" in result.text("upnp", "description")
 
 
+def test_other_gateway(lab, stub):
+    """Two answer: clients may take the wrong one. One of them over IPv6 is the same."""
+    other = f"http://{lab.lan2.ipv4}:5000/root.xml"
+
+    def answer(data):
+        replies = StubGateway.answer_search(gateway, data)
+        return replies + [reply.replace(gateway.location.encode(), location.encode())
+                          for reply in replies for location in (
+                              "http://[fd77::1]:5000/root.xml", other)]
+
+    gateway = stub(answer_search=answer)
+    result = probe(lab.lan1)
+    assert result.exit == 0, result
+    assert result.text("upnp", "others").startswith(other + " is a gateway too"), result
+
+
 def test_location_is_of_another(lab, stub):
     gateway = stub()
     gateway.location = f"http://{lab.lan2.ipv4}:5000/root.xml"
