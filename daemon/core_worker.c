@@ -112,6 +112,7 @@ static void worker_send_setup(struct core_worker *worker)
 	setup.ssdp_strict = core->conf.global.ssdp_strict;
 	setup.pcp_opcodes = core->conf.global.pcp_opcodes;
 	setup.ports_per_request = (uint16_t)core->conf.limits.ports_per_request;
+	setup.lan_count = (uint16_t)core->network.lan_count;
 	setup.requests_per_second = core->conf.limits.requests_per_second;
 	setup.nat64 = core->conf.wan.nat64;
 	(void)snprintf(setup.friendly_name, sizeof(setup.friendly_name), "%s",

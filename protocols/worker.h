@@ -47,9 +47,10 @@ struct worker_setup {
 	uint8_t uuid[16];   /* of this gateway, stable; UDNs derive from it (SSDP-11) */
 	uint32_t boot_id;   /* BOOTID.UPNP.ORG, grows at every start (SSDP-15) */
 	uint16_t http_port; /* TCP port of description and control */
-	uint8_t ssdp_strict;	      /* random delay 0..MX as written (SSDP-6) */
-	uint8_t pcp_opcodes;	      /* PCP_SERVES_... */
-	uint16_t ports_per_request;   /* of PCP's PORT_SET; 1 = not served */
+	uint8_t ssdp_strict;	    /* random delay 0..MX as written (SSDP-6) */
+	uint8_t pcp_opcodes;	    /* PCP_SERVES_... */
+	uint16_t ports_per_request; /* of PCP's PORT_SET; 1 = not served */
+	uint16_t lan_count; /* MSG_LAN that follow at once: MSG_READY waits for them */
 	uint32_t requests_per_second; /* of one client; 0 = no limit */
 	struct prefix nat64;	      /* length 0 = none: never sent (PCP-114) */
 	char friendly_name[64];

@@ -57,6 +57,7 @@ struct worker {
 	struct responder *responder;
 	int64_t due_ms; /* what due_timer is armed for */
 	struct worker_ready told;
+	unsigned int lans_due; /* that core is about to tell: ready comes after them */
 	struct log_limit lost_limit;
 	struct lan lans[LANS_MAX];
 	struct datagram_batch in;
@@ -409,6 +410,18 @@ static void on_retry_timer(evutil_socket_t fd, short what, void *user)
 
 /* Messages of core. */
 
+static void count_lans(struct worker *worker, uint32_t type, const void *body)
+{
+	struct worker_setup setup;
+
+	if (type == MSG_SETUP) {
+		memcpy(&setup, body, sizeof(setup));
+		worker->lans_due = setup.lan_count;
+	} else if (type == MSG_LAN && worker->lans_due > 0) {
+		worker->lans_due--;
+	}
+}
+
 static int on_message(void *user, uint32_t type, const void *body, size_t length,
 		      int fd)
 {
@@ -423,6 +436,8 @@ static int on_message(void *user, uint32_t type, const void *body, size_t length
 	else if (error != 0)
 		log_error("pcp: message type=%u length=%zu from core makes no sense",
 			  type, length);
+	else
+		count_lans(worker, type, body);
 	return error;
 }
 
@@ -432,7 +447,7 @@ static void on_drained(void *user)
 	int64_t now_ms = clock_now_ms();
 
 	responder_flush(worker->responder);
-	if (responder_steal_changed(worker->responder))
+	if (worker->lans_due == 0 && responder_steal_changed(worker->responder))
 		update_ports(worker, true, now_ms);
 	else
 		run_responder(worker, now_ms);

@@ -19,7 +19,8 @@ struct worker {
 	struct event_base *base;
 	struct msg_channel *channel;
 	bool is_setup;
-	bool changed; /* core shall hear how many sockets there are */
+	bool changed;	       /* core shall hear how many sockets there are */
+	unsigned int lans_due; /* that core is about to tell: ready comes after them */
 	struct worker_setup setup;
 	struct wan_info wan;
 	struct table_info table;
@@ -39,7 +40,8 @@ static int send_ready(struct worker *worker)
 
 static void tell_core(struct worker *worker)
 {
-	if (!worker->is_setup || !worker->changed || !worker->channel)
+	if (!worker->is_setup || !worker->changed || !worker->channel ||
+	    worker->lans_due > 0)
 		return;
 	if (send_ready(worker) == 0)
 		worker->changed = false;
@@ -122,6 +124,7 @@ static int take_setup(struct worker *worker, const void *body)
 	if (error)
 		return error;
 	worker->is_setup = true;
+	worker->lans_due = worker->setup.lan_count;
 	worker->changed = true;
 	return 0;
 }
@@ -155,6 +158,8 @@ static int take_lan(struct worker *worker, const void *body)
 		return -EPROTO;
 	upnp_lan_update(&worker->lans[info.lan], &info, &worker->offer);
 	upnp_events_take_lan(worker->events, &worker->lans[info.lan].info);
+	if (worker->lans_due > 0)
+		worker->lans_due--;
 	worker->changed = true;
 	return 0;
 }

@@ -523,6 +523,27 @@ static void test_bad_type(void **state)
 	assert_ends(MSG_READY, &lab_get()->wan, sizeof(struct worker_ready));
 }
 
+/* Nothing is ready before every LAN that was promised is served. */
+static void test_ready_after_lans(void **state)
+{
+	const struct worker_setup setup = {
+		.pcp_opcodes = PCP_SERVES_MAP,
+		.lan_count = 2,
+	};
+
+	(void)state;
+	lab_begin();
+	lab_core_send(MSG_SETUP, &setup, sizeof(setup));
+	lab_core_send_wan("203.0.113.5", true);
+	lab_core_send_lan(LAN0);
+	for (int turn = 0; turn < 10; turn++)
+		event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+	assert_int_equal(lab_get()->core.readies, 0);
+	lab_core_send_lan(LAN1);
+	lab_wait_ready(2, 0);
+	assert_int_equal(lab_get()->core.readies, 1);
+}
+
 #define LAB_TEST(name) cmocka_unit_test_setup_teardown(name, lab_setup, lab_teardown)
 
 int main(void)
@@ -542,6 +563,7 @@ int main(void)
 		LAB_TEST(test_no_nat),
 		LAB_TEST(test_lan_lifecycle),
 		LAB_TEST(test_port_taken),
+		LAB_TEST(test_ready_after_lans),
 		LAB_TEST(test_stray_replies),
 		LAB_TEST(test_bad_reply),
 		LAB_TEST(test_bad_lan),

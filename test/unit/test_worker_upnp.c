@@ -785,9 +785,30 @@ static void test_bad_message(void **state)
 	assert_true(lab_wait_for(has_core_ended, NULL));
 }
 
+/* Nothing is ready before every LAN that was promised is served. */
+static void test_ready_after_lans(void **state)
+{
+	struct lan_info lan = lab_make_lan();
+
+	(void)state;
+	lab_get()->lan_count = 2;
+	lab_start_worker();
+	for (int i = 0; i < 2; i++) {
+		for (int turn = 0; turn < 10; turn++)
+			event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+		assert_int_equal(lab_get()->ready_count, 0);
+		lan.lan = (uint8_t)i;
+		lan.protocols = i == 0 ? LAN_PROTOCOL_UPNP : LAN_PROTOCOL_NATPMP;
+		lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	}
+	lab_wait_ready(1);
+	assert_int_equal(lab_get()->ready.sockets, 2);
+}
+
 #define SERVING(name)                                                                  \
 	cmocka_unit_test_setup_teardown(name, lab_setup_serving, lab_teardown)
 #define BARE(name) cmocka_unit_test_setup_teardown(name, lab_setup_bare, lab_teardown)
+#define OWN(name) cmocka_unit_test_teardown(name, lab_teardown)
 
 int main(void)
 {
@@ -822,6 +843,7 @@ int main(void)
 		BARE(test_port_taken),
 		BARE(test_unwanted_lans),
 		BARE(test_bad_message),
+		OWN(test_ready_after_lans),
 	};
 
 	return cmocka_run_group_tests(tests, lab_group_setup, NULL);

@@ -320,6 +320,7 @@ void lab_start_worker(void)
 		.uuid = {1, 2, 3, 4, 5, 6, 0x47, 8, 0x89, 10, 11, 12, 13, 14, 15, 0},
 		.boot_id = 77,
 		.http_port = HTTP_PORT,
+		.lan_count = lab.lan_count,
 		.friendly_name = "gate & garden",
 	};
 	int pair[2];
@@ -343,6 +344,7 @@ void lab_start_worker(void)
 int lab_setup_bare(void **state)
 {
 	(void)state;
+	lab.lan_count = 0;
 	lab_start_worker();
 	return 0;
 }
@@ -351,7 +353,9 @@ int lab_setup_serving(void **state)
 {
 	struct lan_info lan = lab_make_lan();
 
-	(void)lab_setup_bare(state);
+	(void)state;
+	lab.lan_count = 1;
+	lab_start_worker();
 	lab_core_send(MSG_LAN, &lan, sizeof(lan));
 	lab_wait_ready(1);
 	assert_int_equal(lab.ready.sockets, 2);

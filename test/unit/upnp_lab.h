@@ -47,6 +47,7 @@ struct lab {
 	struct request request; /* the last one */
 	bool hold;		/* do not reply */
 	struct reply reply;	/* what core says to everything */
+	uint16_t lan_count;	/* LANs that MSG_SETUP promises */
 };
 
 /** The one lab of this program. */
