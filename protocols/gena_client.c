@@ -347,7 +347,10 @@ int gena_client_deliver(struct gena_client *client, const struct gena_event *eve
 		delivery_free(delivery);
 		return -ENOMEM;
 	}
-	event_active(delivery->timer, EV_TIMEOUT, 1);
+	if (event->delay_ms > 0)
+		start_timer(delivery, event->delay_ms);
+	else
+		event_active(delivery->timer, EV_TIMEOUT, 1);
 	return 0;
 }
 

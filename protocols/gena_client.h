@@ -36,7 +36,8 @@ struct gena_client_config {
 
 /** An event; all that is borrowed must outlive the delivery. */
 struct gena_event {
-	uint64_t tag; /* the caller's; not 0 */
+	uint64_t tag;	  /* the caller's; not 0 */
+	int64_t delay_ms; /* until it leaves */
 	char device[IF_NAMESIZE];
 	const struct gena_subscriber *subscriber;
 	const struct gena_callback *callback;

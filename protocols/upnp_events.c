@@ -184,6 +184,7 @@ static void subscription_send(struct upnp_events *events, struct gena_subscripti
 	uint32_t mask;
 
 	topic_refresh(events, topic);
+	event.delay_ms = sub->told ? 0 : UPNP_FIRST_EVENT_DELAY_MS;
 	mask = gena_subscription_begin(sub, &event.seq);
 	memcpy(event.device, topic->lan->name, sizeof(event.device));
 	if (write_body(topic, mask, &event.body) &&

@@ -13,6 +13,11 @@ struct event_base;
 
 /** Evented variables of one service. */
 #define UPNP_EVENTED_MAX 8
+/**
+ * Units: ms from the answer to a SUBSCRIBE until the first event. One that comes before
+ * the client has read its SID is lost in some (GUPnP 1.6), which then wait for ever.
+ */
+#define UPNP_FIRST_EVENT_DELAY_MS 50
 /** Units: ms between events that only the lease table causes; the first one leaves at
  * once. */
 #define UPNP_TABLE_INTERVAL_MS 100

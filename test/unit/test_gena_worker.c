@@ -163,6 +163,21 @@ static void test_first_event(void **state)
 	sink_free(sink);
 }
 
+/* GENA-6: the client has time to read its SID */
+static void test_first_event_waits(void **state)
+{
+	struct sink *sink = sink_new(HOST, SINK_ANSWER);
+	const int64_t began_ms = clock_now_ms();
+	char sid[GENA_SID_SIZE];
+
+	(void)state;
+	subscribe(WANIP1_EVENTS, sink, sid);
+	sink_wait(sink, 1);
+	assert_true(clock_now_ms() - began_ms >=
+		    UPNP_FIRST_EVENT_DELAY_MS - TIMER_EARLY_MS);
+	sink_free(sink);
+}
+
 /* GENA-2, GENA-3, GENA-4, GENA-13, HTTP-5 */
 static void test_errors(void **state)
 {
@@ -561,7 +576,7 @@ static void test_dead_subscribers(void **state)
 	began_ms = clock_now_ms();
 	subscribe(WANIP1_EVENTS, live, sid);
 	sink_wait(live, 1);
-	assert_true(clock_now_ms() - began_ms < PROMPT_MS);
+	assert_true(clock_now_ms() - began_ms < UPNP_FIRST_EVENT_DELAY_MS + PROMPT_MS);
 	began_ms = clock_now_ms();
 	send_wan("203.0.113.10");
 	sink_wait(live, 2);
@@ -578,6 +593,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_first_event),
+		TEST(test_first_event_waits),
 		TEST(test_errors),
 		TEST(test_wan),
 		TEST(test_carrier),
