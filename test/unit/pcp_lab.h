@@ -27,7 +27,7 @@ struct event_base;
  */
 
 #define LAB_DEADLINE_MS 5000
-#define INBOX_MAX 256
+#define INBOX_MAX 1024
 #define REQUESTS_MAX 2048
 #define EPOCH_S 3600
 #define EPOCH_MS 3600000

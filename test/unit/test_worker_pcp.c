@@ -293,9 +293,11 @@ static void test_answers_are_bounded(void **state)
 	lab_wait_requests(1); /* the worker has seen all that came before */
 	windows = (clock_now_ms() - start_ms) / THROTTLE_WINDOW_MS + 1;
 	lab_core_grant(&lab_get()->core.list[0]);
+	/* on a slow machine the answers are those of more than one window */
 	lab_wait_packets(host, THROTTLE_ANSWERS_MAX + 1);
+	while (host->inbox[host->count - 1].length != NATPMP_MAP_REPLY_SIZE)
+		lab_wait_packets(host, host->count + 1);
 	assert_true(host->count <= (size_t)(windows + 1) * THROTTLE_ANSWERS_MAX + 1);
-	assert_int_equal(host->inbox[host->count - 1].length, NATPMP_MAP_REPLY_SIZE);
 	lab_host_free(host);
 }
 
