@@ -53,6 +53,7 @@ void plan_overwrite(const struct table *table, const struct plan_context *contex
 	(void)context_allows(context, lease->external_port, &lifetime_max_s);
 	after.id = lease->id;
 	after.client = lease->client;
+	after.pinhole = lease->pinhole; /* the owner's by now; its name stays */
 	after.lan = plan_get_lan(lease, context->request);
 	after.created_ms = lease->created_ms;
 	after.expires_ms = context_expires(context, lifetime_max_s);

@@ -75,9 +75,9 @@ static bool pinhole_overlaps(const struct lease *pinhole, const struct lease *ot
 	bool any_host = addr_is_none(&pinhole->remote);
 	bool any_port = pinhole->remote_port == 0;
 
-	if (any_host == any_port)
+	if (any_host == any_port || !other->enabled)
 		return false;
-	if (other->pinhole != 0 && lease_has_peer(other))
+	if (lease_has_peer(other))
 		return addr_is_none(&other->remote) == any_port &&
 		       (other->remote_port == 0) == any_host;
 	for (uint8_t i = 0; i < other->filter_count; i++)

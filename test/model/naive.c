@@ -468,7 +468,8 @@ static enum result naive_overwrite_result(const struct request *request,
 }
 
 static enum result naive_add_result(struct model *model, const struct request *request,
-				    const struct naive_lease *lease)
+				    const struct naive_lease *lease,
+				    const struct naive_lease *after)
 {
 	bool owner = request->origin == ORIGIN_STATIC;
 	const struct naive_lease *narrowed = naive_narrows(model, request);
@@ -479,6 +480,8 @@ static enum result naive_add_result(struct model *model, const struct request *r
 	if (narrowed && !(lease && lease->internal_port == request->internal_port))
 		return narrowed->origin == ORIGIN_STATIC ? RESULT_WITHHELD
 							 : RESULT_CONFLICT;
+	if (!addr_is_ipv4(&request->internal) && naive_clashes(model, after))
+		return RESULT_CONFLICT;
 	if (lease)
 		return naive_overwrite_result(request, lease);
 	if (naive_quota(model, request, &quota) == 0)
@@ -496,7 +499,7 @@ static const char *naive_add(struct model *model, const struct request *request,
 {
 	struct naive_lease after = naive_from(model, request, request->external_port);
 	struct naive_lease *lease = naive_find_external(model, &after);
-	enum result result = naive_add_result(model, request, lease);
+	enum result result = naive_add_result(model, request, lease, &after);
 
 	if (result == RESULT_OK) {
 		/* of a set the others end with the one that is overwritten */
@@ -504,7 +507,9 @@ static const char *naive_add(struct model *model, const struct request *request,
 			if (&model->leases[i] != lease &&
 			    naive_is_with(&model->leases[i], lease))
 				model->leases[i].expires_ms = 0;
-		if (!lease)
+		if (lease)
+			after.pinhole = lease->pinhole;
+		else
 			lease = &model->leases[model->count++];
 		*lease = after;
 		naive_expire(model);
@@ -718,6 +723,16 @@ uint8_t naive_take(const uint8_t **bytes, size_t *length)
 	return *(*bytes)++;
 }
 
+/* The owner knows pinholes too, of one remote host or of all. */
+static void fill_owners_pinhole(uint8_t bits, struct request *request)
+{
+	request->internal = naive_host(HOSTS_IPV4 + (bits & 1));
+	request->client = request->internal;
+	request->external_port = request->internal_port;
+	if (bits & 0x80)
+		request->remote = naive_address("2001:db8:96::1");
+}
+
 static void fill_request(const uint8_t **bytes, size_t *length, struct request *request)
 {
 	static const uint16_t internal_ports[] = {22, 5000, 5001, 5351};
@@ -746,6 +761,8 @@ static void fill_request(const uint8_t **bytes, size_t *length, struct request *
 			request->external_port = 1;
 		if (more & 0x80)
 			request->remote = naive_address("203.0.113.9");
+		if (request->op == REQUEST_ADD && (more & 0x50) == 0x50)
+			fill_owners_pinhole(more, request);
 	} else {
 		request->origin = ORIGIN_NATPMP;
 		request->lifetime_s += request->op == REQUEST_MAP ? 1 : 0;

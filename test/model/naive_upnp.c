@@ -303,7 +303,8 @@ bool naive_clashes(const struct model *model, const struct naive_lease *lease)
 		const struct naive_lease *other = &model->leases[i];
 		const struct rule theirs = get_rule(other);
 
-		if (other->protocol == lease->protocol &&
+		if (lease->enabled && other->enabled &&
+		    other->protocol == lease->protocol &&
 		    other->internal_port == lease->internal_port &&
 		    addr_equal(&other->internal, &lease->internal) &&
 		    (other->remote_port != lease->remote_port ||

@@ -356,6 +356,32 @@ static void test_pcp81_filters_beside(void **state)
 	assert_int_equal(open_for(lab, V6, ANY, 443), RESULT_CONFLICT);
 }
 
+/* What the owner makes of a pinhole is the owner's, and still has its name. */
+static void test_igd24_owner(void **state)
+{
+	struct plan_lab *lab = *state;
+	uint16_t id;
+
+	assert_int_equal(open_for(lab, V6, ANY, 0), RESULT_OK);
+	id = get_id(lab);
+	(void)lab_make(lab, ORIGIN_STATIC, V6, PORT, PORT);
+	assert_int_equal(table_get_count(lab->table), 1);
+	assert_int_equal(by_id(lab, REQUEST_PINHOLE_GET, V6, id), RESULT_OK);
+	assert_int_equal(lab->plan.lease.origin, ORIGIN_STATIC);
+	assert_int_equal(by_id(lab, REQUEST_PINHOLE_DELETE, V6, id), RESULT_FOREIGN);
+	lease_plan_end(lab->table, lab_find(lab, V6, PORT)->id, &lab->plan);
+	assert_int_equal(lease_commit(lab->table, lab->plan.changes, lab->plan.count,
+				      lab->context.now_ms),
+			 0);
+	assert_int_equal(by_id(lab, REQUEST_PINHOLE_GET, V6, id), RESULT_NO_ENTRY);
+	/* one that the owner keeps for one host */
+	lab_ask(lab, REQUEST_ADD, V6_2, PORT, PORT)->remote = lab_address(R1);
+	lab->request.origin = ORIGIN_STATIC;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(open_for(lab, V6_2, ANY, 443), RESULT_CONFLICT);
+	assert_int_equal(open_for(lab, V6_2, R1, 0), RESULT_FOREIGN);
+}
+
 /* PEER keeps a flow: a pinhole of that very flow is the same rule. */
 static void test_pcp_peer_beside(void **state)
 {
@@ -409,6 +435,7 @@ int main(void)
 		TEST(test_pcp53_adopts_the_open_one),
 		TEST(test_pcp53_passes_over_narrow_ones),
 		TEST(test_igd42_guarded),
+		TEST(test_igd24_owner),
 		TEST(test_pcp81_filters_beside),
 		TEST(test_pcp_peer_beside),
 	};
