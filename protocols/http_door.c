@@ -313,7 +313,8 @@ static void on_visit(evutil_socket_t listener, short what, void *user)
 		struct ip_addr client = addr_from_sockaddr(&peer);
 		struct ip_addr local;
 
-		if (fd < 0 && is_exhausted(errno))
+		/* Said of the second one even when nobody is there. */
+		if (fd < 0 && i == 0 && is_exhausted(errno))
 			make_room(door);
 		if (fd < 0 && errno != ECONNABORTED)
 			return;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -166,6 +167,24 @@ static int server_setup(void **state)
 	config.user = bench.control;
 	assert_int_equal(http_server_open(&config, &bench.server), 0);
 	return 0;
+}
+
+/* Another server in the place of the one that is open. */
+static void reopen(const struct http_handler *handler, int64_t timeout_ms)
+{
+	struct http_config config = {
+		.base = lab_get()->base,
+		.lan = &bench.lan,
+		.family = AF_INET,
+		.port = HTTP_PORT,
+		.request_timeout_ms = timeout_ms,
+		.handler = handler,
+		.user = bench.control,
+	};
+
+	http_server_close(bench.server);
+	bench.server = NULL;
+	assert_int_equal(http_server_open(&config, &bench.server), 0);
 }
 
 static int server_teardown(void **state)
@@ -358,6 +377,56 @@ static void test_many_addresses(void **state)
 	}
 }
 
+/* ---- out of descriptors ---- */
+
+/* Nothing but want of descriptors ends a request here. */
+static int setup_patient(void **state)
+{
+	(void)server_setup(state);
+	reopen(upnp_control_get_handler(), 2 * DEADLINE_MS);
+	return 0;
+}
+
+/* Every descriptor that is free is beyond the limit; the limit that was. */
+static struct rlimit use_up_descriptors(void)
+{
+	struct rlimit limit;
+	struct rlimit used;
+	int lowest = dup(STDERR_FILENO);
+
+	assert_true(lowest >= 0);
+	assert_int_equal(close(lowest), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	used = (struct rlimit){(rlim_t)lowest, limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &used), 0);
+	return limit;
+}
+
+/* HTTP-3: without a descriptor left, who waits longest gives his to the next one */
+static void test_no_descriptors(void **state)
+{
+	struct sockaddr_in in = lab_get_address(GATEWAY, HTTP_PORT);
+	struct lab_client *idle = lab_dial(HOST, GATEWAY);
+	struct lab_client *next;
+	struct rlimit limit;
+
+	(void)state;
+	lab_say(idle, "GET / HT");
+	for (int i = 0; i < 4; i++) /* it is let in */
+		event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
+	next = lab_client_new(SOCK_STREAM, HOST_2, 0);
+	limit = use_up_descriptors();
+	assert_int_equal(connect(next->fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	lab_say(next, "GET /igd1/root.xml HTTP/1.1\r\nHost: " GATEWAY "\r\n\r\n");
+	assert_true(lab_wait_for(lab_is_closed, next));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(lab_status_of(next), 200);
+	assert_true(lab_wait_for(lab_is_closed, idle));
+	assert_int_equal(lab_status_of(idle), 0);
+	lab_client_free(next);
+	lab_client_free(idle);
+}
+
 /* ---- answers that nobody reads ---- */
 
 /* More than a socket takes by itself. */
@@ -389,19 +458,9 @@ static int setup_big(void **state)
 {
 	static const struct http_handler handler = {.request = serve_big,
 						    .closed = forget};
-	struct http_config config = {
-		.lan = &bench.lan,
-		.family = AF_INET,
-		.port = HTTP_PORT,
-		.request_timeout_ms = TIMEOUT_MS,
-		.handler = &handler,
-	};
 
 	(void)setup_ipv6(state);
-	http_server_close(bench.server);
-	bench.server = NULL;
-	config.base = lab_get()->base;
-	assert_int_equal(http_server_open(&config, &bench.server), 0);
+	reopen(&handler, TIMEOUT_MS);
 	return 0;
 }
 
@@ -535,6 +594,8 @@ int main(void)
 		IPV6(test_leaves_early),
 		IPV6(test_many_addresses),
 		cmocka_unit_test_setup_teardown(test_stalled_answers, setup_big,
+						server_teardown),
+		cmocka_unit_test_setup_teardown(test_no_descriptors, setup_patient,
 						server_teardown),
 		SERVER(test_request_deadline),
 		SERVER(test_reply_deadline),
