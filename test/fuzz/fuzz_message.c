@@ -123,7 +123,26 @@ static void check_table(const struct target *target)
 		    lease->set_count > target->conf.limits.ports_per_request ||
 		    (!addr_is_ipv4(&lease->internal) &&
 		     lease->external_port != lease->internal_port) ||
+		    (lease->pinhole != 0 &&
+		     (addr_is_ipv4(&lease->internal) ||
+		      table_get_by_pinhole(table, lease->pinhole) != lease)) ||
 		    !set_is_whole(table, lease))
+			abort();
+}
+
+/* A list tells of no other host's lease, and ends. */
+static void check_list(struct target *target, const struct request *request,
+		       const struct reply *reply)
+{
+	const struct store_time at = {.now_ms = NOW_MS, .wall_ms = NOW_MS};
+	struct reply page[REQUEST_LIST_MAX + 1];
+	size_t count = ledger_list(target->ledger, request, reply, &at, page);
+
+	if (count == 0 || count > REQUEST_LIST_MAX + 1 || page[count - 1].more != 0)
+		abort();
+	for (size_t i = 0; i + 1 < count; i++)
+		if (page[i].more != 1 || page[i].protocol != request->protocol ||
+		    !addr_equal(&page[i].internal, &request->client))
 			abort();
 }
 
@@ -151,6 +170,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    (request.op == REQUEST_MAP || request.op == REQUEST_PEER) &&
 		    !addr_equal(&reply.internal, &request.client))
 			abort();
+		if (request.op == REQUEST_LIST)
+			check_list(target, &request, &reply);
 		check_table(target);
 	}
 	clear(target);
