@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protocols/ssdp_limit.h"
 
-#include <stddef.h>
+#include <stdbool.h>
 
 #define ANSWER 1000 /* credit of one answer */
 
@@ -42,32 +42,49 @@ void ssdp_limit_init(struct ssdp_limit *limit, uint64_t seed, int64_t now_ms)
 	limit->newcomers = credit_full(SSDP_LIMIT_NEW_BURST, now_ms);
 }
 
+/* A place for a source that is new. */
+static size_t find_place(struct ssdp_limit *limit, int64_t now_ms)
+{
+	size_t quietest = 0, last = 0;
+
+	if (limit->count < SSDP_LIMIT_SOURCES)
+		return limit->count++;
+	for (size_t i = 1; i < limit->count; i++) {
+		const struct ssdp_source *source = &limit->sources[i];
+
+		if (source->credit.at_ms < limit->sources[quietest].credit.at_ms)
+			quietest = i;
+		if (source->since_ms > limit->sources[last].since_ms)
+			last = i;
+	}
+	return now_ms - limit->sources[quietest].credit.at_ms >= SSDP_LIMIT_FORGET_MS
+		       ? quietest
+		       : last;
+}
+
 /* What is known of this source; a new one gets a full credit. NULL: too many are new.
  */
 static struct ssdp_source *find_source(struct ssdp_limit *limit,
 				       const struct ip_addr *addr, int64_t now_ms)
 {
-	struct ssdp_source *set =
-		limit->sources[addr_get_hash(addr, limit->seed) % SSDP_LIMIT_SETS];
-	struct ssdp_source *oldest = &set[0];
+	uint32_t hash = addr_get_hash(addr, limit->seed);
+	size_t place;
 
-	for (size_t i = 0; i < SSDP_LIMIT_SET_SIZE; i++) {
-		if (addr_equal(&set[i].addr, addr))
-			return &set[i];
-		if (addr_is_none(&oldest->addr))
-			continue;
-		if (addr_is_none(&set[i].addr) ||
-		    set[i].credit.at_ms < oldest->credit.at_ms)
-			oldest = &set[i];
-	}
+	for (size_t i = 0; i < limit->count; i++)
+		if (limit->hashes[i] == hash &&
+		    addr_equal(&limit->sources[i].addr, addr))
+			return &limit->sources[i];
 	if (!credit_take(&limit->newcomers, ANSWER))
 		return NULL;
-	*oldest = (struct ssdp_source){
+	place = find_place(limit, now_ms);
+	limit->hashes[place] = hash;
+	limit->sources[place] = (struct ssdp_source){
 		.addr = *addr,
 		.credit = credit_full(SSDP_LIMIT_SOURCE_BURST, now_ms),
+		.since_ms = now_ms,
 		.served_ms = now_ms - SSDP_LIMIT_QUIET_MS,
 	};
-	return oldest;
+	return &limit->sources[place];
 }
 
 /* All that was asked for, if the source's credit and the total have it. */

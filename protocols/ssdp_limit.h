@@ -2,15 +2,16 @@
 #ifndef PROTOCOLS_SSDP_LIMIT_H
 #define PROTOCOLS_SSDP_LIMIT_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/addr.h"
 
-/** Sources told apart, in sets of a few; of a set the one that is quiet longest is
- * forgotten. */
-#define SSDP_LIMIT_SETS 128
-#define SSDP_LIMIT_SET_SIZE 8
+/** Sources told apart. */
+#define SSDP_LIMIT_SOURCES 1024
+/** A source that was quiet for so long is forgotten when there is no room. Else the one
+ * that came last is: who has been here longest stays known, whoever comes. */
+#define SSDP_LIMIT_FORGET_MS 3600000
 /** Answers one source may have at once and each second: bursts of ssdp:all pass. */
 #define SSDP_LIMIT_SOURCE_BURST 120
 #define SSDP_LIMIT_SOURCE_RATE 30
@@ -40,8 +41,9 @@ struct ssdp_credit {
 };
 
 struct ssdp_source {
-	struct ip_addr addr; /* none: no source */
+	struct ip_addr addr;
 	struct ssdp_credit credit;
+	int64_t since_ms;  /* when it came */
 	int64_t served_ms; /* when it was answered last */
 };
 
@@ -51,7 +53,9 @@ struct ssdp_limit {
 	struct ssdp_credit total;
 	struct ssdp_credit singles;
 	struct ssdp_credit newcomers;
-	struct ssdp_source sources[SSDP_LIMIT_SETS][SSDP_LIMIT_SET_SIZE];
+	size_t count;
+	uint32_t hashes[SSDP_LIMIT_SOURCES]; /* of the addresses, to look through */
+	struct ssdp_source sources[SSDP_LIMIT_SOURCES];
 };
 
 /** limit: all zero. seed: of addr_make_seed(). */

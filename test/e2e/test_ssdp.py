@@ -2,16 +2,19 @@
 """Discovery by the whole daemon, in both families: who is told what, and who nothing."""
 
 import contextlib
+import itertools
 import re
 import select
 import socket
+import threading
 import xml.etree.ElementTree
 
 import igd
 import pytest
 from igd import GROUP6_LINK, GROUP6_SITE, IGD1, IGD2, V6FC1, WANIP1, WANIP2, search
 from lab import Lab, wait_for
-from wire import capture6, collect, drain, link_local, send_forged6
+from wire import (capture6, collect, drain, link_local, pack_udp6, send_forged6,
+                  send_packets6)
 
 DEVICE = "urn:schemas-upnp-org:device:"
 # The sets of the two root devices: 3 for the root, 2 for each other device, 1 for each
@@ -257,7 +260,8 @@ def addresses(lab, host, *words):
     """More addresses on an interface, for a while."""
     with contextlib.ExitStack() as stack:
         for address in words[1:]:
-            lab.hosts[host].ip("address", "add", address, "dev", words[0])
+            lab.hosts[host].ip("address", "add", address, "dev", words[0],
+                               *["nodad"] * (":" in address))
             stack.callback(lab.hosts[host].ip, "address", "del", address, "dev", words[0])
         yield
 
@@ -363,6 +367,37 @@ def test_dead_neighbours(lab, daemon):
             # With what it waits for more, it asks each once in a second.
             [answer] = search(lab.lan2, IGD1, to=to, quiet_s=0.55)
             assert answer["delay_s"] < SOON_S
+
+
+@contextlib.contextmanager
+def repeat(function, pause_s):
+    """Call it again and again beside the block."""
+    end = threading.Event()
+
+    def go_on():
+        while not end.wait(pause_s):
+            function()
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_host_of_many_addresses(lab, daemon):
+    """SSDP-18: one host that asks from 300 addresses keeps nobody from its answer"""
+    packets = [pack_udp6((f"fd77::a:{number:x}", 4000), ("fd77::1", 1900),
+                         igd.pack_search(IGD1)) for number in range(300)]
+    some = itertools.cycle([packets[i:i + 20] for i in range(0, len(packets), 20)])
+    with repeat(lambda: send_packets6(lab.lan1, "fd77::1", next(some)), 0.002):
+        for number in range(6):
+            with addresses(lab, "lan2", "eth0", f"fd77::b:{number}/64"):
+                for source in (f"fd77::b:{number}", None):  # a new host, a known one
+                    [answer] = search(lab.lan2, IGD1, to=GROUP6_SITE, source=source,
+                                      quiet_s=0.55)
+                    assert answer["delay_s"] < SOON_S
 
 
 def test_flood(lab, keeper):
@@ -471,7 +506,7 @@ def get_ids(heard):
 
 def test_alive_and_byebye(lab, own_daemon):
     """SSDP-1, 11, 13, 14, 15, 16: over two runs, in every group, and not on the WAN"""
-    with Ear(lab.lan1) as ear, Ear(lab.inet1) as wan:
+    with Ear(lab.lan1) as ear, Ear(lab.inet1) as wan, Ear(lab.guest1) as guest:
         daemon = own_daemon.start()
         ear.wait("ssdp:alive", 2)
         for name in ear.socks:
@@ -494,6 +529,8 @@ def test_alive_and_byebye(lab, own_daemon):
         [second], again = get_ids(ear.listen())
         assert int(second) == int(boot) + 1 and again == names
         assert wan.listen() == []
+        assert {x[1]["location"].rpartition(":")[0] for x in guest.listen()
+                if x[1]["nts"] == "ssdp:alive"} == {"http://192.168.78.1", "http://[fd78::1]"}
 
 
 def test_another_address(lab, own_daemon, ways):

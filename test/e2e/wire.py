@@ -40,7 +40,7 @@ def pack_ipv4(source, destination, protocol, payload):
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
-def send_forged6(host, source, destination, payload):
+def pack_udp6(source, destination, payload):
     """A UDP datagram over IPv6 from any (address, port), with its right checksum."""
     head = struct.pack("!HHH", source[1], destination[1], 8 + len(payload))
     pseudo = (ipaddress.ip_address(source[0]).packed
@@ -48,10 +48,20 @@ def send_forged6(host, source, destination, payload):
               + struct.pack("!II", 8 + len(payload), 17))
     whole = pseudo + head + b"\0\0" + payload
     total = checksum(whole + bytes(len(whole) % 2)) or 0xffff
-    packet = pack_ipv6(source[0], destination[0], 17,
-                       head + struct.pack("!H", total) + payload)
+    return pack_ipv6(source[0], destination[0], 17,
+                     head + struct.pack("!H", total) + payload)
+
+
+def send_packets6(host, destination, packets):
+    """Send what pack_udp6() made, each to that address."""
     with host.open_socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
-        sock.sendto(packet, (destination[0], 0))
+        for packet in packets:
+            sock.sendto(packet, (destination, 0))
+
+
+def send_forged6(host, source, destination, payload):
+    """Send a UDP datagram over IPv6 from any (address, port)."""
+    send_packets6(host, destination[0], [pack_udp6(source, destination, payload)])
 
 
 def send_too_big(host, source, destination, mtu=1280):

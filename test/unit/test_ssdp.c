@@ -456,30 +456,37 @@ static void test_limit_reserve(void **state)
 	free(limit);
 }
 
-/*
- * SSDP-18: one host that asks for everything, 2000 times a second, from 400 addresses:
- * whoever else asks at whatever time, for the first time or again, is answered.
- */
-static void test_limit_addresses(void **state)
+static void check_addresses(unsigned int answers)
 {
 	struct ssdp_limit *limit = limit_new(0);
 	struct ip_addr again = make_source("fd00::", 0xffff);
 	unsigned int asked = 0;
 
-	(void)state;
-	for (int64_t now_ms = 0; now_ms < 20000; now_ms++) {
-		struct ip_addr source = make_source("fd00::", asked++ % 400);
-		struct ip_addr new = make_source("fd00::", 0x1000 + asked);
+	for (int64_t now_ms = 0; now_ms < 12000; now_ms++) {
+		for (unsigned int i = 0; i < 4; i++) {
+			struct ip_addr source = make_source("fd00::", asked++ % 400);
 
-		(void)ssdp_limit_take(limit, &source, 22, now_ms);
-		source = make_source("fd00::", asked++ % 400);
-		(void)ssdp_limit_take(limit, &source, 22, now_ms);
+			(void)ssdp_limit_take(limit, &source, answers, now_ms);
+		}
 		if (now_ms % 1100 == 1099) {
+			struct ip_addr new = make_source("fd00::", 0x1000 + asked);
+
 			assert_true(ssdp_limit_take(limit, &again, 22, now_ms) >= 1);
 			assert_int_equal(ssdp_limit_take(limit, &new, 1, now_ms), 1);
 		}
 	}
 	free(limit);
+}
+
+/*
+ * SSDP-18: one host that asks 4000 times a second, from 400 addresses: whoever else
+ * asks at whatever time, for the first time or again, is answered.
+ */
+static void test_limit_addresses(void **state)
+{
+	(void)state;
+	check_addresses(22);
+	check_addresses(1);
 }
 
 /* SSDP-18: addresses made up without end take nothing from the hosts that are known */
@@ -491,7 +498,7 @@ static void test_limit_known(void **state)
 
 	(void)state;
 	assert_int_equal(ssdp_limit_take(limit, &known, 1, 0), 1);
-	for (int64_t now_ms = 0; now_ms < 4000; now_ms++) {
+	for (int64_t now_ms = 0; now_ms < 12000; now_ms++) {
 		for (unsigned int i = 0; i < 5; i++) {
 			struct ip_addr source =
 				make_source("fd00::", (unsigned int)now_ms * 5 + i);
@@ -501,7 +508,33 @@ static void test_limit_known(void **state)
 		if (now_ms % 1000 == 999)
 			answered += ssdp_limit_take(limit, &known, 1, now_ms);
 	}
-	assert_int_equal(answered, 4);
+	assert_int_equal(limit->count, SSDP_LIMIT_SOURCES);
+	assert_int_equal(answered, 12);
+	free(limit);
+}
+
+/* SSDP-18: when there is no room the quiet ones of long ago go, else who came last */
+static void test_limit_room(void **state)
+{
+	struct ssdp_limit *limit = limit_new(0);
+	struct ip_addr first = make_source("fd00::", 0);
+	struct ip_addr last = make_source("fd00::", SSDP_LIMIT_SOURCES - 1);
+	struct ip_addr late = make_source("fd00::", 0x8000);
+	struct ip_addr later = make_source("fd00::", 0x8001);
+
+	(void)state;
+	for (unsigned int i = 0; i < SSDP_LIMIT_SOURCES; i++) {
+		struct ip_addr source = make_source("fd00::", i);
+
+		assert_int_equal(ssdp_limit_take(limit, &source, 1, i * 10), 1);
+	}
+	assert_true(addr_equal(&limit->sources[SSDP_LIMIT_SOURCES - 1].addr, &last));
+	assert_int_equal(ssdp_limit_take(limit, &late, 1, 20000), 1);
+	assert_true(addr_equal(&limit->sources[SSDP_LIMIT_SOURCES - 1].addr, &late));
+	assert_int_equal(ssdp_limit_take(limit, &later, 1, SSDP_LIMIT_FORGET_MS), 1);
+	assert_true(addr_equal(&limit->sources[0].addr, &later));
+	assert_int_equal(ssdp_limit_take(limit, &first, 1, SSDP_LIMIT_FORGET_MS), 1);
+	assert_int_equal(limit->count, SSDP_LIMIT_SOURCES);
 	free(limit);
 }
 
@@ -587,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_limit_reserve),
 		cmocka_unit_test(test_limit_addresses),
 		cmocka_unit_test(test_limit_known),
+		cmocka_unit_test(test_limit_room),
 		cmocka_unit_test(test_queue_share),
 		cmocka_unit_test(test_queue_order),
 	};
