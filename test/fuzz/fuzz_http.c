@@ -41,6 +41,22 @@ static void check_accepted(const struct http_headers *headers)
 		abort();
 }
 
+/* What a head is does not depend on how much came behind it. */
+static void check_head(const char *text, size_t size)
+{
+	uint16_t status = 0;
+	uint16_t again = 0;
+
+	if (!http_head_scan(text, size, &status))
+		return;
+	if (status != 0 && status != 400 && status != 413)
+		abort();
+	for (size_t part = size; part > 0 && http_head_scan(text, part, &again);
+	     part = part / 2)
+		if (again != status)
+			abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct lan_info lan = {.ifindex = 1, .address_count = 2};
@@ -58,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 0)
 		memcpy(text, data, size);
 	text[size] = '\0';
+	check_head(text, size);
 	line = next_line(&rest);
 	method = http_parse_method(line ? line : "");
 	while ((line = next_line(&rest)))

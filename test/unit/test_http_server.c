@@ -383,7 +383,7 @@ static void test_many_addresses(void **state)
 static int setup_patient(void **state)
 {
 	(void)server_setup(state);
-	reopen(upnp_control_get_handler(), 2 * DEADLINE_MS);
+	reopen(upnp_control_get_handler(), (int64_t)2 * DEADLINE_MS);
 	return 0;
 }
 
