@@ -48,10 +48,12 @@ def copy_for_all():
 
 
 @pytest.fixture(scope="module")
-def lab():
+def lab(request):
+    """The hosts; a module's WAN_NET says where its internet is (see Lab)."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces are made")
-    with Lab() as laboratory:
+    net = getattr(request.module, "WAN_NET", None)
+    with (Lab(wan=net) if net else Lab()) as laboratory:
         yield laboratory
 
 

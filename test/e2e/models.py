@@ -24,10 +24,17 @@ WANIP = SCHEMA + "service:WANIPConnection:"
 WANCIC = SCHEMA + "service:WANCommonInterfaceConfig:1"
 FIREWALL = SCHEMA + "service:WANIPv6FirewallControl:1"
 HTTP_S = 5.0
+# An internet whose addresses miniupnpc and consoles take for public ones.
+PUBLIC_NET = "5.9.7"
 
 
 class GaveUp(Exception):
     """The client would tell its user that UPnP does not work."""
+
+
+def reaches(lab, port, host, internal):
+    """A datagram of the internet to that external port gets to the host."""
+    return lab.udp_arrives(lab.inet1, (lab.WAN_ADDRESS, port), host, internal) is not None
 
 
 def open_udp(host, family=socket.AF_INET):

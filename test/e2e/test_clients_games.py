@@ -6,22 +6,11 @@ import itertools
 import models
 import pytest
 from igd import SoapError
-from lab import Lab
+from models import reaches
 
-# Consoles take the addresses of documentation for what they are.
-WAN_NET = "5.9.7"
+WAN_NET = models.PUBLIC_NET
 # Of the servers that consoles ask; another each time, so that no old flow answers.
 SERVER_PORTS = itertools.count(3544)
-
-
-@pytest.fixture(scope="module")
-def lab():
-    with Lab(wan=WAN_NET) as laboratory:
-        yield laboratory
-
-
-def reaches(lab, port, host, internal):
-    return lab.udp_arrives(lab.inet1, (lab.WAN_ADDRESS, port), host, internal) is not None
 
 
 def source_port(lab, host, port):

@@ -11,19 +11,12 @@ import models
 import models_apps
 import pytest
 from igd import SoapError
-from lab import Lab
 
+WAN_NET = models.PUBLIC_NET
 LOCATION4 = "http://192.168.77.1:49152/igd1/root.xml"
 LOCATION6 = "http://[fd77::1]:49152/igd1/root.xml"
 TWO = "http://192.168.77.1:49152/igd2/root.xml"
 SAME_HOST = "[global]\nigd-same-host = mac\n"
-
-
-@pytest.fixture(scope="module")
-def lab():
-    # miniupnpc takes the addresses of documentation for what they are
-    with Lab(wan="5.9.7") as laboratory:
-        yield laboratory
 
 
 def upnpc(host, *arguments):

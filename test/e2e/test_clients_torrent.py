@@ -10,19 +10,14 @@ import tempfile
 import models
 import pytest
 from igd import SoapError
-from lab import Lab, wait_for
+from lab import wait_for
+from models import reaches
 
+WAN_NET = models.PUBLIC_NET
 CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torrent.py")
 PORT = 51413
 SECONDS = 30
 WITHOUT_LEASE_S = 604800
-
-
-@pytest.fixture(scope="module")
-def lab():
-    # miniupnpc takes the addresses of documentation for what they are
-    with Lab(wan="5.9.7") as laboratory:
-        yield laboratory
 
 
 def connects(lab, port):
@@ -32,10 +27,6 @@ def connects(lab, port):
         return True
     except OSError:
         return False
-
-
-def reaches(lab, port, host, internal):
-    return lab.udp_arrives(lab.inet1, (lab.WAN_ADDRESS, port), host, internal) is not None
 
 
 def held(daemon):
