@@ -42,24 +42,37 @@ void ssdp_limit_init(struct ssdp_limit *limit, uint64_t seed, int64_t now_ms)
 	limit->newcomers = credit_full(SSDP_LIMIT_NEW_BURST, now_ms);
 }
 
+static bool is_settled(const struct ssdp_source *source)
+{
+	return source->credit.at_ms - source->since_ms >= SSDP_LIMIT_SETTLED_MS;
+}
+
+/* True when a had rather be forgotten than b, as far as they are quiet. */
+static bool is_less(const struct ssdp_source *a, const struct ssdp_source *b)
+{
+	if (is_settled(a) != is_settled(b))
+		return is_settled(b);
+	return a->credit.at_ms < b->credit.at_ms;
+}
+
 /* A place for a source that is new. */
 static size_t find_place(struct ssdp_limit *limit, int64_t now_ms)
 {
-	size_t quietest = 0, last = 0;
+	const struct ssdp_source *sources = limit->sources;
+	size_t least = 0, last = 0;
 
 	if (limit->count < SSDP_LIMIT_SOURCES)
 		return limit->count++;
 	for (size_t i = 1; i < limit->count; i++) {
-		const struct ssdp_source *source = &limit->sources[i];
-
-		if (source->credit.at_ms < limit->sources[quietest].credit.at_ms)
-			quietest = i;
-		if (source->since_ms > limit->sources[last].since_ms)
+		if (is_less(&sources[i], &sources[least]))
+			least = i;
+		if (sources[i].since_ms > sources[last].since_ms)
 			last = i;
 	}
-	return now_ms - limit->sources[quietest].credit.at_ms >= SSDP_LIMIT_FORGET_MS
-		       ? quietest
-		       : last;
+	if (is_settled(&sources[least]) &&
+	    now_ms - sources[least].credit.at_ms < SSDP_LIMIT_FORGET_MS)
+		return last;
+	return least;
 }
 
 /* What is known of this source; a new one gets a full credit. NULL: too many are new.

@@ -7,10 +7,13 @@
 
 #include "base/addr.h"
 
-/** Sources told apart. */
+/** Sources told apart. When there is no room the quietest of those that are new here is
+ * forgotten, ... */
 #define SSDP_LIMIT_SOURCES 1024
-/** A source that was quiet for so long is forgotten when there is no room. Else the one
- * that came last is: who has been here longest stays known, whoever comes. */
+/** ... which a source is until it asked for so long: no flood of new ones makes us
+ * forget the hosts that live here. */
+#define SSDP_LIMIT_SETTLED_MS 60000
+/** Where all have settled, one goes that was quiet for so long, else who came last. */
 #define SSDP_LIMIT_FORGET_MS 3600000
 /** Answers one source may have at once and each second: bursts of ssdp:all pass. */
 #define SSDP_LIMIT_SOURCE_BURST 120

@@ -513,27 +513,48 @@ static void test_limit_known(void **state)
 	free(limit);
 }
 
-/* SSDP-18: when there is no room the quiet ones of long ago go, else who came last */
+static bool is_at(const struct ssdp_limit *limit, unsigned int place,
+		  unsigned int number)
+{
+	struct ip_addr addr = make_source("fd00::", number);
+
+	return addr_equal(&limit->sources[place].addr, &addr);
+}
+
+static void take_one(struct ssdp_limit *limit, unsigned int number, int64_t now_ms)
+{
+	struct ip_addr source = make_source("fd00::", number);
+
+	assert_int_equal(ssdp_limit_take(limit, &source, 1, now_ms), 1);
+}
+
+/* SSDP-18: who is forgotten when there is no room */
 static void test_limit_room(void **state)
 {
+	const unsigned int most = SSDP_LIMIT_SOURCES;
 	struct ssdp_limit *limit = limit_new(0);
-	struct ip_addr first = make_source("fd00::", 0);
-	struct ip_addr last = make_source("fd00::", SSDP_LIMIT_SOURCES - 1);
-	struct ip_addr late = make_source("fd00::", 0x8000);
-	struct ip_addr later = make_source("fd00::", 0x8001);
+	int64_t now_ms = 0;
 
 	(void)state;
-	for (unsigned int i = 0; i < SSDP_LIMIT_SOURCES; i++) {
-		struct ip_addr source = make_source("fd00::", i);
-
-		assert_int_equal(ssdp_limit_take(limit, &source, 1, i * 10), 1);
-	}
-	assert_true(addr_equal(&limit->sources[SSDP_LIMIT_SOURCES - 1].addr, &last));
-	assert_int_equal(ssdp_limit_take(limit, &late, 1, 20000), 1);
-	assert_true(addr_equal(&limit->sources[SSDP_LIMIT_SOURCES - 1].addr, &late));
-	assert_int_equal(ssdp_limit_take(limit, &later, 1, SSDP_LIMIT_FORGET_MS), 1);
-	assert_true(addr_equal(&limit->sources[0].addr, &later));
-	assert_int_equal(ssdp_limit_take(limit, &first, 1, SSDP_LIMIT_FORGET_MS), 1);
+	for (unsigned int i = 0; i < most; i++)
+		take_one(limit, i, now_ms += 10);
+	for (unsigned int i = 0; i < most; i++)
+		if (i != 5 && i != 6)
+			take_one(limit, i, SSDP_LIMIT_SETTLED_MS + (now_ms += 10));
+	now_ms += SSDP_LIMIT_SETTLED_MS;
+	take_one(limit, most, now_ms += 10);
+	take_one(limit, most + 1, now_ms += 10);
+	assert_true(is_at(limit, 5, most)); /* the new ones, the quietest first */
+	assert_true(is_at(limit, 6, most + 1));
+	take_one(limit, most + 2, now_ms += 10);
+	assert_true(is_at(limit, 5, most + 2));
+	take_one(limit, most + 1, now_ms += SSDP_LIMIT_SETTLED_MS);
+	take_one(limit, most + 2, now_ms += 10);
+	take_one(limit, most + 3, now_ms += 10); /* all have settled: who came last */
+	assert_true(is_at(limit, 5, most + 3));
+	take_one(limit, most + 3, now_ms += SSDP_LIMIT_SETTLED_MS);
+	take_one(limit, most + 4, now_ms += SSDP_LIMIT_FORGET_MS); /* long ago */
+	assert_true(is_at(limit, 0, most + 4));
 	assert_int_equal(limit->count, SSDP_LIMIT_SOURCES);
 	free(limit);
 }
