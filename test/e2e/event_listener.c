@@ -3,7 +3,7 @@
  * A control point of libupnp that listens: event_listener INTERFACE URL
  *
  * It subscribes to that event URL and prints each event as it comes, until SIGTERM;
- * then it ends the subscription. It knows nothing of the daemon.
+ * then it ends the subscription and says so. It knows nothing of the daemon.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -58,7 +58,10 @@ static int listen_to(const char *url)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigwait(&set, &signal_number);
-	return UpnpUnSubscribe(client, sid);
+	error = UpnpUnSubscribe(client, sid);
+	if (error == UPNP_E_SUCCESS)
+		printf("unsubscribed\n");
+	return error;
 }
 
 int main(int argc, char **argv)

@@ -270,3 +270,4 @@ def test_libupnp_control_point(lab, daemon):
         client.delete(5000 + count, "UDP")
     wait_for(lambda: heard()[-1]["PortMappingNumberOfEntries"] == "0", "the last event")
     listener.stop()
+    assert "unsubscribed" in listener.output(), "GENA-4"
