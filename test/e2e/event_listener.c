@@ -61,6 +61,7 @@ static int listen_to(const char *url)
 	error = UpnpUnSubscribe(client, sid);
 	if (error == UPNP_E_SUCCESS)
 		printf("unsubscribed\n");
+	fflush(stdout);
 	return error;
 }
 
