@@ -161,6 +161,25 @@ static uint16_t start_force_termination(const struct igd_context *context,
 	return context->version > 1 ? 606 : 501;
 }
 
+/* Arguments that several actions have: what names a mapping, what it is, a range. */
+#define ARG(name, var)                                                                 \
+	{                                                                              \
+		name, var                                                              \
+	}
+#define ARGS_KEY                                                                       \
+	ARG("NewRemoteHost", "RemoteHost"), ARG("NewExternalPort", "ExternalPort"),    \
+		ARG("NewProtocol", "PortMappingProtocol")
+#define ARGS_TARGET                                                                    \
+	ARG("NewInternalPort", "InternalPort"),                                        \
+		ARG("NewInternalClient", "InternalClient"),                            \
+		ARG("NewEnabled", "PortMappingEnabled"),                               \
+		ARG("NewPortMappingDescription", "PortMappingDescription"),            \
+		ARG("NewLeaseDuration", "PortMappingLeaseDuration")
+#define ARGS_RANGE                                                                     \
+	ARG("NewStartPort", "ExternalPort"), ARG("NewEndPort", "ExternalPort"),        \
+		ARG("NewProtocol", "PortMappingProtocol"),                             \
+		ARG("NewManage", "A_ARG_TYPE_Manage")
+
 /* Arguments are in the order of the service document (SOAP-5). */
 static const struct igd_action actions[] = {
 	{.name = "SetConnectionType",
@@ -181,71 +200,35 @@ static const struct igd_action actions[] = {
 	{.name = "GetGenericPortMappingEntry",
 	 .in = {{"NewPortMappingIndex", "PortMappingNumberOfEntries"}},
 	 .range_error = 713, /* no such entry, as for any other (IGD-30) */
-	 .out = {{"NewRemoteHost", "RemoteHost"},
-		 {"NewExternalPort", "ExternalPort"},
-		 {"NewProtocol", "PortMappingProtocol"},
-		 {"NewInternalPort", "InternalPort"},
-		 {"NewInternalClient", "InternalClient"},
-		 {"NewEnabled", "PortMappingEnabled"},
-		 {"NewPortMappingDescription", "PortMappingDescription"},
-		 {"NewLeaseDuration", "PortMappingLeaseDuration"}},
+	 .out = {ARGS_KEY, ARGS_TARGET},
 	 .start = igd_mapping_start_index,
 	 .finish = igd_mapping_finish_index},
 	{.name = "GetSpecificPortMappingEntry",
-	 .in = {{"NewRemoteHost", "RemoteHost"},
-		{"NewExternalPort", "ExternalPort"},
-		{"NewProtocol", "PortMappingProtocol"}},
-	 .out = {{"NewInternalPort", "InternalPort"},
-		 {"NewInternalClient", "InternalClient"},
-		 {"NewEnabled", "PortMappingEnabled"},
-		 {"NewPortMappingDescription", "PortMappingDescription"},
-		 {"NewLeaseDuration", "PortMappingLeaseDuration"}},
+	 .in = {ARGS_KEY},
+	 .out = {ARGS_TARGET},
 	 .start = igd_mapping_start_get,
 	 .finish = igd_mapping_finish_get},
 	{.name = "AddPortMapping",
-	 .in = {{"NewRemoteHost", "RemoteHost"},
-		{"NewExternalPort", "ExternalPort"},
-		{"NewProtocol", "PortMappingProtocol"},
-		{"NewInternalPort", "InternalPort"},
-		{"NewInternalClient", "InternalClient"},
-		{"NewEnabled", "PortMappingEnabled"},
-		{"NewPortMappingDescription", "PortMappingDescription"},
-		{"NewLeaseDuration", "PortMappingLeaseDuration"}},
+	 .in = {ARGS_KEY, ARGS_TARGET},
 	 .start = igd_mapping_start_add},
 	{.name = "AddAnyPortMapping",
 	 .since = 2,
-	 .in = {{"NewRemoteHost", "RemoteHost"},
-		{"NewExternalPort", "ExternalPort"},
-		{"NewProtocol", "PortMappingProtocol"},
-		{"NewInternalPort", "InternalPort"},
-		{"NewInternalClient", "InternalClient"},
-		{"NewEnabled", "PortMappingEnabled"},
-		{"NewPortMappingDescription", "PortMappingDescription"},
-		{"NewLeaseDuration", "PortMappingLeaseDuration"}},
+	 .in = {ARGS_KEY, ARGS_TARGET},
 	 .out = {{"NewReservedPort", "ExternalPort"}},
 	 .start = igd_mapping_start_add_any,
 	 .finish = igd_mapping_finish_add_any},
 	{.name = "DeletePortMapping",
-	 .in = {{"NewRemoteHost", "RemoteHost"},
-		{"NewExternalPort", "ExternalPort"},
-		{"NewProtocol", "PortMappingProtocol"}},
+	 .in = {ARGS_KEY},
 	 .start = igd_mapping_start_delete},
 	{.name = "DeletePortMappingRange",
 	 .since = 2,
-	 .in = {{"NewStartPort", "ExternalPort"},
-		{"NewEndPort", "ExternalPort"},
-		{"NewProtocol", "PortMappingProtocol"},
-		{"NewManage", "A_ARG_TYPE_Manage"}},
+	 .in = {ARGS_RANGE},
 	 .start = igd_mapping_start_delete_range},
 	{.name = "GetExternalIPAddress",
 	 .out = {{"NewExternalIPAddress", "ExternalIPAddress"}}},
 	{.name = "GetListOfPortMappings",
 	 .since = 2,
-	 .in = {{"NewStartPort", "ExternalPort"},
-		{"NewEndPort", "ExternalPort"},
-		{"NewProtocol", "PortMappingProtocol"},
-		{"NewManage", "A_ARG_TYPE_Manage"},
-		{"NewNumberOfPorts", "PortMappingNumberOfEntries"}},
+	 .in = {ARGS_RANGE, {"NewNumberOfPorts", "PortMappingNumberOfEntries"}},
 	 .out = {{"NewPortListing", "A_ARG_TYPE_PortListing"}},
 	 .start = igd_mapping_start_list,
 	 .listing = true},
