@@ -110,6 +110,42 @@ struct request igd_lab_request(const struct igd_service *service, const char *na
 	return answer.request;
 }
 
+void igd_lab_assert_rows(const struct igd_service *service, const char *name,
+			 const struct igd_lab_arg *args, const struct igd_lab_row *rows,
+			 size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct igd_lab_arg *arg = &rows[i].arg;
+		uint16_t error = igd_lab_error(service, name, igd_lab_args(args, arg));
+
+		if (error != rows[i].error)
+			print_error("%s: %s = %s\n", name, arg->name,
+				    arg->value ? arg->value : "(missing)");
+		assert_int_equal(error, rows[i].error);
+	}
+}
+
+void igd_lab_assert_leases(const struct igd_service *service, const char *name,
+			   const struct igd_lab_arg *args)
+{
+	static const struct {
+		const char *text;
+		uint32_t lifetime_s;
+	} rows[] = {
+		{"0", 604800},		{"1", 1},
+		{"604800", 604800},	{"604801", 604800},
+		{"4294967295", 604800}, {" 7200\r\n", 7200},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct igd_lab_arg lease = {"NewLeaseDuration", rows[i].text};
+		struct request request =
+			igd_lab_request(service, name, igd_lab_args(args, &lease));
+
+		assert_int_equal(request.lifetime_s, rows[i].lifetime_s);
+	}
+}
+
 void igd_lab_query(const struct igd_service *service, const char *name,
 		   const struct igd_action **action, struct igd_answer *answer)
 {

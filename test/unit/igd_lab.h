@@ -41,6 +41,20 @@ struct igd_lab_arg {
 const char *igd_lab_args(const struct igd_lab_arg *rows,
 			 const struct igd_lab_arg *instead);
 
+/** What is answered with this argument instead of the usual one; 0 = no error. */
+struct igd_lab_row {
+	struct igd_lab_arg arg;
+	uint16_t error;
+};
+
+/** Call an action with each row's argument, and args for the others. */
+void igd_lab_assert_rows(const struct igd_service *service, const char *name,
+			 const struct igd_lab_arg *args, const struct igd_lab_row *rows,
+			 size_t count);
+/** What becomes of NewLeaseDuration in the request to core (IGD-14, IGD-15, CL-29). */
+void igd_lab_assert_leases(const struct igd_service *service, const char *name,
+			   const struct igd_lab_arg *args);
+
 /** Run an action with `<name>value</name>...` as its arguments. */
 void igd_lab_run(const struct igd_service *service, const char *name, const char *args,
 		 struct igd_answer *answer);

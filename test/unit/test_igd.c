@@ -16,26 +16,27 @@
 #define DEFAULT_CONNECTION LAB_DEFAULT_CONNECTION
 #define CLIENT LAB_CLIENT
 
+static const struct igd_lab_arg add_args[] = {
+	{"NewLeaseDuration", "3600"},
+	{"NewRemoteHost", ""},
+	{"NewExternalPort", "3074"},
+	{"NewProtocol", "UDP"},
+	{"NewInternalPort", "3075"},
+	{"NewInternalClient", CLIENT},
+	{"NewEnabled", "1"},
+	{"Extra", "ignored"},
+	{"NewPortMappingDescription", "game"},
+	{NULL, NULL},
+};
+
 /* AddPortMapping with one argument replaced; value NULL leaves it out. */
 static uint16_t add_with(const char *name, const char *value, struct request *request)
 {
-	static const struct igd_lab_arg defaults[] = {
-		{"NewLeaseDuration", "3600"},
-		{"NewRemoteHost", ""},
-		{"NewExternalPort", "3074"},
-		{"NewProtocol", "UDP"},
-		{"NewInternalPort", "3075"},
-		{"NewInternalClient", CLIENT},
-		{"NewEnabled", "1"},
-		{"Extra", "ignored"},
-		{"NewPortMappingDescription", "game"},
-		{NULL, NULL},
-	};
 	const struct igd_lab_arg instead = {name, value};
 	static struct igd_answer answer;
 
 	igd_lab_run(igd_get_wanip1(), "AddPortMapping",
-		    igd_lab_args(defaults, &instead), &answer);
+		    igd_lab_args(add_args, &instead), &answer);
 	if (answer.state == IGD_FAULT)
 		return answer.error;
 	assert_int_equal(answer.state, IGD_ASK);
@@ -72,58 +73,48 @@ static void test_add(void **state)
 /* SOAP-4, IGD-17, IGD-18, IGD-19, IGD-20, CL-18: what each bad argument is answered */
 static void test_add_errors(void **state)
 {
-	static const struct {
-		const char *name;
-		const char *value;
-		uint16_t error;
-	} rows[] = {
-		{"NewRemoteHost", NULL, 402},
-		{"NewRemoteHost", "host.example", 402},
-		{"NewRemoteHost", "2001:db8::1", 402},
-		{"NewRemoteHost", "127.0.0.1", 402},
-		{"NewRemoteHost", "224.0.0.1", 402},
-		{"NewRemoteHost", "1.2.3", 402},
-		{"NewExternalPort", NULL, 402},
-		{"NewExternalPort", "", 402},
-		{"NewExternalPort", "0", 716},
-		{"NewExternalPort", "-1", 402},
-		{"NewExternalPort", "+80", 402},
-		{"NewExternalPort", "0x50", 402},
-		{"NewExternalPort", "80 81", 402},
-		{"NewExternalPort", "65536", 601},
-		{"NewExternalPort", "65616", 601},
-		{"NewExternalPort", "99999999999999999999999999", 601},
-		{"NewProtocol", NULL, 402},
-		{"NewProtocol", "FOO", 601},
-		{"NewProtocol", "", 601},
-		{"NewProtocol", "TCPUDP", 601},
-		{"NewInternalPort", NULL, 402},
-		{"NewInternalPort", "0", 402},
-		{"NewInternalPort", "65536", 601},
-		{"NewInternalClient", NULL, 402},
-		{"NewInternalClient", "fe80::1", 402},
-		{"NewInternalClient", "0.0.0.0", 402},
-		{"NewInternalClient", "myhost", 402},
-		{"NewInternalClient", "192.168.1.20:80", 402},
-		{"NewEnabled", NULL, 402},
-		{"NewEnabled", "2", 402},
-		{"NewEnabled", "", 402},
-		{"NewPortMappingDescription", NULL, 402},
-		{"NewLeaseDuration", NULL, 402},
-		{"NewLeaseDuration", "", 402},
-		{"NewLeaseDuration", "4294967296", 601},
-		{"NewLeaseDuration", "1.5", 402},
+	static const struct igd_lab_row rows[] = {
+		{{"NewRemoteHost", NULL}, 402},
+		{{"NewRemoteHost", "host.example"}, 402},
+		{{"NewRemoteHost", "2001:db8::1"}, 402},
+		{{"NewRemoteHost", "127.0.0.1"}, 402},
+		{{"NewRemoteHost", "224.0.0.1"}, 402},
+		{{"NewRemoteHost", "1.2.3"}, 402},
+		{{"NewExternalPort", NULL}, 402},
+		{{"NewExternalPort", ""}, 402},
+		{{"NewExternalPort", "0"}, 716},
+		{{"NewExternalPort", "-1"}, 402},
+		{{"NewExternalPort", "+80"}, 402},
+		{{"NewExternalPort", "0x50"}, 402},
+		{{"NewExternalPort", "80 81"}, 402},
+		{{"NewExternalPort", "65536"}, 601},
+		{{"NewExternalPort", "65616"}, 601},
+		{{"NewExternalPort", "99999999999999999999999999"}, 601},
+		{{"NewProtocol", NULL}, 402},
+		{{"NewProtocol", "FOO"}, 601},
+		{{"NewProtocol", ""}, 601},
+		{{"NewProtocol", "TCPUDP"}, 601},
+		{{"NewInternalPort", NULL}, 402},
+		{{"NewInternalPort", "0"}, 402},
+		{{"NewInternalPort", "65536"}, 601},
+		{{"NewInternalClient", NULL}, 402},
+		{{"NewInternalClient", "fe80::1"}, 402},
+		{{"NewInternalClient", "0.0.0.0"}, 402},
+		{{"NewInternalClient", "myhost"}, 402},
+		{{"NewInternalClient", "192.168.1.20:80"}, 402},
+		{{"NewEnabled", NULL}, 402},
+		{{"NewEnabled", "2"}, 402},
+		{{"NewEnabled", ""}, 402},
+		{{"NewPortMappingDescription", NULL}, 402},
+		{{"NewLeaseDuration", NULL}, 402},
+		{{"NewLeaseDuration", ""}, 402},
+		{{"NewLeaseDuration", "4294967296"}, 601},
+		{{"NewLeaseDuration", "1.5"}, 402},
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		uint16_t error = add_with(rows[i].name, rows[i].value, NULL);
-
-		if (error != rows[i].error)
-			print_error("%s = %s\n", rows[i].name,
-				    rows[i].value ? rows[i].value : "(missing)");
-		assert_int_equal(error, rows[i].error);
-	}
+	igd_lab_assert_rows(igd_get_wanip1(), "AddPortMapping", add_args, rows,
+			    sizeof(rows) / sizeof(rows[0]));
 	/* SOAP-3: the same argument twice means nothing */
 	assert_int_equal(add_with("Extra",
 				  "</Extra><NewProtocol>TCP</NewProtocol><Extra>",
@@ -148,23 +139,8 @@ static void test_add_without_nat(void **state)
 /* IGD-14, IGD-15, CL-29 */
 static void test_add_lease(void **state)
 {
-	static const struct {
-		const char *text;
-		uint32_t lifetime_s;
-	} rows[] = {
-		{"0", 604800},		{"1", 1},
-		{"604800", 604800},	{"604801", 604800},
-		{"4294967295", 604800}, {" 7200\r\n", 7200},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct request request = {0};
-
-		assert_int_equal(add_with("NewLeaseDuration", rows[i].text, &request),
-				 0);
-		assert_int_equal(request.lifetime_s, rows[i].lifetime_s);
-	}
+	igd_lab_assert_leases(igd_get_wanip1(), "AddPortMapping", add_args);
 }
 
 /* IGD-16, IGD-17 */

@@ -32,11 +32,6 @@ static const struct igd_lab_arg range_args[] = {
 	{"NewManage", "1"},	  {"NewNumberOfPorts", "0"}, {NULL, NULL},
 };
 
-struct row {
-	struct igd_lab_arg arg;
-	uint16_t error;
-};
-
 static uint16_t call(const char *action, const struct igd_lab_arg *args,
 		     struct igd_lab_arg instead)
 {
@@ -47,20 +42,6 @@ static struct request ask(const char *action, const struct igd_lab_arg *args,
 			  struct igd_lab_arg instead)
 {
 	return igd_lab_request(igd_get_wanip2(), action, igd_lab_args(args, &instead));
-}
-
-static void assert_rows(const char *action, const struct igd_lab_arg *args,
-			const struct row *rows, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		uint16_t error = call(action, args, rows[i].arg);
-
-		if (error != rows[i].error)
-			print_error("%s: %s = %s\n", action, rows[i].arg.name,
-				    rows[i].arg.value ? rows[i].arg.value
-						      : "(missing)");
-		assert_int_equal(error, rows[i].error);
-	}
 }
 
 /* IGD-5, IGD-16, IGD-20, IGD-25: what core is asked */
@@ -92,7 +73,7 @@ static void test_add_any(void **state)
 static void test_add_errors(void **state)
 {
 	static const char *const actions[] = {"AddPortMapping", "AddAnyPortMapping"};
-	static const struct row rows[] = {
+	static const struct igd_lab_row rows[] = {
 		{{"NewRemoteHost", "host.example"}, 402},
 		{{"NewRemoteHost", "2001:db8::1"}, 402},
 		{{"NewExternalPort", "65536"}, 601},
@@ -109,7 +90,8 @@ static void test_add_errors(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++)
-		assert_rows(actions[i], add_args, rows, sizeof(rows) / sizeof(rows[0]));
+		igd_lab_assert_rows(igd_get_wanip2(), actions[i], add_args, rows,
+				    sizeof(rows) / sizeof(rows[0]));
 	assert_int_equal(call("AddPortMapping", add_args,
 			      (struct igd_lab_arg){"NewExternalPort", "0"}),
 			 716);
@@ -121,24 +103,9 @@ static void test_add_errors(void **state)
 /* IGD-14: both ways to add, both versions */
 static void test_lease(void **state)
 {
-	static const struct {
-		const char *text;
-		uint32_t lifetime_s;
-	} rows[] = {
-		{"0", 604800},		{"1", 1},
-		{"604800", 604800},	{"604801", 604800},
-		{"4294967295", 604800},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct igd_lab_arg lease = {"NewLeaseDuration", rows[i].text};
-
-		assert_int_equal(ask("AddPortMapping", add_args, lease).lifetime_s,
-				 rows[i].lifetime_s);
-		assert_int_equal(ask("AddAnyPortMapping", add_args, lease).lifetime_s,
-				 rows[i].lifetime_s);
-	}
+	igd_lab_assert_leases(igd_get_wanip2(), "AddPortMapping", add_args);
+	igd_lab_assert_leases(igd_get_wanip2(), "AddAnyPortMapping", add_args);
 }
 
 /* IGD-33, IGD-34: Manage is nobody's here; the range reaches core as it is */
@@ -181,7 +148,7 @@ static void test_range_errors(void **state)
 {
 	static const char *const actions[] = {"DeletePortMappingRange",
 					      "GetListOfPortMappings"};
-	static const struct row rows[] = {
+	static const struct igd_lab_row rows[] = {
 		{{"NewStartPort", "2049"}, 733}, {{"NewEndPort", "0"}, 733},
 		{{"NewStartPort", NULL}, 402},	 {{"NewEndPort", "65536"}, 601},
 		{{"NewProtocol", "ICMP"}, 601},	 {{"NewManage", "maybe"}, 402},
@@ -190,8 +157,8 @@ static void test_range_errors(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		assert_rows(actions[i], range_args, rows,
-			    sizeof(rows) / sizeof(rows[0]));
+		igd_lab_assert_rows(igd_get_wanip2(), actions[i], range_args, rows,
+				    sizeof(rows) / sizeof(rows[0]));
 		assert_int_equal(igd_lab_error(igd_get_wanip2(), actions[i],
 					       "<NewStartPort>0</NewStartPort>"
 					       "<NewEndPort>0</NewEndPort>"

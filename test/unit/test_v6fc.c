@@ -80,50 +80,40 @@ static void test_add(void **state)
 /* V6FW-3, V6FW-4, V6FW-5, SOAP-4, CL-20 */
 static void test_add_errors(void **state)
 {
-	static const struct {
-		const char *name;
-		const char *value;
-		uint16_t error;
-	} rows[] = {
-		{"RemoteHost", NULL, 402},
-		{"RemoteHost", "198.51.100.7", 402},
-		{"RemoteHost", "host.example", 402},
-		{"RemoteHost", "ff02::1", 402},
-		{"RemoteHost", "2001:db8::/32", 402},
-		{"RemotePort", "65536", 601},
-		{"RemotePort", "x", 402},
-		{"InternalClient", "", 708},
-		{"InternalClient", "::", 708},
-		{"InternalClient", "*", 708},
-		{"InternalClient", LAB_CLIENT, 402},
-		{"InternalClient", "::ffff:192.168.1.20", 402},
-		{"InternalClient", "fe80::1%eth0", 402},
-		{"InternalClient", "myhost", 402},
-		{"InternalClient", NULL, 402},
-		{"InternalPort", "0", 706},
-		{"InternalPort", "65536", 601},
-		{"Protocol", "65535", 707},
-		{"Protocol", "132", 705},
-		{"Protocol", "0", 705},
-		{"Protocol", "TCP", 402},
-		{"LeaseTime", "0", 601},
-		{"LeaseTime", "86401", 601},
-		{"LeaseTime", "4294967295", 601},
-		{"LeaseTime", "4294967296", 601},
-		{"LeaseTime", NULL, 402},
-		{"LeaseTime", "1", 0},
-		{"LeaseTime", "86400", 0},
+	static const struct igd_lab_row rows[] = {
+		{{"RemoteHost", NULL}, 402},
+		{{"RemoteHost", "198.51.100.7"}, 402},
+		{{"RemoteHost", "host.example"}, 402},
+		{{"RemoteHost", "ff02::1"}, 402},
+		{{"RemoteHost", "2001:db8::/32"}, 402},
+		{{"RemotePort", "65536"}, 601},
+		{{"RemotePort", "x"}, 402},
+		{{"InternalClient", ""}, 708},
+		{{"InternalClient", "::"}, 708},
+		{{"InternalClient", "*"}, 708},
+		{{"InternalClient", LAB_CLIENT}, 402},
+		{{"InternalClient", "::ffff:192.168.1.20"}, 402},
+		{{"InternalClient", "fe80::1%eth0"}, 402},
+		{{"InternalClient", "myhost"}, 402},
+		{{"InternalClient", NULL}, 402},
+		{{"InternalPort", "0"}, 706},
+		{{"InternalPort", "65536"}, 601},
+		{{"Protocol", "65535"}, 707},
+		{{"Protocol", "132"}, 705},
+		{{"Protocol", "0"}, 705},
+		{{"Protocol", "TCP"}, 402},
+		{{"LeaseTime", "0"}, 601},
+		{{"LeaseTime", "86401"}, 601},
+		{{"LeaseTime", "4294967295"}, 601},
+		{{"LeaseTime", "4294967296"}, 601},
+		{{"LeaseTime", NULL}, 402},
+		{{"LeaseTime", "1"}, 0},
+		{{"LeaseTime", "86400"}, 0},
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		uint16_t error = add(rows[i].name, rows[i].value);
-
-		if (error != rows[i].error)
-			print_error("%s = %s\n", rows[i].name,
-				    rows[i].value ? rows[i].value : "(missing)");
-		assert_int_equal(error, rows[i].error);
-	}
+	igd_lab_assert_rows(igd_get_v6fc1(), "AddPinhole", add_args, rows,
+			    sizeof(rows) / sizeof(rows[0]));
 	assert_int_equal(ask("LeaseTime", "86400").lifetime_s, 86400);
 	assert_int_equal(ask("LeaseTime", "1").lifetime_s, 1);
 }
