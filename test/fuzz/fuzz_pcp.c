@@ -3,10 +3,10 @@
  * PCP: any octets as a request to the gateway, and as a response of one. The first
  * octet says what is served, where the request comes from and what core answers.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "protocols/pcp.h"
+#include "test/fuzz/expect.h"
 
 #define EPOCH_S 0x01020304
 /* Bits of the first octet. */
@@ -19,12 +19,6 @@
 #define LONG_TEXT 0x40
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void expect(bool truth)
-{
-	if (!truth)
-		abort();
-}
 
 static struct pcp_terms get_terms(uint8_t choice)
 {
@@ -64,18 +58,19 @@ static void check_refusal(const struct pcp_packet *packet, enum pcp_code code,
 	size_t kept = packet->length < length ? packet->length : length;
 	struct pcp_response response;
 
-	expect(length >= PCP_HEADER_SIZE && length <= PCP_SIZE_MAX && length % 4 == 0);
-	expect(packet->length > PCP_SIZE_MAX || length < packet->length + 4 ||
-	       length == PCP_HEADER_SIZE);
-	expect(out[1] == (in[1] | PCP_RESPONSE_BIT) && out[3] == code);
+	expect_true(length >= PCP_HEADER_SIZE && length <= PCP_SIZE_MAX &&
+		    length % 4 == 0);
+	expect_true(packet->length > PCP_SIZE_MAX || length < packet->length + 4 ||
+		    length == PCP_HEADER_SIZE);
+	expect_true(out[1] == (in[1] | PCP_RESPONSE_BIT) && out[3] == code);
 	for (size_t i = 12; i < length; i++) {
 		uint8_t want = i < kept ? in[i] : 0;
 
-		expect(out[i] == want || (i < PCP_HEADER_SIZE && out[i] == 0));
+		expect_true(out[i] == want || (i < PCP_HEADER_SIZE && out[i] == 0));
 	}
-	expect(pcp_decode_response(out, length, &response));
-	expect(response.opcode == in[1] && response.code == code);
-	expect(response.epoch_s == EPOCH_S && response.lifetime_s != 0);
+	expect_true(pcp_decode_response(out, length, &response));
+	expect_true(response.opcode == in[1] && response.code == code);
+	expect_true(response.epoch_s == EPOCH_S && response.lifetime_s != 0);
 }
 
 static void check_refused(const struct pcp_packet *packet, enum pcp_code code)
@@ -84,8 +79,9 @@ static void check_refused(const struct pcp_packet *packet, enum pcp_code code)
 	struct writer writer = writer_init(bytes, sizeof(bytes));
 	size_t length = pcp_encode_refusal(packet, code, 0, EPOCH_S, &writer);
 
-	expect(code != PCP_CODE_SUCCESS && code <= PCP_CODE_EXCESSIVE_REMOTE_PEERS);
-	expect(length == writer.used);
+	expect_true(code != PCP_CODE_SUCCESS &&
+		    code <= PCP_CODE_EXCESSIVE_REMOTE_PEERS);
+	expect_true(length == writer.used);
 	check_refusal(packet, code, bytes, length);
 }
 
@@ -99,11 +95,12 @@ static void check_again(const struct pcp_request *asked, const struct pcp_terms 
 	enum pcp_code code;
 
 	packet.length = pcp_encode_request(asked, bytes[0], sizeof(bytes[0]));
-	expect(packet.length > 0 && packet.length % 4 == 0);
-	expect(pcp_decode_request(&packet, &asked->client, terms, &again, &code) ==
-	       kind);
-	expect(pcp_encode_request(&again, bytes[1], sizeof(bytes[1])) == packet.length);
-	expect(memcmp(bytes[0], bytes[1], packet.length) == 0);
+	expect_true(packet.length > 0 && packet.length % 4 == 0);
+	expect_true(pcp_decode_request(&packet, &asked->client, terms, &again, &code) ==
+		    kind);
+	expect_true(pcp_encode_request(&again, bytes[1], sizeof(bytes[1])) ==
+		    packet.length);
+	expect_true(memcmp(bytes[0], bytes[1], packet.length) == 0);
 }
 
 /* Core refuses requests that are not of this kind as a worker's lies. */
@@ -114,28 +111,30 @@ static void check_request(const struct pcp_request *asked)
 
 	pcp_to_request(asked, &request);
 	ipv4 = addr_is_ipv4(&request.internal);
-	expect(request.protocol == IPPROTO_TCP || request.protocol == IPPROTO_UDP);
-	expect(request.internal_port != 0 && request.origin == ORIGIN_PCP);
-	expect(request.port_count <= REQUEST_PORTS_MAX);
-	expect(request.internal_port + (request.port_count ? request.port_count : 1u) <=
-	       UINT16_MAX + 1u);
-	expect(request.filter_count <= REQUEST_FILTERS_MAX);
-	expect(request.op == REQUEST_MAP ||
-	       (request.filter_count == 0 && !request.filter_clear));
+	expect_true(request.protocol == IPPROTO_TCP || request.protocol == IPPROTO_UDP);
+	expect_true(request.internal_port != 0 && request.origin == ORIGIN_PCP);
+	expect_true(request.port_count <= REQUEST_PORTS_MAX);
+	expect_true(request.internal_port +
+			    (request.port_count ? request.port_count : 1u) <=
+		    UINT16_MAX + 1u);
+	expect_true(request.filter_count <= REQUEST_FILTERS_MAX);
+	expect_true(request.op == REQUEST_MAP ||
+		    (request.filter_count == 0 && !request.filter_clear));
 	for (size_t i = 0; i < request.filter_count; i++) {
 		const struct prefix *prefix = &request.filters[i].prefix;
 
-		expect(prefix->length > (ipv4 ? 95 : 0) && prefix->length <= 128);
-		expect(addr_is_ipv4(&prefix->addr) == ipv4);
+		expect_true(prefix->length > (ipv4 ? 95 : 0) && prefix->length <= 128);
+		expect_true(addr_is_ipv4(&prefix->addr) == ipv4);
 	}
-	expect(memchr(request.description, '\0', sizeof(request.description)) != NULL);
-	expect(text_is_utf8(request.description, strlen(request.description)));
+	expect_true(memchr(request.description, '\0', sizeof(request.description)) !=
+		    NULL);
+	expect_true(text_is_utf8(request.description, strlen(request.description)));
 	if (request.op != REQUEST_PEER) {
-		expect(request.remote_port == 0 && addr_is_none(&request.remote));
+		expect_true(request.remote_port == 0 && addr_is_none(&request.remote));
 		return;
 	}
-	expect(request.remote_port != 0 && addr_is_host(&request.remote));
-	expect(addr_is_ipv4(&request.remote) == ipv4);
+	expect_true(request.remote_port != 0 && addr_is_host(&request.remote));
+	expect_true(addr_is_ipv4(&request.remote) == ipv4);
 }
 
 /* A client that has asked this gets what belongs to it, and can read it. */
@@ -144,21 +143,21 @@ static void check_response(const struct pcp_request *asked, const uint8_t *bytes
 {
 	struct pcp_response response;
 
-	expect(pcp_decode_response(bytes, length, &response));
-	expect(response.opcode == asked->opcode && response.epoch_s == EPOCH_S);
+	expect_true(pcp_decode_response(bytes, length, &response));
+	expect_true(response.opcode == asked->opcode && response.epoch_s == EPOCH_S);
 	if (asked->opcode == PCP_OP_ANNOUNCE)
 		return;
-	expect(memcmp(response.body.nonce, asked->nonce, NONCE_SIZE) == 0);
-	expect(response.body.protocol == asked->protocol);
-	expect(response.body.internal_port == asked->internal_port);
-	expect(response.body.remote_port == asked->remote_port);
-	expect(response.body.has_third_party == asked->has_third_party);
-	expect(response.body.prefer_failure == asked->prefer_failure);
-	expect(response.body.filter_count == asked->filter_count);
-	expect(response.body.has_prefix64 == asked->has_prefix64);
+	expect_true(memcmp(response.body.nonce, asked->nonce, NONCE_SIZE) == 0);
+	expect_true(response.body.protocol == asked->protocol);
+	expect_true(response.body.internal_port == asked->internal_port);
+	expect_true(response.body.remote_port == asked->remote_port);
+	expect_true(response.body.has_third_party == asked->has_third_party);
+	expect_true(response.body.prefer_failure == asked->prefer_failure);
+	expect_true(response.body.filter_count == asked->filter_count);
+	expect_true(response.body.has_prefix64 == asked->has_prefix64);
 	if (asked->opcode == PCP_OP_MAP && asked->lifetime_s == 0)
-		expect(response.lifetime_s == 0 &&
-		       response.body.external_port == asked->external_port);
+		expect_true(response.lifetime_s == 0 &&
+			    response.body.external_port == asked->external_port);
 }
 
 static void check_reply(const struct pcp_packet *packet,
@@ -180,14 +179,14 @@ static void check_reply(const struct pcp_packet *packet,
 
 		reply.result = (uint8_t)result;
 		length = pcp_encode_reply(packet, asked, terms, &reply, &writer);
-		expect(length >= PCP_HEADER_SIZE && length % 4 == 0);
+		expect_true(length >= PCP_HEADER_SIZE && length % 4 == 0);
 		if (bytes[3] != PCP_CODE_SUCCESS)
 			check_refusal(packet, (enum pcp_code)bytes[3], bytes, length);
 		else
 			check_response(asked, bytes, length);
 		/* PCP-28 is known before anything is done */
-		expect(result != RESULT_OK || bytes[3] == PCP_CODE_SUCCESS ||
-		       (choice & LONG_TEXT) != 0);
+		expect_true(result != RESULT_OK || bytes[3] == PCP_CODE_SUCCESS ||
+			    (choice & LONG_TEXT) != 0);
 	}
 }
 
@@ -220,8 +219,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	}
 	if (pcp_decode_response(packet.bytes, packet.length, &response)) {
-		expect(kind == PCP_SILENCE);
-		expect(response.body.filter_count <= REQUEST_FILTERS_MAX);
+		expect_true(kind == PCP_SILENCE);
+		expect_true(response.body.filter_count <= REQUEST_FILTERS_MAX);
 	}
 	return 0;
 }

@@ -4,7 +4,6 @@
  * and IPv6, any messages of core, and time that passes. The input is a list of steps,
  * each begun by an octet that says what it is.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -13,6 +12,7 @@
 #include "protocols/natpmp.h"
 #include "protocols/pcp.h"
 #include "protocols/responder.h"
+#include "test/fuzz/expect.h"
 
 #define LAN 1
 #define IFINDEX 7
@@ -56,20 +56,6 @@ struct run {
 	size_t asked_count;
 };
 
-static void expect(bool truth)
-{
-	if (!truth)
-		abort();
-}
-
-static struct ip_addr ip(const char *text)
-{
-	struct ip_addr addr;
-
-	expect(addr_parse(text, &addr));
-	return addr;
-}
-
 static size_t get_size(uint8_t opcode)
 {
 	if (opcode == PCP_OP_ANNOUNCE)
@@ -84,12 +70,12 @@ static void check_options(struct reader list)
 		uint16_t length;
 
 		(void)reader_u8(&list);
-		expect(reader_u8(&list) == 0); /* reserved */
+		expect_true(reader_u8(&list) == 0); /* reserved */
 		length = reader_u16(&list);
 		reader_skip(&list, length);
 		for (; length % 4 != 0; length++)
-			expect(reader_u8(&list) == 0);
-		expect(!list.failed);
+			expect_true(reader_u8(&list) == 0);
+		expect_true(!list.failed);
 	}
 }
 
@@ -99,39 +85,41 @@ static void check_pcp(const struct run *run, const struct datagram *out)
 	struct pcp_response response;
 	struct reader list = reader_init(out->bytes, out->length);
 
-	expect(out->length >= PCP_HEADER_SIZE && out->length % 4 == 0);
-	expect(out->bytes[2] == 0); /* reserved */
-	expect(pcp_decode_response(out->bytes, out->length, &response));
+	expect_true(out->length >= PCP_HEADER_SIZE && out->length % 4 == 0);
+	expect_true(out->bytes[2] == 0); /* reserved */
+	expect_true(pcp_decode_response(out->bytes, out->length, &response));
 	if (run->step == STEP_TIME || run->is_update)
-		expect(response.opcode <= PCP_OP_PEER);
+		expect_true(response.opcode <= PCP_OP_PEER);
 	else
-		expect(response.opcode == (run->way.opcode & ~PCP_RESPONSE_BIT));
+		expect_true(response.opcode == (run->way.opcode & ~PCP_RESPONSE_BIT));
 	if (run->step == STEP_TIME && out->peer_port == NATPMP_ANNOUNCE_PORT)
-		expect(out->length == PCP_HEADER_SIZE && response.code == 0);
+		expect_true(out->length == PCP_HEADER_SIZE && response.code == 0);
 	if (run->is_update)
-		expect(response.opcode == PCP_OP_MAP || response.opcode == PCP_OP_PEER);
+		expect_true(response.opcode == PCP_OP_MAP ||
+			    response.opcode == PCP_OP_PEER);
 	if (response.code != PCP_CODE_SUCCESS)
 		return;
-	expect(response.opcode <= PCP_OP_PEER);
-	expect(out->length >= get_size(response.opcode));
+	expect_true(response.opcode <= PCP_OP_PEER);
+	expect_true(out->length >= get_size(response.opcode));
 	reader_skip(&list, get_size(response.opcode));
 	check_options(list);
 	if ((run->step == STEP_DATAGRAM || run->step == STEP_REPLY) &&
 	    response.opcode != PCP_OP_ANNOUNCE)
-		expect(memcmp(response.body.nonce, run->way.nonce, NONCE_SIZE) == 0);
+		expect_true(memcmp(response.body.nonce, run->way.nonce, NONCE_SIZE) ==
+			    0);
 }
 
 /* Sizes, the response bit, a version that is ours. */
 static void check_bytes(const struct run *run, const struct datagram *out)
 {
-	expect(out->length >= NATPMP_REFUSAL_MIN && out->length <= PCP_SIZE_MAX);
-	expect((out->bytes[1] & PCP_RESPONSE_BIT) != 0);
+	expect_true(out->length >= NATPMP_REFUSAL_MIN && out->length <= PCP_SIZE_MAX);
+	expect_true((out->bytes[1] & PCP_RESPONSE_BIT) != 0);
 	if (out->bytes[0] == PCP_VERSION) {
 		check_pcp(run, out);
 		return;
 	}
-	expect(out->bytes[0] == 0);
-	expect(addr_is_ipv4(&out->peer)); /* NAT-PMP is of IPv4 */
+	expect_true(out->bytes[0] == 0);
+	expect_true(addr_is_ipv4(&out->peer)); /* NAT-PMP is of IPv4 */
 }
 
 static bool is_group(const struct ip_addr *addr)
@@ -141,27 +129,27 @@ static bool is_group(const struct ip_addr *addr)
 
 static void check_way(const struct run *run, const struct datagram *out)
 {
-	expect(out->ifindex != 0 && out->peer_port != 0);
-	expect(addr_is_ipv4(&out->local) == addr_is_ipv4(&out->peer));
+	expect_true(out->ifindex != 0 && out->peer_port != 0);
+	expect_true(addr_is_ipv4(&out->local) == addr_is_ipv4(&out->peer));
 	if (run->step == STEP_TIME) {
-		expect(is_group(&out->peer) ==
-			       (out->peer_port == NATPMP_ANNOUNCE_PORT) ||
-		       !is_group(&out->peer));
+		expect_true(is_group(&out->peer) ==
+				    (out->peer_port == NATPMP_ANNOUNCE_PORT) ||
+			    !is_group(&out->peer));
 		return;
 	}
-	expect(addr_equal(&out->peer, &run->way.peer));
-	expect(out->peer_port == run->way.peer_port);
-	expect(addr_equal(&out->local, &run->way.local));
-	expect(!is_group(&out->peer));
+	expect_true(addr_equal(&out->peer, &run->way.peer));
+	expect_true(out->peer_port == run->way.peer_port);
+	expect_true(addr_equal(&out->local, &run->way.local));
+	expect_true(!is_group(&out->peer));
 	if (!run->is_update)
-		expect(out->ifindex == run->way.ifindex);
+		expect_true(out->ifindex == run->way.ifindex);
 }
 
 static void on_send(void *user, struct datagram_batch *batch)
 {
 	struct run *run = user;
 
-	expect(batch->count > 0 && batch->count <= DATAGRAM_BATCH_MAX);
+	expect_true(batch->count > 0 && batch->count <= DATAGRAM_BATCH_MAX);
 	for (size_t i = 0; i < batch->count; i++) {
 		check_bytes(run, &batch->list[i]);
 		check_way(run, &batch->list[i]);
@@ -175,18 +163,19 @@ static bool on_ask(void *user, const struct request *request)
 	bool link_local = request->client.bytes[0] == 0xfe;
 	struct asked *place = &run->asked[run->asked_count++ % ASKED_MAX];
 
-	expect(run->step == STEP_DATAGRAM && ++run->requests == 1);
-	expect(request->cookie != 0 && !link_local);
-	expect(request->ifindex == run->way.ifindex);
-	expect(addr_equal(&request->client, &run->way.peer));
-	expect(addr_equal(&request->server, &run->way.local));
-	expect(request->filter_count <= REQUEST_FILTERS_MAX);
-	expect(request->port_count <= REQUEST_PORTS_MAX);
-	expect(memchr(request->description, 0, sizeof(request->description)) != NULL);
-	expect(request->op == REQUEST_MAP || request->op == REQUEST_UNMAP ||
-	       request->op == REQUEST_UNMAP_ALL || request->op == REQUEST_PEER);
+	expect_true(run->step == STEP_DATAGRAM && ++run->requests == 1);
+	expect_true(request->cookie != 0 && !link_local);
+	expect_true(request->ifindex == run->way.ifindex);
+	expect_true(addr_equal(&request->client, &run->way.peer));
+	expect_true(addr_equal(&request->server, &run->way.local));
+	expect_true(request->filter_count <= REQUEST_FILTERS_MAX);
+	expect_true(request->port_count <= REQUEST_PORTS_MAX);
+	expect_true(memchr(request->description, 0, sizeof(request->description)) !=
+		    NULL);
+	expect_true(request->op == REQUEST_MAP || request->op == REQUEST_UNMAP ||
+		    request->op == REQUEST_UNMAP_ALL || request->op == REQUEST_PEER);
 	if (request->origin == ORIGIN_PCP)
-		expect(request->client_port == run->way.peer_port);
+		expect_true(request->client_port == run->way.peer_port);
 	if (run->core_is_busy)
 		return false;
 	*place = (struct asked){request->cookie, run->way};
@@ -230,7 +219,7 @@ static struct ip_addr pick_address(uint8_t number)
 		"2001:1::1",	"224.0.0.1",   "203.0.113.1",  "192.168.1.255",
 	};
 
-	return ip(texts[number % (sizeof(texts) / sizeof(texts[0]))]);
+	return expect_addr(texts[number % (sizeof(texts) / sizeof(texts[0]))]);
 }
 
 static void step_datagram(struct run *run, struct reader *input)
@@ -261,9 +250,9 @@ static void step_datagram(struct run *run, struct reader *input)
 	(void)responder_take_datagram(run->responder, (flags & 32) != 0 ? 0 : LAN, &in,
 				      (flags & 64) != 0, run->now_ms);
 	responder_flush(run->responder);
-	expect(run->sent + run->requests <= 1);
+	expect_true(run->sent + run->requests <= 1);
 	if (in.length < 2 || (in.bytes[1] & PCP_RESPONSE_BIT) != 0)
-		expect(run->sent + run->requests == 0); /* PCP-3, PCP-4 */
+		expect_true(run->sent + run->requests == 0); /* PCP-3, PCP-4 */
 }
 
 static void step_reply(struct run *run, struct reader *input)
@@ -277,7 +266,7 @@ static void step_reply(struct run *run, struct reader *input)
 		.external_port = 8,
 		.lifetime_s = 600,
 		.epoch_s = 9,
-		.external = ip("203.0.113.1"),
+		.external = expect_addr("203.0.113.1"),
 	};
 
 	mutate(input, &reply, sizeof(reply));
@@ -286,13 +275,13 @@ static void step_reply(struct run *run, struct reader *input)
 	if (responder_take_message(run->responder, MSG_REPLY, &reply, sizeof(reply),
 				   run->now_ms) == 0) {
 		responder_flush(run->responder);
-		expect(run->sent <= (asked->cookie != 0 ? 1 : 0));
+		expect_true(run->sent <= (asked->cookie != 0 ? 1 : 0));
 		asked->cookie = 0; /* a second answer must lead to nothing */
 		run->sent = 0;
-		expect(responder_take_message(run->responder, MSG_REPLY, &reply,
-					      sizeof(reply), run->now_ms) == 0);
+		expect_true(responder_take_message(run->responder, MSG_REPLY, &reply,
+						   sizeof(reply), run->now_ms) == 0);
 		responder_flush(run->responder);
-		expect(run->sent == 0);
+		expect_true(run->sent == 0);
 	}
 }
 
@@ -314,8 +303,8 @@ static struct lan_info get_lan(void)
 	for (size_t i = 0; i < 3; i++) {
 		uint8_t length = i == 0 ? 120 : 64;
 
-		lan.addresses[i] = (struct prefix){ip(own[i]), length};
-		lan.networks[i] = (struct prefix){ip(networks[i]), length};
+		lan.addresses[i] = (struct prefix){expect_addr(own[i]), length};
+		lan.networks[i] = (struct prefix){expect_addr(networks[i]), length};
 	}
 	return lan;
 }
@@ -330,19 +319,19 @@ static struct mapping_update get_update(void)
 		.internal_port = 7,
 		.external_port = 8,
 		.lifetime_s = 600,
-		.client = ip("192.168.1.10"),
-		.server = ip("192.168.1.1"),
-		.internal = ip("192.168.1.10"),
-		.external = ip("203.0.113.1"),
+		.client = expect_addr("192.168.1.10"),
+		.server = expect_addr("192.168.1.1"),
+		.internal = expect_addr("192.168.1.10"),
+		.external = expect_addr("203.0.113.1"),
 	};
 }
 
 static void take_message(struct run *run, uint32_t type, const void *body, size_t size)
 {
-	expect(responder_take_message(run->responder, type, body, size, run->now_ms) <=
-	       0);
+	expect_true(responder_take_message(run->responder, type, body, size,
+					   run->now_ms) <= 0);
 	responder_flush(run->responder);
-	expect(run->sent <= (run->is_update ? 1 : 0));
+	expect_true(run->sent <= (run->is_update ? 1 : 0));
 	if (responder_steal_changed(run->responder))
 		open_ports(run);
 }
@@ -350,7 +339,7 @@ static void take_message(struct run *run, uint32_t type, const void *body, size_
 static void step_message(struct run *run, struct reader *input)
 {
 	const struct worker_setup setup = {.pcp_opcodes = 3, .ports_per_request = 16};
-	const struct wan_info wan = {.nat = 1, .external = ip("203.0.113.1")};
+	const struct wan_info wan = {.nat = 1, .external = expect_addr("203.0.113.1")};
 	union {
 		struct worker_setup setup;
 		struct wan_info wan;
@@ -394,8 +383,8 @@ static void step_time(struct run *run, struct reader *input)
 
 	run->now_ms += reader_u16(input);
 	next_ms = responder_run(run->responder, run->now_ms);
-	expect(next_ms > run->now_ms || next_ms == TIME_NEVER);
-	expect(run->sent <= TOLD_MAX);
+	expect_true(next_ms > run->now_ms || next_ms == TIME_NEVER);
+	expect_true(run->sent <= TOLD_MAX);
 }
 
 static void make_step(struct run *run, struct reader *input)
@@ -429,9 +418,9 @@ static void greet(struct run *run, uint32_t requests_per_second)
 		.pcp_opcodes = PCP_SERVES_MAP | PCP_SERVES_PEER,
 		.ports_per_request = 16,
 		.requests_per_second = requests_per_second,
-		.nat64 = {ip("64:ff9b::"), 96},
+		.nat64 = {expect_addr("64:ff9b::"), 96},
 	};
-	const struct wan_info wan = {.nat = 1, .external = ip("203.0.113.1")};
+	const struct wan_info wan = {.nat = 1, .external = expect_addr("203.0.113.1")};
 	const struct lan_info lan = get_lan();
 
 	run->step = STEP_MESSAGE;
@@ -448,7 +437,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	log_init("fuzz", LOG_LEVEL_ERROR);
 	run.responder = responder_new(&ops, &run);
-	expect(run.responder != NULL);
+	expect_true(run.responder != NULL);
 	greet(&run, size % 2 == 0 ? 0 : RATE);
 	for (int i = 0; i < STEPS_MAX && input.left > 0; i++)
 		make_step(&run, &input);

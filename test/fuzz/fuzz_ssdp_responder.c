@@ -5,7 +5,6 @@
  * the input chooses family and faces, then each step begins with an octet that says
  * what it is.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -13,6 +12,7 @@
 #include "protocols/igd_desc.h"
 #include "protocols/ssdp_limit.h"
 #include "protocols/ssdp_responder.h"
+#include "test/fuzz/expect.h"
 
 #define IFINDEX 7
 #define START_MS 1000000
@@ -35,20 +35,6 @@ struct run {
 	uint32_t chance;
 };
 
-static void expect(bool truth)
-{
-	if (!truth)
-		abort();
-}
-
-static struct ip_addr ip(const char *text)
-{
-	struct ip_addr addr;
-
-	expect(addr_parse(text, &addr));
-	return addr;
-}
-
 static bool holds(const struct datagram *out, const char *text)
 {
 	return memmem(out->bytes, out->length, text, strlen(text)) != NULL;
@@ -59,30 +45,31 @@ static void check_answer(const struct run *run, const struct datagram *out)
 	const struct datagram *in = run->asked;
 	struct ssdp_search search;
 
-	expect(out->length <= SSDP_DATAGRAM_MAX);
-	expect(holds(out, "HTTP/1.1 200 OK\r\n"));
-	expect(out->use == DATAGRAM_REPLY && out->hops == 0 && out->peer_port != 0);
-	expect(lan_info_has_host(&run->lan, &out->peer)); /* SSDP-2 */
-	expect(lan_info_has_address(&run->lan, &out->local));
+	expect_true(out->length <= SSDP_DATAGRAM_MAX);
+	expect_true(holds(out, "HTTP/1.1 200 OK\r\n"));
+	expect_true(out->use == DATAGRAM_REPLY && out->hops == 0 &&
+		    out->peer_port != 0);
+	expect_true(lan_info_has_host(&run->lan, &out->peer)); /* SSDP-2 */
+	expect_true(lan_info_has_address(&run->lan, &out->local));
 	if (!in || !addr_equal(&in->peer, &out->peer) ||
 	    !addr_equal(&in->local, &out->local))
 		return;
 	/* Asked by unicast just now: it is an answer to that (SSDP-3, SSDP-9). */
-	expect(ssdp_parse_search(in->bytes, in->length, &search));
-	expect(in->ifindex == IFINDEX && !in->truncated);
-	expect(in->peer_port == out->peer_port);
-	expect(strcmp(search.st, "ssdp:all") == 0 || holds(out, search.st));
+	expect_true(ssdp_parse_search(in->bytes, in->length, &search));
+	expect_true(in->ifindex == IFINDEX && !in->truncated);
+	expect_true(in->peer_port == out->peer_port);
+	expect_true(strcmp(search.st, "ssdp:all") == 0 || holds(out, search.st));
 	if (search.legacy) /* IGD-6 */
-		expect(!holds(out, "/igd2/") && !holds(out, "WANIPv6Firewall"));
+		expect_true(!holds(out, "/igd2/") && !holds(out, "WANIPv6Firewall"));
 }
 
 static void check_notification(const struct run *run, const struct datagram *out)
 {
-	expect(ssdp_group_find(&out->peer) != NULL && out->peer_port == SSDP_PORT);
-	expect(out->length <= SSDP_NOTIFY_MAX && out->use == DATAGRAM_MULTICAST);
-	expect(out->hops == 1 || out->hops == SSDP_TTL);
-	expect(run->step != STEP_DATAGRAM || !holds(out, "ssdp:byebye"));
-	expect(lan_info_has_address(&run->lan, &out->local));
+	expect_true(ssdp_group_find(&out->peer) != NULL && out->peer_port == SSDP_PORT);
+	expect_true(out->length <= SSDP_NOTIFY_MAX && out->use == DATAGRAM_MULTICAST);
+	expect_true(out->hops == 1 || out->hops == SSDP_TTL);
+	expect_true(run->step != STEP_DATAGRAM || !holds(out, "ssdp:byebye"));
+	expect_true(lan_info_has_address(&run->lan, &out->local));
 }
 
 static void on_send(void *user, struct datagram_batch *batch)
@@ -93,9 +80,10 @@ static void on_send(void *user, struct datagram_batch *batch)
 	for (size_t i = 0; i < batch->count; i++) {
 		const struct datagram *out = &batch->list[i];
 
-		expect(out->ifindex == IFINDEX && addr_is_ipv4(&out->peer) == ipv4);
-		expect(addr_is_ipv4(&out->local) == ipv4);
-		expect(memchr(out->bytes, '%', out->length) == NULL); /* SSDP-12 */
+		expect_true(out->ifindex == IFINDEX &&
+			    addr_is_ipv4(&out->peer) == ipv4);
+		expect_true(addr_is_ipv4(&out->local) == ipv4);
+		expect_true(memchr(out->bytes, '%', out->length) == NULL); /* SSDP-12 */
 		if (ssdp_group_find(&out->peer)) {
 			check_notification(run, out);
 			continue;
@@ -121,7 +109,7 @@ static struct ip_addr pick_address(uint8_t number)
 		"ff02::c",	"ff05::c",     "ff02::1",      SSDP_GROUP,
 		"203.0.113.1",	"2001:db8::1", "2001:db8::10", "2001:db8:9::1",
 	};
-	struct ip_addr addr = ip(texts[number % 16]);
+	struct ip_addr addr = expect_addr(texts[number % 16]);
 
 	if (number >= 128 && (number % 16 == 0 || number % 16 == 4))
 		addr.bytes[15] = (uint8_t)(20 + number / 16); /* more hosts */
@@ -145,7 +133,8 @@ static void step_datagram(struct run *run, struct reader *input)
 	reader_copy(input, in.bytes, in.length);
 	run->asked = ssdp_group_find(&in.local) ? NULL : &in;
 	ssdp_responder_take(run->responder, &in, &run->moment);
-	expect(ssdp_responder_run(run->responder, &run->moment) > run->moment.now_ms);
+	expect_true(ssdp_responder_run(run->responder, &run->moment) >
+		    run->moment.now_ms);
 	run->asked = NULL;
 }
 
@@ -159,29 +148,32 @@ static void make_step(struct run *run, struct reader *input)
 		break;
 	case STEP_TIME:
 		run->moment.now_ms += reader_u16(input);
-		expect(ssdp_responder_run(run->responder, &run->moment) >
-		       run->moment.now_ms);
+		expect_true(ssdp_responder_run(run->responder, &run->moment) >
+			    run->moment.now_ms);
 		break;
 	case STEP_BYEBYE:
 		ssdp_responder_say_byebye(run->responder);
-		expect(run->answers == 0);
+		expect_true(run->answers == 0);
 		break;
 	case STEPS:
 		break;
 	}
 	/* SSDP-18 */
 	run->total += run->answers;
-	expect((int64_t)run->total <=
-	       SSDP_LIMIT_TOTAL_BURST + SSDP_LIMIT_SINGLE_BURST +
-		       (run->moment.now_ms - START_MS) *
-			       (SSDP_LIMIT_TOTAL_RATE + SSDP_LIMIT_SINGLE_RATE) / 1000);
+	expect_true((int64_t)run->total <=
+		    SSDP_LIMIT_TOTAL_BURST + SSDP_LIMIT_SINGLE_BURST +
+			    (run->moment.now_ms - START_MS) *
+				    (SSDP_LIMIT_TOTAL_RATE + SSDP_LIMIT_SINGLE_RATE) /
+				    1000);
 }
 
 static void add_address(struct lan_info *lan, const char *own, const char *network,
 			uint8_t length)
 {
-	lan->addresses[lan->address_count++] = (struct prefix){ip(own), length};
-	lan->networks[lan->network_count++] = (struct prefix){ip(network), length};
+	lan->addresses[lan->address_count++] =
+		(struct prefix){expect_addr(own), length};
+	lan->networks[lan->network_count++] =
+		(struct prefix){expect_addr(network), length};
 }
 
 /* Made once: they do not change. */
@@ -192,7 +184,7 @@ static const struct igd_site *get_site(size_t index)
 
 	if (!sites[index])
 		sites[index] = igd_site_new(igd_face_get(index), &setup);
-	expect(sites[index] != NULL);
+	expect_true(sites[index] != NULL);
 	return sites[index];
 }
 
@@ -237,7 +229,7 @@ static void begin(struct run *run, uint8_t choice)
 	run->moment.now_ms = START_MS;
 	run->responder =
 		ssdp_responder_new(&run->config, &ops, run, run->moment.now_ms);
-	expect(run->responder != NULL);
+	expect_true(run->responder != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -22,6 +22,7 @@
 #include "protocols/igd_desc.h"
 #include "protocols/upnp_control.h"
 #include "protocols/upnp_events.h"
+#include "test/fuzz/expect.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -73,20 +74,6 @@ static struct {
 	char sid[SID_LENGTH + 1];
 } run;
 
-static void expect(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static struct ip_addr ip(const char *text)
-{
-	struct ip_addr addr;
-
-	expect(addr_parse(text, &addr));
-	return addr;
-}
-
 static uint32_t get_random(void)
 {
 	run.random = run.random * 1664525u + 1013904223u;
@@ -98,11 +85,11 @@ static uint32_t get_random(void)
 static int on_ask(void *user, const struct request *request)
 {
 	(void)user;
-	expect(request->op < REQUEST_OP_COUNT && request->origin == ORIGIN_IGD);
-	expect(request->igd_version == 1 || request->igd_version == 2);
-	expect(request->ifindex == run.lan.ifindex && request->lan == run.lan.lan);
-	expect(lan_info_has_host(&run.lan, &request->client));
-	expect(memchr(request->description, '\0', sizeof(request->description)));
+	expect_true(request->op < REQUEST_OP_COUNT && request->origin == ORIGIN_IGD);
+	expect_true(request->igd_version == 1 || request->igd_version == 2);
+	expect_true(request->ifindex == run.lan.ifindex && request->lan == run.lan.lan);
+	expect_true(lan_info_has_host(&run.lan, &request->client));
+	expect_true(memchr(request->description, '\0', sizeof(request->description)));
 	if ((run.manner.bits & MANNER_REFUSE) || run.asked_count == ASKED_MAX)
 		return -1;
 	run.asked[run.asked_count++] = *request;
@@ -128,9 +115,9 @@ static void fill_lease(struct reply *reply)
 	reply->internal_port = (uint16_t)get_random();
 	reply->external_port = (uint16_t)get_random();
 	reply->lifetime_s = get_random();
-	reply->external = ip("203.0.113.1");
-	reply->internal = ip(hosts[get_random() % 3]);
-	reply->remote = ip(remotes[get_random() % 3]);
+	reply->external = expect_addr("203.0.113.1");
+	reply->internal = expect_addr(hosts[get_random() % 3]);
+	reply->remote = expect_addr(remotes[get_random() % 3]);
 	reply->octets_in = (uint64_t)get_random() << 20;
 	reply->octets_out = get_random();
 	reply->packets_in = UINT64_MAX - get_random();
@@ -236,10 +223,10 @@ static void check_answer(char *answer, size_t length, bool may_be_head)
 	field = find_field(answer, "\r\nContent-Length: ");
 	if (!field || find_field(field, "\r\nContent-Length: "))
 		abort();
-	expect(find_field(answer, "\r\nConnection: close") != NULL);
-	expect(!find_field(answer, "\r\nTransfer-Encoding"));
-	expect(strtoul(field, NULL, 10) == body_length ||
-	       (may_be_head && body_length == 0));
+	expect_true(find_field(answer, "\r\nConnection: close") != NULL);
+	expect_true(!find_field(answer, "\r\nTransfer-Encoding"));
+	expect_true(strtoul(field, NULL, 10) == body_length ||
+		    (may_be_head && body_length == 0));
 	field = find_field(answer, "\r\nSID: ");
 	if (field)
 		(void)snprintf(run.sid, sizeof(run.sid), "%s", field);
@@ -295,14 +282,14 @@ static void send_request(int fd, const char *text, size_t length)
 static void make_request(const char *text, size_t length)
 {
 	bool ipv6 = run.manner.bits & MANNER_IPV6;
-	struct ip_addr client = ip(ipv6 ? "fd00::10" : "192.168.1.10");
-	struct ip_addr local = ip(ipv6 ? "fd00::1" : "192.168.1.1");
+	struct ip_addr client = expect_addr(ipv6 ? "fd00::10" : "192.168.1.10");
+	struct ip_addr local = expect_addr(ipv6 ? "fd00::1" : "192.168.1.1");
 	bool is_open = true;
 	size_t used = 0;
 	int pair[2];
 
-	expect(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
-			  pair) == 0);
+	expect_true(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+			       pair) == 0);
 	http_server_take(run.server, pair[1], &client, &local);
 	send_request(pair[0], text, length);
 	for (int i = 0; i < TURNS_MAX && is_open; i++) {
@@ -312,7 +299,7 @@ static void make_request(const char *text, size_t length)
 	(void)close(pair[0]);
 	run.answer[used] = '\0';
 	/* A part of a request may be waited for; a part of an answer may not. */
-	expect(!is_open || used == 0 || strcmp(run.answer, GO_ON) == 0);
+	expect_true(!is_open || used == 0 || strcmp(run.answer, GO_ON) == 0);
 	if (!is_open)
 		check_answers(run.answer, used,
 			      length > 5 && memmem(text, length, "HEAD ", 5));
@@ -353,7 +340,7 @@ static void begin_all(void)
 	xmlInitParser();
 	run.base = event_base_new();
 	run.answer = malloc(ANSWER_SIZE + 1);
-	expect(run.base && run.answer);
+	expect_true(run.base && run.answer);
 	while (run.site_count < UPNP_SITES_MAX && (face = igd_face_get(run.site_count)))
 		run.sites[run.site_count++] = igd_site_new(face, &setup);
 }
@@ -369,13 +356,13 @@ static void begin_lan(void)
 		.network_count = 2,
 		.name = "lo",
 	};
-	run.lan.addresses[0] = (struct prefix){ip("192.168.1.1"), 120};
-	run.lan.addresses[1] = (struct prefix){ip("fd00::1"), 64};
-	run.lan.networks[0] = (struct prefix){ip("192.168.1.0"), 120};
-	run.lan.networks[1] = (struct prefix){ip("fd00::"), 64};
+	run.lan.addresses[0] = (struct prefix){expect_addr("192.168.1.1"), 120};
+	run.lan.addresses[1] = (struct prefix){expect_addr("fd00::1"), 64};
+	run.lan.networks[0] = (struct prefix){expect_addr("192.168.1.0"), 120};
+	run.lan.networks[1] = (struct prefix){expect_addr("fd00::"), 64};
 	run.wan = (struct wan_info){.nat = 1, .carrier = 1, .up_since_ms = 1};
 	if (!(run.manner.bits & MANNER_PRIVATE))
-		run.wan.external = ip("203.0.113.1");
+		run.wan.external = expect_addr("203.0.113.1");
 	run.wan.pinholes = run.manner.seed % WAN_PINHOLES_COUNT;
 }
 
@@ -414,7 +401,8 @@ static void begin(void)
 	control.events = run.events;
 	run.control = upnp_control_new(&control);
 	http.user = run.control;
-	expect(run.events && run.control && http_server_open(&http, &run.server) == 0);
+	expect_true(run.events && run.control &&
+		    http_server_open(&http, &run.server) == 0);
 }
 
 static void end(void)
@@ -437,7 +425,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&run.manner, data, sizeof(run.manner));
 	left = size - sizeof(run.manner);
 	text = malloc(left + 1);
-	expect(text != NULL);
+	expect_true(text != NULL);
 	memcpy(text, data + sizeof(run.manner), left);
 	begin();
 	from = text;
