@@ -166,14 +166,18 @@ static struct json_object *status_wan_new(const struct report_status *status)
 	return NULL;
 }
 
-static bool array_add_string(struct json_object *array, const char *text)
+/* Owns: takes item; NULL is a failure. */
+static bool array_take(struct json_object *array, struct json_object *item)
 {
-	struct json_object *item = json_object_new_string(text);
-
 	if (item && json_object_array_add(array, item) == 0)
 		return true;
 	json_object_put(item);
 	return false;
+}
+
+static bool array_add_string(struct json_object *array, const char *text)
+{
+	return array_take(array, json_object_new_string(text));
 }
 
 static struct json_object *lan_addresses_new(const struct lan_info *lan)
@@ -215,16 +219,6 @@ static struct json_object *lan_protocols_new(const struct lan_info *lan, bool na
 	return NULL;
 }
 
-static bool array_add_int(struct json_object *array, int value)
-{
-	struct json_object *item = json_object_new_int(value);
-
-	if (item && json_object_array_add(array, item) == 0)
-		return true;
-	json_object_put(item);
-	return false;
-}
-
 /* Versions of the UPnP gateway device that hosts meet there. */
 static struct json_object *lan_igd_new(const struct lan_info *lan)
 {
@@ -234,7 +228,7 @@ static struct json_object *lan_igd_new(const struct lan_info *lan)
 
 	for (int version = 1; ok && version <= 2; version++)
 		if (upnp && (lan->igd & version) != 0)
-			ok = array_add_int(array, version);
+			ok = array_take(array, json_object_new_int(version));
 	if (ok)
 		return array;
 	json_object_put(array);
