@@ -32,16 +32,6 @@ struct talk {
 	struct run_epoch epoch;
 };
 
-/* What stands between a request and its answer. */
-enum heard {
-	HEARD_ANSWER,
-	HEARD_REFUSAL, /* natpmp_result says which */
-	HEARD_SHORT,   /* too few octets for what it says it is */
-	HEARD_NETWORK, /* an errno */
-	HEARD_NOTHING,
-	HEARD_STOPPED,
-};
-
 struct answer {
 	enum heard heard;
 	int code; /* NATPMP_ERR_... or errno, or the octets of a short one */
@@ -71,7 +61,7 @@ static bool answer_look(int fd, struct answer *out)
 	if (refusal || length >= MAP_SIZE ||
 	    (length >= ADDRESS_SIZE && out->octets[1] == ADDRESS_RESPONSE))
 		return true;
-	out->heard = HEARD_SHORT;
+	out->heard = HEARD_WRONG;
 	out->code = (int)length;
 	return false;
 }
@@ -184,31 +174,15 @@ static void talk_tell_refusal(struct step *step, const struct answer *answer)
 static void talk_tell_failure(struct step *step, const struct answer *answer,
 			      int64_t waited_ms)
 {
-	step->answered = answer->heard == HEARD_REFUSAL || answer->heard == HEARD_SHORT;
-	switch (answer->heard) {
-	case HEARD_REFUSAL:
+	step->answered = answer->heard == HEARD_REFUSAL || answer->heard == HEARD_WRONG;
+	if (answer->heard == HEARD_REFUSAL)
 		talk_tell_refusal(step, answer);
-		break;
-	case HEARD_SHORT:
+	else if (answer->heard == HEARD_WRONG)
 		(void)step_say(step, STEP_NO,
 			       "wrong answer: %d octets, too short for NAT-PMP",
 			       answer->code);
-		break;
-	case HEARD_NETWORK:
-		(void)step_say(step, STEP_NO, "%sUDP port 5351: %s",
-			       answer->code == ECONNREFUSED ? "not offered: " : "",
-			       words_get_network(answer->code));
-		break;
-	case HEARD_NOTHING:
-		(void)step_say(step, STEP_NO, "no answer within %" PRId64 " ms",
-			       waited_ms);
-		break;
-	case HEARD_STOPPED:
-		(void)step_say(step, STEP_NONE, "interrupted");
-		break;
-	case HEARD_ANSWER:
-		break;
-	}
+	else
+		run_say_unheard(step, answer->heard, answer->code, waited_ms);
 }
 
 /* Returns false where there is nothing to go on with. */
@@ -236,16 +210,21 @@ static bool talk_ask_address(struct talk *talk)
 	return answer.heard == HEARD_ANSWER;
 }
 
+static struct answer talk_ask_port(struct talk *talk, uint16_t port,
+				   uint32_t lifetime_s)
+{
+	int sent = sendnewportmappingrequest(&talk->natpmp, NATPMP_PROTOCOL_UDP,
+					     talk->port, port, lifetime_s);
+
+	return talk_listen(talk, sent, NATPMP_RESPTYPE_UDPPORTMAPPING);
+}
+
 /* Returns true where a mapping is there, or may be. */
 static bool talk_map(struct talk *talk)
 {
 	struct step step = step_init(STEP_NATPMP, "map");
 	int64_t began_ms = clock_now_ms();
-	struct answer answer = talk_listen(
-		talk,
-		sendnewportmappingrequest(&talk->natpmp, NATPMP_PROTOCOL_UDP,
-					  talk->port, talk->port, RUN_LIFETIME_S),
-		NATPMP_RESPTYPE_UDPPORTMAPPING);
+	struct answer answer = talk_ask_port(talk, talk->port, RUN_LIFETIME_S);
 	uint16_t port = answer.response.pnu.newportmapping.mappedpublicport;
 	uint32_t lifetime_s = answer.response.pnu.newportmapping.lifetime;
 
@@ -275,11 +254,7 @@ static void talk_unmap(struct talk *talk)
 {
 	struct step step = step_init(STEP_NATPMP, "delete");
 	int64_t began_ms = clock_now_ms();
-	struct answer answer = talk_listen(
-		talk,
-		sendnewportmappingrequest(&talk->natpmp, NATPMP_PROTOCOL_UDP,
-					  talk->port, 0, 0),
-		NATPMP_RESPTYPE_UDPPORTMAPPING);
+	struct answer answer = talk_ask_port(talk, 0, 0);
 	uint32_t lifetime_s = answer.response.pnu.newportmapping.lifetime;
 
 	if (answer.heard != HEARD_ANSWER)

@@ -31,17 +31,8 @@ struct talk {
 	struct run_epoch epoch;
 };
 
-enum heard {
-	HEARD_ANSWER,
-	HEARD_VERSION, /* a refusal of the version; octets hold it */
-	HEARD_WRONG,   /* no PCP */
-	HEARD_NETWORK, /* an errno */
-	HEARD_NOTHING,
-	HEARD_STOPPED,
-};
-
 struct answer {
-	enum heard heard;
+	enum heard heard; /* HEARD_REFUSAL: of the version; octets hold it */
 	int error;
 	size_t length;
 	uint8_t octets[PCP_SIZE_MAX];
@@ -86,7 +77,7 @@ static bool answer_sort(const struct talk *talk, const struct question *question
 	if (answer->length >= REPLY_MIN &&
 	    (octets[OPCODE_OFFSET] & PCP_RESPONSE_BIT) != 0 &&
 	    octets[CODE_OFFSET] == PCP_CODE_UNSUPP_VERSION) {
-		answer->heard = HEARD_VERSION;
+		answer->heard = HEARD_REFUSAL;
 		return true;
 	}
 	answer->heard = HEARD_WRONG;
@@ -159,37 +150,21 @@ static void talk_tell_failure(struct step *step, const struct answer *answer,
 {
 	const uint8_t *octets = answer->octets;
 
-	step->answered = answer->heard == HEARD_VERSION || answer->heard == HEARD_WRONG;
-	switch (answer->heard) {
-	case HEARD_VERSION:
+	step->answered = answer->heard == HEARD_REFUSAL || answer->heard == HEARD_WRONG;
+	if (answer->heard == HEARD_REFUSAL)
 		(void)step_say(step, STEP_NONE,
 			       "not offered: the gateway does not speak version 2%s",
 			       octets[VERSION_OFFSET] == 0
 				       ? ", which is PCP, but version 0, NAT-PMP"
 				       : ", which is PCP");
-		break;
-	case HEARD_WRONG:
+	else if (answer->heard == HEARD_WRONG)
 		(void)step_say(step, STEP_NO,
 			       "wrong answer: %zu octets, beginning with %02x %02x "
 			       "%02x %02x, are no PCP",
 			       answer->length, octets[0], octets[1], octets[2],
 			       octets[3]);
-		break;
-	case HEARD_NETWORK:
-		(void)step_say(step, STEP_NO, "%sUDP port 5351: %s",
-			       answer->error == ECONNREFUSED ? "not offered: " : "",
-			       words_get_network(answer->error));
-		break;
-	case HEARD_NOTHING:
-		(void)step_say(step, STEP_NO, "no answer within %" PRId64 " ms",
-			       waited_ms);
-		break;
-	case HEARD_STOPPED:
-		(void)step_say(step, STEP_NONE, "interrupted");
-		break;
-	case HEARD_ANSWER:
-		break;
-	}
+	else
+		run_say_unheard(step, answer->heard, answer->error, waited_ms);
 }
 
 /* True for a success; all else is told into step. */
@@ -236,7 +211,7 @@ static void talk_negotiate(struct talk *talk)
 
 	question.octets[VERSION_OFFSET] = FUTURE_VERSION;
 	answer = talk_ask(talk, &question);
-	if (answer.heard == HEARD_VERSION &&
+	if (answer.heard == HEARD_REFUSAL &&
 	    answer.octets[VERSION_OFFSET] <= PCP_VERSION) {
 		step.answered = 1;
 		(void)step_say(&step, STEP_OK, "version %d is refused with version %u",
@@ -246,7 +221,7 @@ static void talk_negotiate(struct talk *talk)
 			       "a request of version %d gets no answer: newer clients "
 			       "will not find out what is spoken",
 			       FUTURE_VERSION);
-	} else if (answer.heard == HEARD_ANSWER || answer.heard == HEARD_VERSION) {
+	} else if (answer.heard == HEARD_ANSWER || answer.heard == HEARD_REFUSAL) {
 		step.answered = 1;
 		(void)step_say(&step, STEP_WARN,
 			       "a request of version %d is not refused as such",

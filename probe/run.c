@@ -78,6 +78,28 @@ void run_tell(const struct run *run, struct step *step, int64_t began_ms)
 	run->tell(run->arg, step);
 }
 
+void run_say_unheard(struct step *step, enum heard heard, int error, int64_t waited_ms)
+{
+	switch (heard) {
+	case HEARD_NETWORK:
+		(void)step_say(step, STEP_NO, "%sUDP port 5351: %s",
+			       error == ECONNREFUSED ? "not offered: " : "",
+			       words_get_network(error));
+		break;
+	case HEARD_NOTHING:
+		(void)step_say(step, STEP_NO, "no answer within %" PRId64 " ms",
+			       waited_ms);
+		break;
+	case HEARD_STOPPED:
+		(void)step_say(step, STEP_NONE, "interrupted");
+		break;
+	case HEARD_ANSWER:
+	case HEARD_REFUSAL:
+	case HEARD_WRONG:
+		break;
+	}
+}
+
 struct run_epoch run_get_epoch(uint32_t epoch_s)
 {
 	return (struct run_epoch){.epoch_s = epoch_s, .at_ms = clock_now_ms()};

@@ -54,6 +54,19 @@ void run_drain_errors(int fd);
 /** The step is done: its time since then, and telling. */
 void run_tell(const struct run *run, struct step *step, int64_t began_ms);
 
+/** What stands between a request over UDP and its answer. */
+enum heard {
+	HEARD_ANSWER,
+	HEARD_REFUSAL, /* that has no answer in it */
+	HEARD_WRONG,   /* not of that protocol */
+	HEARD_NETWORK, /* an errno */
+	HEARD_NOTHING,
+	HEARD_STOPPED,
+};
+
+/** Say that nothing was heard of port 5351. error: of HEARD_NETWORK. */
+void run_say_unheard(struct step *step, enum heard heard, int error, int64_t waited_ms);
+
 /** A gateway's epoch, and when it told it. */
 struct run_epoch {
 	uint32_t epoch_s;

@@ -184,29 +184,57 @@ static int talk_call(struct talk *talk, const struct upnp_call *call)
 				run_get_deadline(talk->run));
 }
 
+/*
+ * A step that asks for values; judge says what they are worth. Returns false where
+ * there is nothing to go on with.
+ */
+static bool talk_ask(struct talk *talk, const char *name, const struct upnp_call *call,
+		     void (*judge)(struct step *step, char (*values)[UPNP_VALUE_SIZE]))
+{
+	struct step step = step_init(STEP_UPNP, name);
+	int64_t began_ms = clock_now_ms();
+	int result = talk_call(talk, call);
+
+	step.answered = 1;
+	if (result != 0)
+		talk_tell_failure(&step, call->action, result,
+				  clock_now_ms() - began_ms);
+	else
+		judge(&step, call->values);
+	run_tell(talk->run, &step, began_ms);
+	return result != UPNP_CLIENT_TIMEOUT && result != UPNP_CLIENT_STOPPED;
+}
+
+static void judge_address(struct step *step, char (*values)[UPNP_VALUE_SIZE])
+{
+	if (!addr_parse(values[0], &step->external))
+		(void)step_say(step, values[0][0] == '\0' ? STEP_WARN : STEP_NO,
+			       "external address '%s', which is none%s", values[0],
+			       values[0][0] == '\0' ? ": the gateway is not connected"
+						    : "");
+	else
+		(void)step_say(step, STEP_OK, "external address %s", values[0]);
+}
+
 static bool talk_ask_address(struct talk *talk)
 {
 	static const char *const names[] = {"NewExternalIPAddress", NULL};
 	char values[1][UPNP_VALUE_SIZE];
 	const struct upnp_call call = {
 		.action = "GetExternalIPAddress", .out = names, .values = values};
-	struct step step = step_init(STEP_UPNP, "address");
-	int64_t began_ms = clock_now_ms();
-	int result = talk_call(talk, &call);
 
-	step.answered = 1;
-	if (result != 0)
-		talk_tell_failure(&step, call.action, result,
-				  clock_now_ms() - began_ms);
-	else if (!addr_parse(values[0], &step.external))
-		(void)step_say(&step, values[0][0] == '\0' ? STEP_WARN : STEP_NO,
-			       "external address '%s', which is none%s", values[0],
-			       values[0][0] == '\0' ? ": the gateway is not connected"
-						    : "");
+	return talk_ask(talk, "address", &call, judge_address);
+}
+
+static void judge_status(struct step *step, char (*values)[UPNP_VALUE_SIZE])
+{
+	if (strcmp(values[0], "Connected") == 0)
+		(void)step_say(step, STEP_OK, "Connected for %s s", values[2]);
 	else
-		(void)step_say(&step, STEP_OK, "external address %s", values[0]);
-	run_tell(talk->run, &step, began_ms);
-	return result != UPNP_CLIENT_TIMEOUT && result != UPNP_CLIENT_STOPPED;
+		(void)step_say(step, STEP_WARN,
+			       "the gateway says '%s', last error '%s': many clients "
+			       "will not use it",
+			       values[0], values[1]);
 }
 
 static bool talk_ask_status(struct talk *talk)
@@ -216,23 +244,8 @@ static bool talk_ask_status(struct talk *talk)
 	char values[3][UPNP_VALUE_SIZE];
 	const struct upnp_call call = {
 		.action = "GetStatusInfo", .out = names, .values = values};
-	struct step step = step_init(STEP_UPNP, "status");
-	int64_t began_ms = clock_now_ms();
-	int result = talk_call(talk, &call);
 
-	step.answered = 1;
-	if (result != 0)
-		talk_tell_failure(&step, call.action, result,
-				  clock_now_ms() - began_ms);
-	else if (strcmp(values[0], "Connected") == 0)
-		(void)step_say(&step, STEP_OK, "Connected for %s s", values[2]);
-	else
-		(void)step_say(&step, STEP_WARN,
-			       "the gateway says '%s', last error '%s': many clients "
-			       "will not use it",
-			       values[0], values[1]);
-	run_tell(talk->run, &step, began_ms);
-	return result != UPNP_CLIENT_TIMEOUT && result != UPNP_CLIENT_STOPPED;
+	return talk_ask(talk, "status", &call, judge_status);
 }
 
 static bool talk_subscribe(struct talk *talk)
