@@ -26,6 +26,7 @@
 #include "daemon/ports.h"
 #include "daemon/store_lmdb.h"
 #include "daemon/table.h"
+#include "test/unit/ledger_lab.h"
 
 #define C1 "192.168.77.2"
 #define C2 "192.168.77.3"
@@ -45,21 +46,6 @@ struct fixture {
 	struct reply replies[LEDGER_GROUP_MAX];
 };
 
-static struct ip_addr address(const char *text)
-{
-	struct ip_addr addr = {{0}};
-
-	assert_true(addr_parse(text, &addr));
-	return addr;
-}
-
-static void on_lease(void *user, enum lease_event event, const struct lease *lease)
-{
-	(void)user;
-	(void)event;
-	(void)lease;
-}
-
 static void plan_fault(struct fixture *fixture, unsigned int nth)
 {
 	memory_plan_fault(fixture->ledger->books.backend, nth, EBUSY);
@@ -75,28 +61,15 @@ static void on_disturbed(void *user)
 	fixture->next_fault = 0;
 }
 
-static const struct ledger_events events = {.lease = on_lease,
+static const struct ledger_events events = {.lease = ledger_lab_ignore_lease,
 					    .disturbed = on_disturbed};
 
 static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
-	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	char *dir = fixture->conf.global.state_dir;
 
-	conf_init(&fixture->conf);
-	fixture->conf.limits.requests_per_second = 0;
-	(void)snprintf(dir, sizeof(fixture->conf.global.state_dir),
-		       "%s/test-ledger-XXXXXX", base);
-	if (!mkdtemp(dir))
-		return -1;
-	fixture->network.wan.present = true;
-	fixture->network.wan.ifindex = 1;
-	fixture->network.wan.address = address("203.0.113.1");
-	fixture->network.wan.external = fixture->network.wan.address;
-	fixture->network.lan_count = 1;
-	fixture->network.lans[0].ifindex = 2;
-	memcpy(fixture->network.lans[0].name, "lan0", 5);
+	ledger_lab_init_conf(&fixture->conf);
+	ledger_lab_init_network(&fixture->network);
 	fixture->at = (struct store_time){1000000, 1700000000000};
 	*state = fixture;
 	return 0;
@@ -111,12 +84,9 @@ static void close_ledger(struct fixture *fixture)
 static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
-	char command[320];
 
 	close_ledger(fixture);
-	(void)snprintf(command, sizeof(command), "rm -rf %s",
-		       fixture->conf.global.state_dir);
-	assert_int_equal(system(command), 0);
+	ledger_lab_fini_conf(&fixture->conf);
 	test_free(fixture);
 	return 0;
 }
@@ -130,11 +100,7 @@ static void open_ledger(struct fixture *fixture)
 				    .user = fixture,
 				    .at = fixture->at};
 
-	close_ledger(fixture);
-	assert_int_equal(ledger_open(&what, &fixture->ledger), 0);
-	assert_int_equal(ledger_set_network(fixture->ledger, &fixture->network,
-					    fixture->at.now_ms),
-			 0);
+	ledger_lab_open(&what, &fixture->ledger);
 }
 
 static void pass_time(struct fixture *fixture, int64_t ms)
@@ -150,8 +116,8 @@ static void fill_map(struct request *request, const char *host, uint16_t port)
 				    .origin = ORIGIN_NATPMP,
 				    .protocol = IPPROTO_UDP,
 				    .enabled = 1,
-				    .client = address(host),
-				    .internal = address(host),
+				    .client = ledger_lab_address(host),
+				    .internal = ledger_lab_address(host),
 				    .internal_port = port,
 				    .external_port = port,
 				    .lifetime_s = LIFETIME_S};
@@ -634,7 +600,7 @@ static enum result ask_peer(struct fixture *fixture, uint16_t port, const char *
 {
 	struct request *request = fill_pcp(fixture, REQUEST_PEER, port, NULL);
 
-	request->remote = address("198.51.100.9");
+	request->remote = ledger_lab_address("198.51.100.9");
 	request->remote_port = 443;
 	request->external_port = 0;
 	if (text)
@@ -721,7 +687,8 @@ static void test_pcp80_overlapping_filters(void **state)
 		fill_map(request, C1, PORT);
 		request->op = REQUEST_ADD;
 		request->origin = ORIGIN_IGD;
-		request->remote = address(i == 0 ? "192.0.2.9" : "198.51.100.9");
+		request->remote =
+			ledger_lab_address(i == 0 ? "192.0.2.9" : "198.51.100.9");
 		decide(fixture, 1);
 		assert_int_equal(fixture->replies[0].result,
 				 i == 0 ? RESULT_CONFLICT : RESULT_OK);

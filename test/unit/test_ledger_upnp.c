@@ -11,14 +11,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "backends/memory.h"
 #include "daemon/ledger_private.h"
 #include "daemon/table.h"
+#include "test/unit/ledger_lab.h"
 
 #define C1 "192.168.77.2"
 #define C2 "192.168.77.3"
@@ -53,31 +51,11 @@ static int count_packets(struct backend *backend, const struct rule *rule,
 	return 0;
 }
 
-static struct ip_addr address(const char *text)
-{
-	struct ip_addr addr = {{0}};
-
-	assert_true(addr_parse(text, &addr));
-	return addr;
-}
-
-static void on_lease(void *user, enum lease_event event, const struct lease *lease)
-{
-	(void)user;
-	(void)event;
-	(void)lease;
-}
-
-static void on_disturbed(void *user)
-{
-	(void)user;
-}
-
 static bool same_host(void *user, uint16_t lan, const struct ip_addr *a,
 		      const struct ip_addr *b)
 {
 	const struct fixture *fixture = user;
-	const struct ip_addr c1 = address(C1), v6 = address(V6);
+	const struct ip_addr c1 = ledger_lab_address(C1), v6 = ledger_lab_address(V6);
 
 	return fixture->are_one_host && lan == 0 && addr_equal(a, &c1) &&
 	       addr_equal(b, &v6);
@@ -85,8 +63,10 @@ static bool same_host(void *user, uint16_t lan, const struct ip_addr *a,
 
 static void open_ledger(struct fixture *fixture)
 {
-	static const struct ledger_events events = {
-		.lease = on_lease, .disturbed = on_disturbed, .same_host = same_host};
+	static const struct ledger_events events = {.lease = ledger_lab_ignore_lease,
+						    .disturbed =
+							    ledger_lab_ignore_disturbed,
+						    .same_host = same_host};
 	static struct backend_ops counting;
 	struct ledger_setup what = {.conf = &fixture->conf,
 				    .network = &fixture->network,
@@ -97,34 +77,17 @@ static void open_ledger(struct fixture *fixture)
 
 	counting = *backend_get_memory();
 	counting.counters = count_packets;
-	ledger_close(fixture->ledger);
-	assert_int_equal(ledger_open(&what, &fixture->ledger), 0);
-	assert_int_equal(ledger_set_network(fixture->ledger, &fixture->network,
-					    fixture->at.now_ms),
-			 0);
+	ledger_lab_open(&what, &fixture->ledger);
 }
 
 static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
-	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	char *dir = fixture->conf.global.state_dir;
 
-	conf_init(&fixture->conf);
-	fixture->conf.limits.requests_per_second = 0;
+	ledger_lab_init_conf(&fixture->conf);
 	fixture->conf.limits.leases_per_client = 0;
 	fixture->conf.limits.igd_lifetime_max_s = 604800;
-	(void)snprintf(dir, sizeof(fixture->conf.global.state_dir),
-		       "%s/test-ledger-XXXXXX", base);
-	if (!mkdtemp(dir))
-		return -1;
-	fixture->network.wan.present = true;
-	fixture->network.wan.ifindex = 1;
-	fixture->network.wan.address = address("203.0.113.1");
-	fixture->network.wan.external = fixture->network.wan.address;
-	fixture->network.lan_count = 1;
-	fixture->network.lans[0].ifindex = 2;
-	memcpy(fixture->network.lans[0].name, "lan0", 5);
+	ledger_lab_init_network(&fixture->network);
 	fixture->at = (struct store_time){1000000, 1700000000000};
 	packets = 0;
 	*state = fixture;
@@ -135,12 +98,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
-	char command[320];
 
 	ledger_close(fixture->ledger);
-	(void)snprintf(command, sizeof(command), "rm -rf %s",
-		       fixture->conf.global.state_dir);
-	assert_int_equal(system(command), 0);
+	ledger_lab_fini_conf(&fixture->conf);
 	test_free(fixture);
 	return 0;
 }
@@ -160,8 +120,8 @@ static struct request *fill(struct request *request, enum request_op op,
 				    .protocol = IPPROTO_UDP,
 				    .enabled = 1,
 				    .igd_version = 2,
-				    .client = address(host),
-				    .internal = address(host),
+				    .client = ledger_lab_address(host),
+				    .internal = ledger_lab_address(host),
 				    .internal_port = port,
 				    .external_port = port,
 				    .lifetime_s = LIFETIME_S};
@@ -261,7 +221,7 @@ static void test_igd36_flows_and_pinholes(void **state)
 
 	(void)get_step(fixture);
 	request->origin = ORIGIN_PCP;
-	request->remote = address("198.51.100.1");
+	request->remote = ledger_lab_address("198.51.100.1");
 	request->remote_port = 443;
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(get_step(fixture), 0);
@@ -368,7 +328,7 @@ static void test_igd34_filter(void **state)
 	assert_int_equal(decide(fixture), RESULT_OK);
 	request = ask(fixture, REQUEST_PEER, C1, PORT + 2);
 	request->origin = ORIGIN_PCP;
-	request->remote = address("198.51.100.1");
+	request->remote = ledger_lab_address("198.51.100.1");
 	request->remote_port = 443;
 	assert_int_equal(decide(fixture), RESULT_OK);
 	request = ask(fixture, REQUEST_MAP, C1, PORT + 3); /* every origin */
@@ -403,7 +363,7 @@ static uint16_t open_pinhole(struct fixture *fixture, const char *remote,
 	struct request *request = ask(fixture, REQUEST_PINHOLE, V6, PORT);
 
 	if (remote)
-		request->remote = address(remote);
+		request->remote = ledger_lab_address(remote);
 	request->remote_port = remote_port;
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_not_equal(fixture->replies[0].pinhole, 0);
@@ -562,7 +522,7 @@ static void test_v6fw11_packets_lost_by_renewal(void **state)
 static void test_v6fw7_same_host(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct ip_addr v6 = address(V6);
+	const struct ip_addr v6 = ledger_lab_address(V6);
 	const struct lease *lease;
 	uint16_t id;
 

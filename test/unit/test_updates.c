@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 #include "daemon/moment.h"
 #include "daemon/table.h"
 #include "daemon/updates.h"
+#include "test/unit/ledger_lab.h"
 
 #define C1 "192.168.77.2"
 #define GATEWAY "192.168.77.1"
@@ -49,14 +49,6 @@ struct fixture {
 	struct mapping_update sent[SENT_MAX];
 };
 
-static struct ip_addr address(const char *text)
-{
-	struct ip_addr addr = {{0}};
-
-	assert_true(addr_parse(text, &addr));
-	return addr;
-}
-
 /* As core does it. */
 static void on_lease(void *user, enum lease_event event, const struct lease *lease)
 {
@@ -70,11 +62,6 @@ static void on_lease(void *user, enum lease_event event, const struct lease *lea
 	lease_updates_tell_end(fixture->updates, lease, fixture->why);
 }
 
-static void on_disturbed(void *user)
-{
-	(void)user;
-}
-
 static void on_unasked(void *user, const struct lease *lease)
 {
 	struct fixture *fixture = user;
@@ -82,8 +69,9 @@ static void on_unasked(void *user, const struct lease *lease)
 	lease_updates_tell(fixture->updates, lease->id);
 }
 
-static const struct ledger_events events = {
-	.lease = on_lease, .disturbed = on_disturbed, .unasked = on_unasked};
+static const struct ledger_events events = {.lease = on_lease,
+					    .disturbed = ledger_lab_ignore_disturbed,
+					    .unasked = on_unasked};
 
 static bool sink_is_up(void *user)
 {
@@ -149,20 +137,14 @@ static bool open_ledger(struct fixture *fixture)
 static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
-	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	char *dir = fixture->conf.global.state_dir;
 	struct lan_info *lan = &fixture->network.lans[0];
 
-	conf_init(&fixture->conf);
-	(void)snprintf(dir, sizeof(fixture->conf.global.state_dir),
-		       "%s/test-updates-XXXXXX", base);
-	if (!mkdtemp(dir))
-		return -1;
+	ledger_lab_init_conf(&fixture->conf);
 	fixture->base = event_base_new();
 	fixture->network.wan.present = true;
 	fixture->network.wan.ifindex = 1;
-	fixture->network.wan.address = address(WAN1);
-	fixture->network.wan.external = address(WAN1);
+	fixture->network.wan.address = ledger_lab_address(WAN1);
+	fixture->network.wan.external = ledger_lab_address(WAN1);
 	fixture->network.lan_count = 2;
 	for (uint16_t i = 0; i < 2; i++, lan++) {
 		lan->lan = i;
@@ -184,13 +166,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
-	char command[320];
 
 	close_ledger(fixture);
 	event_base_free(fixture->base);
-	(void)snprintf(command, sizeof(command), "rm -rf %s",
-		       fixture->conf.global.state_dir);
-	assert_int_equal(system(command), 0);
+	ledger_lab_fini_conf(&fixture->conf);
 	test_free(fixture);
 	return 0;
 }
@@ -199,9 +178,9 @@ static struct lease make_lease(const struct fixture *fixture, uint16_t port)
 {
 	return (struct lease){
 		.id = port,
-		.internal = address(C1),
-		.client = address(C1),
-		.server = address(GATEWAY),
+		.internal = ledger_lab_address(C1),
+		.client = ledger_lab_address(C1),
+		.server = ledger_lab_address(GATEWAY),
 		.internal_port = port,
 		.external_port = (uint16_t)(port + 1),
 		.client_port = 40000,
@@ -227,7 +206,8 @@ static void hold(struct fixture *fixture, const struct lease *lease)
 /* As core does when the address changes; true when it is another one. */
 static bool move_to(struct fixture *fixture, const char *text)
 {
-	struct ip_addr external = text ? address(text) : (struct ip_addr){{0}};
+	struct ip_addr external =
+		text ? ledger_lab_address(text) : (struct ip_addr){{0}};
 	bool moved;
 
 	fixture->network.wan.external = external;
@@ -290,7 +270,7 @@ static void test_epoch_over_a_restart(void **state)
 	assert_false(open_ledger(fixture));
 	assert_false(move_to(fixture, WAN1));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS + 5000);
-	fixture->network.wan.external = address(WAN2);
+	fixture->network.wan.external = ledger_lab_address(WAN2);
 	assert_true(open_ledger(fixture));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS);
 	pass_time(fixture, 5000);
@@ -315,8 +295,8 @@ static void test_owner_takes_over(void **state)
 		.origin = ORIGIN_STATIC,
 		.protocol = IPPROTO_UDP,
 		.enabled = 1,
-		.client = address(C1),
-		.internal = address(C1),
+		.client = ledger_lab_address(C1),
+		.internal = ledger_lab_address(C1),
 		.internal_port = PORT + 7,
 		.external_port = PORT + 1,
 	};
@@ -344,10 +324,10 @@ static void test_exact_renewed_in_time(void **state)
 		.enabled = 1,
 		.prefer_failure = 1,
 		.nonce = {1, 2, 3},
-		.client = address(C1),
-		.internal = address(C1),
+		.client = ledger_lab_address(C1),
+		.internal = ledger_lab_address(C1),
 		.internal_port = PORT,
-		.external = address(WAN2),
+		.external = ledger_lab_address(WAN2),
 		.external_port = PORT + 1,
 		.lifetime_s = 3600,
 	};
@@ -376,10 +356,10 @@ static void test_overlapped_by_a_set(void **state)
 		.enabled = 1,
 		.nonce = {1, 2, 3},
 		.port_count = 4,
-		.client = address(C1),
+		.client = ledger_lab_address(C1),
 		.client_port = 40001,
-		.server = address(GATEWAY),
-		.internal = address(C1),
+		.server = ledger_lab_address(GATEWAY),
+		.internal = ledger_lab_address(C1),
 		.internal_port = PORT,
 		.lifetime_s = 3600,
 	};
@@ -411,7 +391,7 @@ static void test_update_values(void **state)
 	struct lease lease = make_lease(fixture, PORT);
 	struct mapping_update update;
 
-	lease.internal = address("192.168.77.9");
+	lease.internal = ledger_lab_address("192.168.77.9");
 	lease.filter_count = 2;
 	assert_true(prefix_parse("198.51.100.0/24", &lease.filters[0].prefix));
 	lease.filters[1].port = 443;
@@ -431,13 +411,13 @@ static void test_update_values(void **state)
 	assert_int_equal(update.filter_count, 2);
 	assert_memory_equal(update.filters, lease.filters, sizeof(lease.filters));
 	lease.filter_count = 0;
-	lease.remote = address("198.51.100.7");
+	lease.remote = ledger_lab_address("198.51.100.7");
 	lease.remote_port = 3478;
 	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
 	assert_int_equal(update.op, REQUEST_PEER);
 	assert_int_equal(update.remote_port, 3478);
 	assert_addr(&update.remote, "198.51.100.7");
-	lease.internal = lease.client = address("fd00::5");
+	lease.internal = lease.client = ledger_lab_address("fd00::5");
 	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
 	assert_addr(&update.external, "fd00::5");
 }
@@ -483,7 +463,7 @@ static void test_address_changes(void **state)
 	lease.origin = ORIGIN_IGD;
 	hold(fixture, &lease);
 	lease = make_lease(fixture, 4002);
-	lease.internal = lease.client = address("fd00::5");
+	lease.internal = lease.client = ledger_lab_address("fd00::5");
 	lease.external_port = lease.internal_port;
 	lease.exact = true; /* nothing of it has changed */
 	hold(fixture, &lease);
@@ -656,8 +636,8 @@ static void test_no_news_is_not_told(void **state)
 				  .origin = ORIGIN_PCP,
 				  .protocol = IPPROTO_UDP,
 				  .enabled = 1,
-				  .client = address(C1),
-				  .internal = address(C1),
+				  .client = ledger_lab_address(C1),
+				  .internal = ledger_lab_address(C1),
 				  .internal_port = PORT};
 	struct reply reply;
 
