@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import pcp  # noqa: E402 (found by the path above)
+import wire  # noqa: E402 (found by the path above)
 from daemon import Daemon  # noqa: E402 (found by the path above)
 from lab import Lab  # noqa: E402
 
@@ -95,6 +96,14 @@ def lan1(lab, daemon):
 def lan2(lab, daemon):
     with pcp.Client(lab.lan2) as client:
         yield client
+
+
+@pytest.fixture
+def wan(lab):
+    """The WAN's addresses, as a test changes them; put right at its end."""
+    made = wire.Wan(lab)
+    yield made
+    made.restore()
 
 
 class Keeper:

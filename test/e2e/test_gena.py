@@ -10,7 +10,6 @@ import gena
 import igd
 import natpmp
 import pytest
-import wire
 from gena import Sink, ask, subscribe
 from igd import Gateway
 from lab import Lab, wait_for
@@ -41,13 +40,6 @@ def sink(lab):
 @pytest.fixture
 def gateway(lab, daemon):
     return Gateway(lab.lan1, GATEWAY + "/igd1/root.xml")
-
-
-@pytest.fixture
-def wan(lab):
-    made = wire.Wan(lab)
-    yield made
-    made.restore()
 
 
 # Subscribing

@@ -42,13 +42,6 @@ def port():
     return next(PORTS)
 
 
-@pytest.fixture
-def wan(lab):
-    made = wire.Wan(lab)
-    yield made
-    made.restore()
-
-
 def leases_of(daemon, port):
     return [x for x in daemon.leases() if x["internal_port"] == port]
 
