@@ -4,17 +4,14 @@
  * never listens. Runs in the namespace of a LAN host that owns the addresses of
  * --client, --client + 1, ... Bounded in time. Prints what it has sent.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "base/buf.h"
 #include "protocols/natpmp.h"
 #include "protocols/pcp.h"
+#include "test/bench/load.h"
 
 #define BURST 64
 #define CLIENTS_MAX 64
@@ -93,24 +90,6 @@ static uint64_t send_burst(const struct options *options, int fd,
 	return sent > 0 ? (uint64_t)sent : 0;
 }
 
-static int open_client(const struct options *options, const struct ip_addr *client)
-{
-	struct sockaddr_storage local;
-	struct sockaddr_storage peer;
-	socklen_t local_size = addr_to_sockaddr(client, 0, &local);
-	socklen_t peer_size = addr_to_sockaddr(&options->gateway, NATPMP_PORT, &peer);
-	int family = addr_is_ipv4(client) ? AF_INET : AF_INET6;
-	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	char text[ADDR_TEXT_SIZE];
-
-	if (fd >= 0 && bind(fd, (struct sockaddr *)&local, local_size) == 0 &&
-	    connect(fd, (struct sockaddr *)&peer, peer_size) == 0)
-		return fd;
-	(void)fprintf(stderr, "flood: client %s: %s\n", addr_format(client, text),
-		      strerror(errno));
-	return -1;
-}
-
 static int run(const struct options *options)
 {
 	int fds[CLIENTS_MAX];
@@ -122,7 +101,8 @@ static int run(const struct options *options)
 	for (uint64_t i = 0; i < options->clients; i++) {
 		struct ip_addr client = get_client(options, i);
 
-		fds[i] = open_client(options, &client);
+		fds[i] = load_open(SOCK_DGRAM | SOCK_CLOEXEC, &client,
+				   &options->gateway, NATPMP_PORT);
 		if (fds[i] < 0)
 			return 1;
 	}
@@ -138,43 +118,21 @@ static int run(const struct options *options)
 	return 0;
 }
 
-static bool parse_option(int key, const char *text, struct options *out)
-{
-	switch (key) {
-	case 'g':
-		return addr_parse(text, &out->gateway);
-	case 'c':
-		return addr_parse(text, &out->client);
-	case 'n':
-		return parse_number(text, CLIENTS_MAX, &out->clients);
-	case 's':
-		return parse_number(text, SECONDS_MAX, &out->seconds);
-	case 'N':
-		out->natpmp = true;
-		return true;
-	default:
-		return false;
-	}
-}
-
 static bool parse_options(int argc, char **argv, struct options *out)
 {
-	static const struct option rows[] = {
-		{"gateway", required_argument, NULL, 'g'},
-		{"client", required_argument, NULL, 'c'},
-		{"clients", required_argument, NULL, 'n'},
-		{"seconds", required_argument, NULL, 's'},
-		{"nat-pmp", no_argument, NULL, 'N'},
-		{NULL, 0, NULL, 0},
+	const struct load_option rows[] = {
+		{"gateway", .addr = &out->gateway},
+		{"client", .addr = &out->client},
+		{"clients", .number = &out->clients, .max = CLIENTS_MAX},
+		{"seconds", .number = &out->seconds, .max = SECONDS_MAX},
+		{"nat-pmp", .flag = &out->natpmp},
+		{.name = NULL},
 	};
-	int key;
 
 	*out = (struct options){.clients = 1, .seconds = 3};
-	while ((key = getopt_long(argc, argv, "", rows, NULL)) != -1)
-		if (!parse_option(key, optarg, out))
-			return false;
-	return optind == argc && out->clients > 0 && out->seconds > 0 &&
-	       !addr_is_none(&out->gateway) && !addr_is_none(&out->client) &&
+	return load_parse_options(argc, argv, rows) && out->clients > 0 &&
+	       out->seconds > 0 && !addr_is_none(&out->gateway) &&
+	       !addr_is_none(&out->client) &&
 	       addr_is_ipv4(&out->gateway) == addr_is_ipv4(&out->client) &&
 	       (addr_is_ipv4(&out->client) || !out->natpmp);
 }

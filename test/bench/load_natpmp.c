@@ -5,16 +5,10 @@
  * --client + 1, ... The rate limit of the gateway ([limits] requests-per-second) must
  * be off. Bounded in requests and in time. Exits 0 when every request was granted.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/buf.h"
 #include "protocols/natpmp.h"
 #include "protocols/pcp.h"
 #include "test/bench/load.h"
@@ -28,6 +22,7 @@
 #define MIXED_STEPS 4
 
 enum mode { MODE_ADD, MODE_RENEW, MODE_DELETE, MODE_MIXED };
+#define MODES (MODE_MIXED + 1)
 
 static const char *const mode_names[] = {"add", "renew", "delete", "mixed"};
 
@@ -35,7 +30,8 @@ struct options {
 	struct ip_addr gateway;
 	struct ip_addr client;
 	uint64_t clients, requests, window, first_port, ports, lifetime_s, max_seconds;
-	enum mode mode;
+	uint64_t mode; /* enum mode */
+	bool tcp;
 	uint8_t protocol; /* IPPROTO_UDP or IPPROTO_TCP */
 	bool pcp;
 	bool json;
@@ -65,9 +61,8 @@ struct load {
 	struct flight flights[WINDOW_MAX];
 	size_t in_flight;
 	uint64_t next; /* number of the next request */
-	uint64_t granted, refused, lost, stray;
-	struct load_times times;
-	int64_t start_us;
+	uint64_t stray;
+	struct load_counts counts;
 };
 
 static size_t encode_natpmp(const struct ask *ask, void *bytes, size_t size)
@@ -213,11 +208,11 @@ static void take_reply(struct load *load, size_t client, const void *bytes,
 		load->stray++;
 		return;
 	}
-	load_times_add(&load->times, flight->sent_us);
+	load_times_add(&load->counts.times, flight->sent_us);
 	if (reply.granted)
-		load->granted++;
+		load->counts.granted++;
 	else
-		load->refused++;
+		load->counts.refused++;
 	end_flight(load, flight);
 }
 
@@ -244,7 +239,7 @@ static void end_lost(struct load *load)
 
 		if (!flight->used || flight->sent_us > oldest_us)
 			continue;
-		load->lost++;
+		load->counts.lost++;
 		end_flight(load, flight);
 	}
 }
@@ -256,9 +251,9 @@ static bool run(struct load *load)
 	int64_t end_us;
 	int64_t sweep_us;
 
-	load->start_us = load_now_us();
-	end_us = load->start_us + (int64_t)load->options.max_seconds * 1000000;
-	sweep_us = load->start_us;
+	load->counts.start_us = load_now_us();
+	end_us = load->counts.start_us + (int64_t)load->options.max_seconds * 1000000;
+	sweep_us = load->counts.start_us;
 	fill_window(load);
 	while (load->in_flight > 0 || load->next < load->options.requests) {
 		int count = epoll_wait(load->epoll, events, EVENTS_MAX, 10);
@@ -279,95 +274,27 @@ static bool run(struct load *load)
 
 static int open_client(struct load *load, size_t i)
 {
-	struct ip_addr addr = load_get_client(&load->options.client, i);
+	struct ip_addr client = load_get_client(&load->options.client, i);
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
-	struct sockaddr_storage local;
-	struct sockaddr_storage peer;
-	socklen_t local_size = addr_to_sockaddr(&addr, 0, &local);
-	socklen_t peer_size =
-		addr_to_sockaddr(&load->options.gateway, NATPMP_PORT, &peer);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	char text[ADDR_TEXT_SIZE];
+	int fd = load_open(SOCK_DGRAM | SOCK_CLOEXEC, &client, &load->options.gateway,
+			   NATPMP_PORT);
 
 	load->sockets[i] = fd;
-	if (fd >= 0 && bind(fd, (struct sockaddr *)&local, local_size) == 0 &&
-	    connect(fd, (struct sockaddr *)&peer, peer_size) == 0 &&
-	    epoll_ctl(load->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
-		return 0;
-	(void)fprintf(stderr, "load_natpmp: client %s: %s\n", addr_format(&addr, text),
-		      strerror(errno));
-	return -1;
+	return fd < 0 ? -1 : epoll_ctl(load->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
 static void report(struct load *load)
 {
-	const struct options *options = &load->options;
-	double seconds = (double)(load_now_us() - load->start_us) / 1e6;
-	const char *format =
-		options->json
-			? "{\"mode\":\"%s\",\"clients\":%lu,\"window\":%lu,"
-			  "\"requests\":%lu,\"seconds\":%.3f,\"per_second\":%.0f,"
-			  "\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,\"granted\":%lu,"
-			  "\"refused\":%lu,\"lost\":%lu,\"stray\":%lu}\n"
-			: "mode=%s clients=%lu window=%lu requests=%lu seconds=%.3f "
-			  "per_second=%.0f p50_us=%u p99_us=%u max_us=%u granted=%lu "
-			  "refused=%lu lost=%lu stray=%lu\n";
+	const struct load_figure figures[] = {
+		{"clients", load->options.clients},
+		{"window", load->options.window},
+		{"requests", load->next},
+		{"stray", load->stray},
+		{.name = NULL},
+	};
 
-	load_times_sort(&load->times);
-	(void)printf(format, mode_names[options->mode], options->clients,
-		     options->window, load->next, seconds,
-		     (double)load->times.count / seconds,
-		     load_times_get_us(&load->times, 50),
-		     load_times_get_us(&load->times, 99),
-		     load_times_get_us(&load->times, 100), load->granted, load->refused,
-		     load->lost, load->stray);
-}
-
-static bool parse_mode(const char *text, enum mode *out)
-{
-	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++)
-		if (strcmp(text, mode_names[i]) == 0) {
-			*out = (enum mode)i;
-			return true;
-		}
-	return false;
-}
-
-static bool parse_option(int key, const char *text, struct options *out)
-{
-	switch (key) {
-	case 'g':
-		return addr_parse(text, &out->gateway) && addr_is_ipv4(&out->gateway);
-	case 'c':
-		return addr_parse(text, &out->client) && addr_is_ipv4(&out->client);
-	case 'n':
-		return parse_number(text, LOAD_CLIENTS_MAX, &out->clients);
-	case 'r':
-		return parse_number(text, REQUESTS_MAX, &out->requests);
-	case 'w':
-		return parse_number(text, WINDOW_MAX, &out->window);
-	case 'm':
-		return parse_mode(text, &out->mode);
-	case 'p':
-		return parse_number(text, UINT16_MAX, &out->first_port);
-	case 'P':
-		return parse_number(text, UINT16_MAX, &out->ports);
-	case 'l':
-		return parse_number(text, UINT32_MAX, &out->lifetime_s);
-	case 's':
-		return parse_number(text, 3600, &out->max_seconds);
-	case 't':
-		out->protocol = IPPROTO_TCP;
-		return true;
-	case 'x':
-		out->pcp = true;
-		return true;
-	case 'j':
-		out->json = true;
-		return true;
-	default:
-		return false;
-	}
+	load_report(&load->counts, mode_names[load->options.mode], figures,
+		    load->options.json);
 }
 
 /* Every port is asked for once unless --ports says to go round. */
@@ -391,23 +318,22 @@ static bool complete_options(struct options *options)
 
 static bool parse_options(int argc, char **argv, struct options *out)
 {
-	static const struct option rows[] = {
-		{"gateway", required_argument, NULL, 'g'},
-		{"client", required_argument, NULL, 'c'},
-		{"clients", required_argument, NULL, 'n'},
-		{"requests", required_argument, NULL, 'r'},
-		{"window", required_argument, NULL, 'w'},
-		{"mode", required_argument, NULL, 'm'},
-		{"first-port", required_argument, NULL, 'p'},
-		{"ports", required_argument, NULL, 'P'},
-		{"lifetime", required_argument, NULL, 'l'},
-		{"max-seconds", required_argument, NULL, 's'},
-		{"tcp", no_argument, NULL, 't'},
-		{"pcp", no_argument, NULL, 'x'},
-		{"json", no_argument, NULL, 'j'},
-		{NULL, 0, NULL, 0},
+	const struct load_option rows[] = {
+		{"gateway", .addr = &out->gateway},
+		{"client", .addr = &out->client},
+		{"clients", .number = &out->clients, .max = LOAD_CLIENTS_MAX},
+		{"requests", .number = &out->requests, .max = REQUESTS_MAX},
+		{"window", .number = &out->window, .max = WINDOW_MAX},
+		{"mode", .number = &out->mode, .max = MODES, .words = mode_names},
+		{"first-port", .number = &out->first_port, .max = UINT16_MAX},
+		{"ports", .number = &out->ports, .max = UINT16_MAX},
+		{"lifetime", .number = &out->lifetime_s, .max = UINT32_MAX},
+		{"max-seconds", .number = &out->max_seconds, .max = LOAD_SECONDS_MAX},
+		{"tcp", .flag = &out->tcp},
+		{"pcp", .flag = &out->pcp},
+		{"json", .flag = &out->json},
+		{.name = NULL},
 	};
-	int key;
 
 	*out = (struct options){
 		.client = addr_from_ipv4((struct in_addr){0}),
@@ -417,18 +343,17 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		.first_port = 10000,
 		.lifetime_s = 3600,
 		.max_seconds = 60,
-		.protocol = IPPROTO_UDP,
 	};
-	while ((key = getopt_long(argc, argv, "", rows, NULL)) != -1)
-		if (!parse_option(key, optarg, out))
-			return false;
-	return optind == argc && complete_options(out);
+	if (!load_parse_options(argc, argv, rows) || !addr_is_ipv4(&out->gateway) ||
+	    !addr_is_ipv4(&out->client))
+		return false;
+	out->protocol = out->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	return complete_options(out);
 }
 
 int main(int argc, char **argv)
 {
 	static struct load load;
-	struct load_times times;
 	bool in_time;
 
 	if (!parse_options(argc, argv, &load.options)) {
@@ -442,16 +367,15 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (load.epoll < 0 || !load_times_init(&times, load.options.requests))
+	if (load.epoll < 0 ||
+	    !load_times_init(&load.counts.times, load.options.requests))
 		return 1;
-	load.times = times;
 	for (size_t i = 0; i < load.options.clients; i++)
 		if (open_client(&load, i) < 0)
 			return 1;
 	in_time = run(&load);
 	report(&load);
-	free(load.times.list_us);
 	if (!in_time)
 		(void)fprintf(stderr, "load_natpmp: stopped, the time is over\n");
-	return in_time && load.refused == 0 && load.lost == 0 ? 0 : 1;
+	return in_time && load.counts.refused == 0 && load.counts.lost == 0 ? 0 : 1;
 }

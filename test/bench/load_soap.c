@@ -8,8 +8,6 @@
  * be off. Bounded in requests and in time. Exits 0 when every answer was the right one.
  */
 #include <errno.h>
-#include <getopt.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "test/bench/load.h"
 
 #define CONNECTIONS_MAX 1024
@@ -31,6 +28,7 @@
 #define TYPE "urn:schemas-upnp-org:service:WANIPConnection:1"
 
 enum mode { MODE_ADD, MODE_ADDRESS, MODE_DELETE };
+#define MODES (MODE_DELETE + 1)
 
 static const char *const mode_names[] = {"add", "address", "delete"};
 static const char *const mode_actions[] = {"AddPortMapping", "GetExternalIPAddress",
@@ -40,7 +38,8 @@ struct options {
 	struct ip_addr gateway;
 	struct ip_addr client;
 	uint64_t clients, requests, connections, first_port, lifetime_s, port, seconds;
-	enum mode mode;
+	uint64_t mode; /* enum mode */
+	bool tcp;
 	const char *protocol; /* "UDP" or "TCP" */
 	const char *path;
 	bool json;
@@ -58,9 +57,7 @@ struct load {
 	int epoll;
 	size_t open;
 	uint64_t next; /* number of the next request */
-	uint64_t granted, refused, lost;
-	struct load_times times;
-	int64_t start_us;
+	struct load_counts counts;
 	struct connection connections[CONNECTIONS_MAX];
 };
 
@@ -74,7 +71,7 @@ static int write_arguments(const struct options *options, uint64_t number, char 
 	unsigned int port = (unsigned int)(options->first_port + number);
 	char text[ADDR_TEXT_SIZE];
 
-	switch (options->mode) {
+	switch ((enum mode)options->mode) {
 	case MODE_ADD:
 		return snprintf(out, size,
 				"<NewRemoteHost></NewRemoteHost>"
@@ -153,27 +150,11 @@ static void end(struct load *load, struct connection *connection)
 
 static int dial(const struct options *options, uint64_t number)
 {
-	struct ip_addr addr =
+	struct ip_addr client =
 		load_get_client(&options->client, (size_t)(number % options->clients));
-	struct sockaddr_storage local;
-	struct sockaddr_storage peer;
-	socklen_t local_size = addr_to_sockaddr(&addr, 0, &local);
-	socklen_t peer_size =
-		addr_to_sockaddr(&options->gateway, (uint16_t)options->port, &peer);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1;
 
-	/* The port is chosen on connecting: there are more connections than ports. */
-	if (fd >= 0 &&
-	    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) == 0 &&
-	    bind(fd, (struct sockaddr *)&local, local_size) == 0 &&
-	    (connect(fd, (struct sockaddr *)&peer, peer_size) == 0 ||
-	     errno == EINPROGRESS))
-		return fd;
-	(void)fprintf(stderr, "load_soap: cannot connect: %s\n", strerror(errno));
-	if (fd >= 0)
-		(void)close(fd);
-	return -1;
+	return load_open(SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, &client,
+			 &options->gateway, (uint16_t)options->port);
 }
 
 static struct connection *find_free(struct load *load)
@@ -211,7 +192,7 @@ static void on_connected(struct load *load, struct connection *connection)
 
 	if (sent != (ssize_t)connection->used ||
 	    epoll_ctl(load->epoll, EPOLL_CTL_MOD, connection->fd, &event) < 0) {
-		load->lost++;
+		load->counts.lost++;
 		end(load, connection);
 	}
 	connection->used = 0;
@@ -229,16 +210,16 @@ static void on_answer(struct load *load, struct connection *connection)
 		connection->answer[connection->used] = '\0';
 		if (!is_granted(&load->options, connection->answer))
 			return; /* more comes, or the end */
-		load->granted++;
+		load->counts.granted++;
 	} else if (got == 0 && connection->used > 0) {
-		if (load->refused++ == 0)
+		if (load->counts.refused++ == 0)
 			(void)fprintf(stderr, "load_soap: first refusal:\n%s\n",
 				      connection->answer);
 	} else {
-		load->lost++;
+		load->counts.lost++;
 	}
 	if (got >= 0)
-		load_times_add(&load->times, connection->began_us);
+		load_times_add(&load->counts.times, connection->began_us);
 	end(load, connection);
 }
 
@@ -249,7 +230,7 @@ static void end_lost(struct load *load)
 	for (size_t i = 0; i < load->options.connections; i++)
 		if (load->connections[i].fd >= 0 &&
 		    load->connections[i].began_us < oldest_us) {
-			load->lost++;
+			load->counts.lost++;
 			end(load, &load->connections[i]);
 		}
 }
@@ -276,8 +257,8 @@ static bool run(struct load *load)
 {
 	int64_t end_us;
 
-	load->start_us = load_now_us();
-	end_us = load->start_us + (int64_t)load->options.seconds * 1000000;
+	load->counts.start_us = load_now_us();
+	end_us = load->counts.start_us + (int64_t)load->options.seconds * 1000000;
 	while (load->open > 0 || load->next < load->options.requests) {
 		while (load->open < load->options.connections &&
 		       load->next < load->options.requests)
@@ -292,95 +273,34 @@ static bool run(struct load *load)
 
 static void report(struct load *load)
 {
-	const struct options *options = &load->options;
-	double seconds = (double)(load_now_us() - load->start_us) / 1e6;
-	const char *format =
-		options->json
-			? "{\"mode\":\"%s\",\"connections\":%lu,\"requests\":%lu,"
-			  "\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%u,"
-			  "\"p99_us\":%u,\"max_us\":%u,\"granted\":%lu,"
-			  "\"refused\":%lu,\"lost\":%lu}\n"
-			: "mode=%s connections=%lu requests=%lu seconds=%.3f "
-			  "per_second=%.0f p50_us=%u p99_us=%u max_us=%u granted=%lu "
-			  "refused=%lu lost=%lu\n";
+	const struct load_figure figures[] = {
+		{"connections", load->options.connections},
+		{"requests", load->next},
+		{.name = NULL},
+	};
 
-	load_times_sort(&load->times);
-	(void)printf(format, mode_names[options->mode], options->connections,
-		     load->next, seconds, (double)load->granted / seconds,
-		     load_times_get_us(&load->times, 50),
-		     load_times_get_us(&load->times, 99),
-		     load_times_get_us(&load->times, 100), load->granted, load->refused,
-		     load->lost);
-}
-
-/* ---- options ---- */
-
-static bool parse_mode(const char *text, enum mode *out)
-{
-	for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++)
-		if (strcmp(text, mode_names[i]) == 0) {
-			*out = (enum mode)i;
-			return true;
-		}
-	return false;
-}
-
-static bool parse_option(int key, const char *text, struct options *out)
-{
-	switch (key) {
-	case 'g':
-		return addr_parse(text, &out->gateway) && addr_is_ipv4(&out->gateway);
-	case 'c':
-		return addr_parse(text, &out->client) && addr_is_ipv4(&out->client);
-	case 'n':
-		return parse_number(text, LOAD_CLIENTS_MAX, &out->clients);
-	case 'r':
-		return parse_number(text, REQUESTS_MAX, &out->requests);
-	case 'k':
-		return parse_number(text, CONNECTIONS_MAX, &out->connections);
-	case 'm':
-		return parse_mode(text, &out->mode);
-	case 'p':
-		return parse_number(text, UINT16_MAX, &out->first_port);
-	case 'h':
-		return parse_number(text, UINT16_MAX, &out->port);
-	case 'u':
-		out->path = text;
-		return true;
-	case 'l':
-		return parse_number(text, UINT32_MAX, &out->lifetime_s);
-	case 's':
-		return parse_number(text, 3600, &out->seconds);
-	case 't':
-		out->protocol = "TCP";
-		return true;
-	case 'j':
-		out->json = true;
-		return true;
-	default:
-		return false;
-	}
+	load_report(&load->counts, mode_names[load->options.mode], figures,
+		    load->options.json);
 }
 
 static bool parse_options(int argc, char **argv, struct options *out)
 {
-	static const struct option rows[] = {
-		{"gateway", required_argument, NULL, 'g'},
-		{"client", required_argument, NULL, 'c'},
-		{"clients", required_argument, NULL, 'n'},
-		{"requests", required_argument, NULL, 'r'},
-		{"connections", required_argument, NULL, 'k'},
-		{"mode", required_argument, NULL, 'm'},
-		{"first-port", required_argument, NULL, 'p'},
-		{"http-port", required_argument, NULL, 'h'},
-		{"path", required_argument, NULL, 'u'},
-		{"lifetime", required_argument, NULL, 'l'},
-		{"max-seconds", required_argument, NULL, 's'},
-		{"tcp", no_argument, NULL, 't'},
-		{"json", no_argument, NULL, 'j'},
-		{NULL, 0, NULL, 0},
+	const struct load_option rows[] = {
+		{"gateway", .addr = &out->gateway},
+		{"client", .addr = &out->client},
+		{"clients", .number = &out->clients, .max = LOAD_CLIENTS_MAX},
+		{"requests", .number = &out->requests, .max = REQUESTS_MAX},
+		{"connections", .number = &out->connections, .max = CONNECTIONS_MAX},
+		{"mode", .number = &out->mode, .max = MODES, .words = mode_names},
+		{"first-port", .number = &out->first_port, .max = UINT16_MAX},
+		{"http-port", .number = &out->port, .max = UINT16_MAX},
+		{"path", .text = &out->path},
+		{"lifetime", .number = &out->lifetime_s, .max = UINT32_MAX},
+		{"max-seconds", .number = &out->seconds, .max = LOAD_SECONDS_MAX},
+		{"tcp", .flag = &out->tcp},
+		{"json", .flag = &out->json},
+		{.name = NULL},
 	};
-	int key;
 
 	*out = (struct options){
 		.clients = 1,
@@ -390,15 +310,14 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		.port = 49152,
 		.lifetime_s = 3600,
 		.seconds = 60,
-		.protocol = "UDP",
 		.path = "/igd1/ctl/WANIPConn1",
 	};
-	while ((key = getopt_long(argc, argv, "", rows, NULL)) != -1)
-		if (!parse_option(key, optarg, out))
-			return false;
-	return optind == argc && out->clients > 0 && out->requests > 0 &&
-	       out->connections > 0 && !addr_is_none(&out->gateway) &&
-	       !addr_is_none(&out->client) &&
+	if (!load_parse_options(argc, argv, rows))
+		return false;
+	out->protocol = out->tcp ? "TCP" : "UDP";
+	return out->clients > 0 && out->requests > 0 && out->connections > 0 &&
+	       addr_is_ipv4(&out->gateway) && addr_is_ipv4(&out->client) &&
+	       !addr_is_none(&out->gateway) && !addr_is_none(&out->client) &&
 	       (out->mode == MODE_ADDRESS ||
 		out->first_port + out->requests - 1 <= UINT16_MAX);
 }
@@ -422,14 +341,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (load.epoll < 0 || !load_times_init(&load.times, load.options.requests))
+	if (load.epoll < 0 ||
+	    !load_times_init(&load.counts.times, load.options.requests))
 		return 1;
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		load.connections[i].fd = -1;
 	in_time = run(&load);
 	report(&load);
-	free(load.times.list_us);
 	if (!in_time)
 		(void)fprintf(stderr, "load_soap: stopped before its end\n");
-	return in_time && load.refused == 0 && load.lost == 0 ? 0 : 1;
+	return in_time && load.counts.refused == 0 && load.counts.lost == 0 ? 0 : 1;
 }
