@@ -194,34 +194,42 @@ static void test_next_url(void **state)
 	sink_free(good);
 }
 
+/* An event for a subscriber of two URLs. accepted: connections that each has had. */
+static void deliver_to_two(const enum sink_mode modes[2], enum gena_outcome outcome,
+			   unsigned int accepted[2])
+{
+	struct sink *sinks[2];
+
+	for (size_t i = 0; i < 2; i++) {
+		sinks[i] = sink_new(HOST, modes[i]);
+		add_url(sinks[i], "/");
+	}
+	assert_int_equal(deliver("1"), 0);
+	expect(outcome);
+	for (size_t i = 0; i < 2; i++) {
+		accepted[i] = sinks[i]->accepted;
+		sink_free(sinks[i]);
+	}
+}
+
 static void test_refused(void **state)
 {
-	struct sink *sink = sink_new(HOST, SINK_REFUSE);
-	struct sink *other = sink_new(HOST, SINK_ANSWER);
+	static const enum sink_mode modes[] = {SINK_REFUSE, SINK_ANSWER};
+	unsigned int accepted[2];
 
 	(void)state;
-	add_url(sink, "/");
-	add_url(other, "/");
-	assert_int_equal(deliver("1"), 0);
-	expect(GENA_REFUSED);
-	assert_int_equal(other->accepted, 0);
-	sink_free(sink);
-	sink_free(other);
+	deliver_to_two(modes, GENA_REFUSED, accepted);
+	assert_int_equal(accepted[1], 0);
 }
 
 static void test_all_fail(void **state)
 {
-	struct sink *a = sink_new(HOST, SINK_FAIL);
-	struct sink *b = sink_new(HOST, SINK_HANG_UP);
+	static const enum sink_mode modes[] = {SINK_FAIL, SINK_HANG_UP};
+	unsigned int accepted[2];
 
 	(void)state;
-	add_url(a, "/");
-	add_url(b, "/");
-	assert_int_equal(deliver("1"), 0);
-	expect(GENA_FAILED);
-	assert_int_equal(a->accepted, 1);
-	sink_free(a);
-	sink_free(b);
+	deliver_to_two(modes, GENA_FAILED, accepted);
+	assert_int_equal(accepted[0], 1);
 }
 
 /* GENA-10: all URLs together have that long, and each has its share */

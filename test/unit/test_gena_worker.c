@@ -89,6 +89,25 @@ static void subscribe(const char *path, const struct sink *sink,
 	assert_int_equal(subscribe_from(HOST, path, sink->port, sid), 200);
 }
 
+/* A host that has subscribed, and had the first event. */
+static struct sink *subscribe_new(const char *path, enum sink_mode mode)
+{
+	struct sink *sink = sink_new(HOST, mode);
+	char sid[GENA_SID_SIZE];
+
+	subscribe(path, sink, sid);
+	sink_wait(sink, 1);
+	return sink;
+}
+
+/* The event of that number has come, and tells of that many variables. */
+static void wait_event(struct sink *sink, unsigned int seq, unsigned int values)
+{
+	sink_wait(sink, seq + 1);
+	assert_int_equal(strtoul(sink_get_header(sink, "SEQ"), NULL, 10), seq);
+	assert_int_equal(sink_count_values(sink), values);
+}
+
 /* ---- what core says ---- */
 
 static struct wan_info make_wan(const char *external)
@@ -166,13 +185,10 @@ static void test_first_event(void **state)
 /* GENA-6: the client has time to read its SID */
 static void test_first_event_waits(void **state)
 {
-	struct sink *sink = sink_new(HOST, SINK_ANSWER);
 	const int64_t began_ms = clock_now_ms();
-	char sid[GENA_SID_SIZE];
+	struct sink *sink = subscribe_new(WANIP1_EVENTS, SINK_ANSWER);
 
 	(void)state;
-	subscribe(WANIP1_EVENTS, sink, sid);
-	sink_wait(sink, 1);
 	assert_true(clock_now_ms() - began_ms >=
 		    UPNP_FIRST_EVENT_DELAY_MS - TIMER_EARLY_MS);
 	sink_free(sink);
@@ -226,45 +242,33 @@ static void test_errors(void **state)
 /* GENA-9, IGD-37: only what has changed, and nothing where nothing has */
 static void test_wan(void **state)
 {
-	struct sink *sink = sink_new(HOST, SINK_ANSWER);
-	char sid[GENA_SID_SIZE];
+	struct sink *sink = subscribe_new(WANIP1_EVENTS, SINK_ANSWER);
 
 	(void)state;
-	subscribe(WANIP1_EVENTS, sink, sid);
-	sink_wait(sink, 1);
 	send_wan("203.0.113.9");
 	send_wan("203.0.113.10");
-	sink_wait(sink, 2);
-	assert_string_equal(sink_get_header(sink, "SEQ"), "1");
-	assert_int_equal(sink_count_values(sink), 1);
+	wait_event(sink, 1, 1);
 	assert_string_equal(sink_get_value(sink, "ExternalIPAddress"), "203.0.113.10");
 	send_wan(NULL);
-	sink_wait(sink, 3);
-	assert_string_equal(sink_get_header(sink, "SEQ"), "2");
+	wait_event(sink, 2, 2);
 	assert_string_equal(sink_get_value(sink, "ExternalIPAddress"), "");
 	assert_string_equal(sink_get_value(sink, "ConnectionStatus"), "Disconnected");
-	assert_int_equal(sink_count_values(sink), 2);
 	sink_free(sink);
 }
 
 /* IGD-52 */
 static void test_carrier(void **state)
 {
-	struct sink *sink = sink_new(HOST, SINK_ANSWER);
+	struct sink *sink = subscribe_new(LINK_EVENTS, SINK_ANSWER);
 	struct wan_info wan = make_wan("203.0.113.9");
-	char sid[GENA_SID_SIZE];
 
 	(void)state;
-	subscribe(LINK_EVENTS, sink, sid);
-	sink_wait(sink, 1);
 	assert_string_equal(sink_get_value(sink, "PhysicalLinkStatus"), "Up");
 	send_wan("203.0.113.10"); /* of no interest here */
 	wan.carrier = 0;
 	lab_core_send(MSG_WAN, &wan, sizeof(wan));
-	sink_wait(sink, 2);
-	assert_string_equal(sink_get_header(sink, "SEQ"), "1");
+	wait_event(sink, 1, 1);
 	assert_string_equal(sink_get_value(sink, "PhysicalLinkStatus"), "Down");
-	assert_int_equal(sink_count_values(sink), 1);
 	sink_free(sink);
 }
 
@@ -318,13 +322,10 @@ static bool has_update_9(const void *user)
 /* A busy table is told now and then, its first change and everything else at once. */
 static void test_table_interval(void **state)
 {
-	struct sink *sink = sink_new(HOST, SINK_ANSWER);
-	char sid[GENA_SID_SIZE];
+	struct sink *sink = subscribe_new(WANIP2_EVENTS, SINK_ANSWER);
 	int64_t began_ms;
 
 	(void)state;
-	subscribe(WANIP2_EVENTS, sink, sid);
-	sink_wait(sink, 1);
 	began_ms = clock_now_ms();
 	send_table(1, 1);
 	sink_wait(sink, 2);
@@ -410,12 +411,10 @@ static void test_unsubscribe_at_once(void **state)
 /* GENA-9: what changes while an event is under way is in the next one, all of it */
 static void test_burst(void **state)
 {
-	struct sink *sink = sink_new(HOST, SINK_HOLD);
-	char sid[GENA_SID_SIZE], address[32];
+	struct sink *sink = subscribe_new(WANIP2_EVENTS, SINK_HOLD);
+	char address[32];
 
 	(void)state;
-	subscribe(WANIP2_EVENTS, sink, sid);
-	sink_wait(sink, 1);
 	for (unsigned int i = 1; i <= 20; i++) {
 		(void)snprintf(address, sizeof(address), "203.0.113.%u", 20 + i);
 		send_wan(address);
@@ -424,9 +423,7 @@ static void test_burst(void **state)
 	wait_read();
 	assert_int_equal(sink->accepted, 1);
 	sink_answer(sink, OK);
-	sink_wait(sink, 2);
-	assert_string_equal(sink_get_header(sink, "SEQ"), "1");
-	assert_int_equal(sink_count_values(sink), 3);
+	wait_event(sink, 1, 3);
 	assert_string_equal(sink_get_value(sink, "ExternalIPAddress"), "203.0.113.40");
 	assert_string_equal(sink_get_value(sink, "PortMappingNumberOfEntries"), "20");
 	assert_string_equal(sink_get_value(sink, "SystemUpdateID"), "120");
@@ -436,17 +433,12 @@ static void test_burst(void **state)
 /* GENA-8, GENA-10: a lost event has its number; what it held comes with the next one */
 static void test_lost_event(void **state)
 {
-	struct sink *sink = sink_new(HOST, SINK_FAIL);
-	char sid[GENA_SID_SIZE];
+	struct sink *sink = subscribe_new(WANIP2_EVENTS, SINK_FAIL);
 
 	(void)state;
-	subscribe(WANIP2_EVENTS, sink, sid);
-	sink_wait(sink, 1);
 	sink->mode = SINK_ANSWER;
 	send_table(1, 1);
-	sink_wait(sink, 2);
-	assert_string_equal(sink_get_header(sink, "SEQ"), "1");
-	assert_int_equal(sink_count_values(sink), 5);
+	wait_event(sink, 1, 5);
 	send_wan("203.0.113.10");
 	sink_wait(sink, 3);
 	assert_int_equal(sink_count_values(sink), 1);
