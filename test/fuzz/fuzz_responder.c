@@ -12,6 +12,7 @@
 #include "protocols/natpmp.h"
 #include "protocols/pcp.h"
 #include "protocols/responder.h"
+#include "test/fuzz/arrival.h"
 #include "test/fuzz/expect.h"
 
 #define LAN 1
@@ -225,14 +226,8 @@ static struct ip_addr pick_address(uint8_t number)
 static void step_datagram(struct run *run, struct reader *input)
 {
 	static struct datagram in;
-	uint8_t flags = reader_u8(input);
+	uint8_t flags = arrival_read(input, IFINDEX, pick_address, &in);
 
-	memset(&in, 0, sizeof(in));
-	in.peer = pick_address(reader_u8(input));
-	in.local = pick_address(reader_u8(input));
-	in.ifindex = (flags & 1) != 0 ? IFINDEX + 1 : IFINDEX;
-	in.peer_port = (flags & 2) != 0 ? 0 : 1234;
-	in.truncated = (flags & 4) != 0;
 	run->core_is_busy = (flags & 8) != 0;
 	in.length = reader_u16(input) % (DATAGRAM_SIZE_MAX + 1);
 	reader_copy(input, in.bytes, in.length < input->left ? in.length : input->left);

@@ -12,6 +12,7 @@
 #include "protocols/igd_desc.h"
 #include "protocols/ssdp_limit.h"
 #include "protocols/ssdp_responder.h"
+#include "test/fuzz/arrival.h"
 #include "test/fuzz/expect.h"
 
 #define IFINDEX 7
@@ -119,14 +120,8 @@ static struct ip_addr pick_address(uint8_t number)
 static void step_datagram(struct run *run, struct reader *input)
 {
 	static struct datagram in;
-	uint8_t flags = reader_u8(input);
 
-	memset(&in, 0, sizeof(in));
-	in.peer = pick_address(reader_u8(input));
-	in.local = pick_address(reader_u8(input));
-	in.ifindex = (flags & 1) != 0 ? IFINDEX + 1 : IFINDEX;
-	in.peer_port = (flags & 2) != 0 ? 0 : 1234;
-	in.truncated = (flags & 4) != 0;
+	(void)arrival_read(input, IFINDEX, pick_address, &in);
 	in.length = reader_u16(input) % (DATAGRAM_SIZE_MAX + 1);
 	if (in.length > input->left)
 		in.length = (uint16_t)input->left;
