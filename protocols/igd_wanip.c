@@ -234,32 +234,21 @@ static const struct igd_action actions[] = {
 	 .listing = true},
 };
 
+#define SERVICE(number)                                                                \
+	{                                                                              \
+		.name = "WANIPConnection", .version = (number), .id = "WANIPConn1",    \
+		.vars = vars, .var_count = ROW_COUNT(vars), .actions = actions,        \
+		.action_count = ROW_COUNT(actions),                                    \
+	}
+
+static const struct igd_service services[] = {SERVICE(1), SERVICE(2)};
+
 const struct igd_service *igd_get_wanip1(void)
 {
-	static const struct igd_service service = {
-		.name = "WANIPConnection",
-		.version = 1,
-		.id = "WANIPConn1",
-		.vars = vars,
-		.var_count = ROW_COUNT(vars),
-		.actions = actions,
-		.action_count = ROW_COUNT(actions),
-	};
-
-	return &service;
+	return &services[0];
 }
 
 const struct igd_service *igd_get_wanip2(void)
 {
-	static const struct igd_service service = {
-		.name = "WANIPConnection",
-		.version = 2,
-		.id = "WANIPConn1",
-		.vars = vars,
-		.var_count = ROW_COUNT(vars),
-		.actions = actions,
-		.action_count = ROW_COUNT(actions),
-	};
-
-	return &service;
+	return &services[1];
 }
