@@ -134,8 +134,8 @@ static void print_figures(const struct load_figure *figures, bool json)
 			     figures->value);
 }
 
-void load_report(struct load_counts *counts, const char *mode,
-		 const struct load_figure *figures, bool json)
+int load_report(struct load_counts *counts, const char *mode,
+		const struct load_figure *figures, bool json)
 {
 	double seconds = (double)(load_now_us() - counts->start_us) / 1e6;
 	struct load_times *times = &counts->times;
@@ -159,4 +159,8 @@ void load_report(struct load_counts *counts, const char *mode,
 		json);
 	(void)puts(json ? "}" : "");
 	free(times->list_us);
+	if (counts->stopped)
+		(void)fprintf(stderr, "%s: stopped before its end\n",
+			      program_invocation_short_name);
+	return counts->stopped || counts->refused > 0 || counts->lost > 0 ? 1 : 0;
 }

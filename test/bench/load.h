@@ -46,6 +46,7 @@ struct load_times {
 /** What became of the requests. */
 struct load_counts {
 	uint64_t granted, refused, lost;
+	bool stopped; /* before its end */
 	struct load_times times;
 	int64_t start_us;
 };
@@ -59,10 +60,10 @@ struct load_figure {
 /**
  * Print one line: mode, figures, and then what all programs tell, of which per_second
  * counts what was granted since start_us. json: as an object, else as KEY=VALUE.
- * Owns: frees the times.
+ * Owns: frees the times. Returns the exit status: 0 when all was granted.
  */
-void load_report(struct load_counts *counts, const char *mode,
-		 const struct load_figure *figures, bool json);
+int load_report(struct load_counts *counts, const char *mode,
+		const struct load_figure *figures, bool json);
 
 /** Units: microseconds of a clock that never goes back. */
 int64_t load_now_us(void);

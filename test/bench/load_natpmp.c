@@ -283,7 +283,7 @@ static int open_client(struct load *load, size_t i)
 	return fd < 0 ? -1 : epoll_ctl(load->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static void report(struct load *load)
+static int report(struct load *load)
 {
 	const struct load_figure figures[] = {
 		{"clients", load->options.clients},
@@ -293,8 +293,8 @@ static void report(struct load *load)
 		{.name = NULL},
 	};
 
-	load_report(&load->counts, mode_names[load->options.mode], figures,
-		    load->options.json);
+	return load_report(&load->counts, mode_names[load->options.mode], figures,
+			   load->options.json);
 }
 
 /* Every port is asked for once unless --ports says to go round. */
@@ -354,7 +354,6 @@ static bool parse_options(int argc, char **argv, struct options *out)
 int main(int argc, char **argv)
 {
 	static struct load load;
-	bool in_time;
 
 	if (!parse_options(argc, argv, &load.options)) {
 		(void)fprintf(stderr, "usage: load_natpmp --gateway ADDRESS "
@@ -373,9 +372,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < load.options.clients; i++)
 		if (open_client(&load, i) < 0)
 			return 1;
-	in_time = run(&load);
-	report(&load);
-	if (!in_time)
-		(void)fprintf(stderr, "load_natpmp: stopped, the time is over\n");
-	return in_time && load.counts.refused == 0 && load.counts.lost == 0 ? 0 : 1;
+	load.counts.stopped = !run(&load);
+	return report(&load);
 }

@@ -271,7 +271,7 @@ static bool run(struct load *load)
 	return true;
 }
 
-static void report(struct load *load)
+static int report(struct load *load)
 {
 	const struct load_figure figures[] = {
 		{"connections", load->options.connections},
@@ -279,8 +279,8 @@ static void report(struct load *load)
 		{.name = NULL},
 	};
 
-	load_report(&load->counts, mode_names[load->options.mode], figures,
-		    load->options.json);
+	return load_report(&load->counts, mode_names[load->options.mode], figures,
+			   load->options.json);
 }
 
 static bool parse_options(int argc, char **argv, struct options *out)
@@ -325,7 +325,6 @@ static bool parse_options(int argc, char **argv, struct options *out)
 int main(int argc, char **argv)
 {
 	static struct load load;
-	bool in_time;
 
 	if (!parse_options(argc, argv, &load.options)) {
 		(void)fprintf(stderr,
@@ -346,9 +345,6 @@ int main(int argc, char **argv)
 		return 1;
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		load.connections[i].fd = -1;
-	in_time = run(&load);
-	report(&load);
-	if (!in_time)
-		(void)fprintf(stderr, "load_soap: stopped before its end\n");
-	return in_time && load.counts.refused == 0 && load.counts.lost == 0 ? 0 : 1;
+	load.counts.stopped = !run(&load);
+	return report(&load);
 }
