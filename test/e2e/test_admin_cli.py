@@ -104,8 +104,11 @@ class FakeDaemon:
 
     def close(self):
         self.over.set()
-        self.listener.close()
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # nobody has to come: wakes accept()
         self.thread.join(DEADLINE_S)
+        assert not self.thread.is_alive()
+        self.listener.close()
 
 
 @pytest.fixture
