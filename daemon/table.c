@@ -2,6 +2,7 @@
 #include "daemon/table.h"
 
 #define HASH_NONFATAL_OOM 1
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -411,6 +412,19 @@ static void table_move_lan(struct table *table, struct entry *entry, uint16_t la
 		abort();
 }
 
+/* What the indexes hold of an entry. Another one would stay behind in them, and be read
+ * when the entry is long freed: better to end here. */
+static bool entry_is_of(const struct entry *entry, const struct lease *lease)
+{
+	const struct external_key external = external_key_of(lease);
+
+	return memcmp(&entry->external, &external, sizeof(external)) == 0 &&
+	       addr_equal(&entry->internal.addr, &lease->internal) &&
+	       entry->internal.port == lease->internal_port &&
+	       entry->lease.pinhole == lease->pinhole &&
+	       addr_equal(&entry->lease.client, &lease->client);
+}
+
 void table_update(struct table *table, const struct lease *lease)
 {
 	struct entry *entry = table_find_id(table, lease->id);
@@ -418,6 +432,7 @@ void table_update(struct table *table, const struct lease *lease)
 
 	if (!entry)
 		return;
+	assert(entry_is_of(entry, lease));
 	if (entry->lease.lan != lease->lan)
 		table_move_lan(table, entry, lease->lan);
 	lan = entry->lease.lan;

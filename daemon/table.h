@@ -31,8 +31,8 @@ void table_free(struct table *table);
 int table_insert(struct table *table, const struct lease *lease)
 	__attribute__((warn_unused_result));
 /**
- * Overwrite the lease of the same id; keys, the UniqueID among them, and LAN must be
- * the same, all else may differ.
+ * Overwrite the lease of the same id; its keys, UniqueID and client must be the same,
+ * all else may differ. Errors: the process is ended where they are not.
  */
 void table_update(struct table *table, const struct lease *lease);
 /** Take out; its external port rests from now_ms on when it was the port's last lease.

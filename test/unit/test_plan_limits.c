@@ -6,7 +6,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "test/unit/plan_lab.h"
 
@@ -27,7 +30,11 @@ static enum result map_wide(struct plan_lab *lab, const char *host, uint16_t por
 
 	lab_ask(lab, REQUEST_MAP, host, port, port);
 	for (unsigned int i = 0; i < FILTERS; i++) {
-		(void)snprintf(prefix, sizeof(prefix), "198.51.%u.0/24", i);
+		(void)snprintf(prefix, sizeof(prefix),
+			       addr_is_ipv4(&lab->request.internal)
+				       ? "198.51.%u.0/24"
+				       : "2001:db8:%u::/48",
+			       i);
 		lab_filter(lab, prefix, 0);
 	}
 	return lab_decide(lab);
@@ -89,6 +96,36 @@ static void test_wide_filters(void **state)
 	assert_int_equal(map_wide(lab, format_host(HOSTS_MAX, host), 5002), RESULT_OK);
 }
 
+/* What the indexes know a lease by is not overwritten: they would keep it when it is
+ * gone. */
+static void test_update_of_another(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	for (int what = 0; what < 6; what++) {
+		struct lease lease = *lab_make(lab, ORIGIN_IGD, C1, 5000, 5000);
+		pid_t child;
+		int status = 0;
+
+		lease.external_port = what == 1 ? 5001 : lease.external_port;
+		lease.internal_port = what == 2 ? 5001 : lease.internal_port;
+		lease.pinhole = what == 3 ? 7 : lease.pinhole;
+		lease.client = what == 4 ? lab_address(C2) : lease.client;
+		lease.remote = what == 5 ? lab_address(C2) : lease.remote;
+		lease.lan = 2;
+		child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
+			(void)!freopen("/dev/null", "w", stderr);
+			(void)signal(SIGABRT, SIG_DFL);
+			table_update(lab->table, &lease);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(WIFSIGNALED(status), what != 0);
+	}
+}
+
 #define TEST(name)                                                                     \
 	cmocka_unit_test_setup_teardown(name, plan_lab_setup, plan_lab_teardown)
 
@@ -97,6 +134,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ipv6_share),
 		TEST(test_wide_filters),
+		TEST(test_update_of_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
