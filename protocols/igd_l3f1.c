@@ -33,7 +33,8 @@ static uint16_t start_set(const struct igd_context *context, const struct igd_va
 			  struct igd_answer *answer)
 {
 	static const char *const others[] = {SERVICE_ID "WANCommonIFC1",
-					     SERVICE_ID "L3Forwarding1"};
+					     SERVICE_ID "L3Forwarding1",
+					     SERVICE_ID "WANIPv6Firewall1"};
 	const char *wanted = in[0].text;
 	const char *comma = strchr(wanted, ',');
 

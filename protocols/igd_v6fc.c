@@ -93,8 +93,10 @@ static uint16_t parse_remote(const struct igd_value *in, struct request *request
 	uint32_t port = in[ARG_REMOTE_PORT].number;
 
 	if (!is_any_host(host)) {
+		/* Nothing link-local comes in from beyond the gateway. */
 		if (!addr_parse(host, &request->remote) ||
-		    addr_is_ipv4(&request->remote) || !addr_is_host(&request->remote))
+		    addr_is_ipv4(&request->remote) || !addr_is_host(&request->remote) ||
+		    addr_is_link_local(&request->remote))
 			return 402;
 	} else if (strcmp(host, "::/0") == 0 && port == in[ARG_INTERNAL_PORT].number) {
 		/* syncthing's way to say "from anywhere": it fills in its own port

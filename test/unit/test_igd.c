@@ -407,6 +407,8 @@ static void test_default_connection(void **state)
 	static struct igd_answer answer;
 	static const char device[] =
 		"uuid:01000000-0000-0000-0000-000000000012:WANConnectionDevice:1,";
+	static const char *const others[] = {"WANCommonIFC1", "L3Forwarding1",
+					     "WANIPv6Firewall1"};
 	char value[256];
 
 	(void)state;
@@ -419,9 +421,11 @@ static void test_default_connection(void **state)
 	assert_int_equal(set_default("nonsense"), 720);
 	(void)snprintf(value, sizeof(value), "%surn:upnp-org:serviceId:Other1", device);
 	assert_int_equal(set_default(value), 721);
-	(void)snprintf(value, sizeof(value), "%surn:upnp-org:serviceId:WANCommonIFC1",
-		       device);
-	assert_int_equal(set_default(value), 723);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		(void)snprintf(value, sizeof(value), "%surn:upnp-org:serviceId:%s",
+			       device, others[i]);
+		assert_int_equal(set_default(value), 723);
+	}
 	assert_int_equal(
 		igd_lab_error(igd_get_l3f1(), "SetDefaultConnectionService", ""), 402);
 }
