@@ -55,10 +55,15 @@ static bool plan_is_too_wide(const struct table *table, const struct request *re
 	bool widens = request->filter_count > 0 || request->op == REQUEST_PINHOLE;
 	size_t more = widens ? plan_get_widening(plan) : 0;
 
-	return more > 0 &&
-	       (table_get_wide_count(table) + more > PLAN_WIDE_FILTERS_MAX ||
-		table_get_wide_count_of_client(table, &request->client) + more >
-			PLAN_WIDE_FILTERS_OF_CLIENT_MAX);
+	if (more == 0)
+		return false;
+	if (!addr_is_ipv4(&request->internal) &&
+	    table_get_ipv6_wide_count(table) + more >
+		    plan_get_ipv6_share(PLAN_WIDE_FILTERS_MAX))
+		return true;
+	return table_get_wide_count(table) + more > PLAN_WIDE_FILTERS_MAX ||
+	       table_get_wide_count_of_client(table, &request->client) + more >
+		       PLAN_WIDE_FILTERS_OF_CLIENT_MAX;
 }
 
 static void plan_run(const struct table *table, const struct plan_context *context,

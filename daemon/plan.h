@@ -99,17 +99,18 @@ void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan);
 /**
  * Filters that are a prefix or have a port, which all leases together and those of one
  * client may have: each change of one costs the kernel as much as there are, so that
- * some thousands of one host's would make everybody wait. More is RESULT_PEERS.
+ * some thousands of one host's would make everybody wait. IPv6 hosts together may have
+ * plan_get_ipv6_share() of them. More is RESULT_PEERS.
  */
 #define PLAN_WIDE_FILTERS_MAX 1024
 #define PLAN_WIDE_FILTERS_OF_CLIENT_MAX 64
 
 /**
- * Of leases_total, how many IPv6 hosts may hold together: one host has as many
- * addresses there as it likes, each a client to us, and must not take what IPv4 hosts
- * need. 0 = no limit, as there.
+ * Of what all hosts may have, leases or wide filters, how many IPv6 hosts may have
+ * together: one host has as many addresses there as it likes, each a client to us, and
+ * must not take what IPv4 hosts need. 0 = no limit, as there.
  */
-uint32_t plan_get_ipv6_share(uint32_t leases_total);
+uint32_t plan_get_ipv6_share(uint32_t total);
 
 /** Owns: frees what the plan holds, not the plan. */
 void plan_fini(struct plan *plan);

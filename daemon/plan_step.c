@@ -71,9 +71,9 @@ static size_t get_rest(uint32_t limit, size_t used)
 	return used < limit ? limit - used : 0;
 }
 
-uint32_t plan_get_ipv6_share(uint32_t leases_total)
+uint32_t plan_get_ipv6_share(uint32_t total)
 {
-	return leases_total - leases_total / 2;
+	return total - total / 2;
 }
 
 /* Source: RFC 6887 §17.2: renewals are not counted, only a lease more (PCP-61). */

@@ -81,6 +81,7 @@ struct table {
 	size_t count_of_origin[ORIGIN_COUNT];
 	size_t ipv6_count;
 	size_t wide_count;
+	size_t ipv6_wide_count; /* of them those of IPv6 */
 };
 
 static const struct entry *entry_of(const struct lease *lease)
@@ -349,8 +350,10 @@ static void table_count(struct table *table, const struct entry *entry, int step
 	size_t wide = lease_count_wide_filters(&entry->lease) * (size_t)step;
 
 	table->count_of_origin[entry->lease.origin] += (size_t)step;
-	if (!addr_is_ipv4(&entry->lease.internal))
+	if (!addr_is_ipv4(&entry->lease.internal)) {
 		table->ipv6_count += (size_t)step;
+		table->ipv6_wide_count += wide;
+	}
 	table->wide_count += wide;
 	entry->holder->wide += wide;
 	if (entry->lease.origin != ORIGIN_STATIC)
@@ -606,6 +609,11 @@ size_t table_get_count_of_client(const struct table *table,
 size_t table_get_wide_count(const struct table *table)
 {
 	return table->wide_count;
+}
+
+size_t table_get_ipv6_wide_count(const struct table *table)
+{
+	return table->ipv6_wide_count;
 }
 
 size_t table_get_wide_count_of_client(const struct table *table,

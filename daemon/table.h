@@ -84,9 +84,10 @@ const struct lease *table_get_next(const struct table *table,
 				   const struct lease *lease);
 
 size_t table_get_count(const struct table *table);
-/** Filters that lease_count_wide_filters() counts, of all and of one client's leases.
- */
+/** Filters that lease_count_wide_filters() counts, of all leases, of those of IPv6 and
+ * of one client's. */
 size_t table_get_wide_count(const struct table *table);
+size_t table_get_ipv6_wide_count(const struct table *table);
 size_t table_get_wide_count_of_client(const struct table *table,
 				      const struct ip_addr *client);
 size_t table_get_ipv6_count(const struct table *table);	  /* pinholes */

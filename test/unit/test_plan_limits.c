@@ -96,6 +96,35 @@ static void test_wide_filters(void **state)
 	assert_int_equal(map_wide(lab, format_host(HOSTS_MAX, host), 5002), RESULT_OK);
 }
 
+/* One IPv6 host by its many addresses: those of IPv4 have what they need (PCP-80). */
+static void test_wide_filters_of_ipv6(void **state)
+{
+	struct plan_lab *lab = *state;
+	unsigned int share = plan_get_ipv6_share(PLAN_WIDE_FILTERS_MAX) / FILTERS;
+	char host[32];
+
+	lab->context.leases_total = 0;
+	lab->context.leases_per_client = 0;
+	lab->context.filters_max = FILTERS;
+	for (unsigned int i = 0; i < share; i++) {
+		(void)snprintf(host, sizeof(host), "2001:db8:77::%x", i + 2);
+		assert_int_equal(map_wide(lab, host, 5000), RESULT_OK);
+	}
+	assert_int_equal(table_get_ipv6_wide_count(lab->table), share * FILTERS);
+	assert_int_equal(map_wide(lab, "2001:db8:77::9999", 5000), RESULT_PEERS);
+	lab_ask(lab, REQUEST_PINHOLE, "2001:db8:77::9999", 5000, 0)->remote_port = 443;
+	lab->request.origin = ORIGIN_IGD;
+	assert_int_equal(lab_decide(lab), RESULT_PEERS);
+	assert_int_equal(map_wide(lab, host, 5000), RESULT_OK);
+	for (unsigned int i = 0; i < share; i++)
+		assert_int_equal(map_wide(lab, format_host(i / 8, host),
+					  (uint16_t)(5000 + 10 * (i / 8) + i % 8)),
+				 RESULT_OK);
+	assert_int_equal(map_wide(lab, format_host(HOSTS_MAX, host), 9000),
+			 RESULT_PEERS);
+	assert_int_equal(table_get_wide_count(lab->table), PLAN_WIDE_FILTERS_MAX);
+}
+
 /* What the indexes know a lease by is not overwritten: they would keep it when it is
  * gone. */
 static void test_update_of_another(void **state)
@@ -134,6 +163,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ipv6_share),
 		TEST(test_wide_filters),
+		TEST(test_wide_filters_of_ipv6),
 		TEST(test_update_of_another),
 	};
 
