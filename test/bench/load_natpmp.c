@@ -318,24 +318,7 @@ static bool complete_options(struct options *options)
 
 static bool parse_options(int argc, char **argv, struct options *out)
 {
-	const struct load_option rows[] = {
-		{"gateway", .addr = &out->gateway},
-		{"client", .addr = &out->client},
-		{"clients", .number = &out->clients, .max = LOAD_CLIENTS_MAX},
-		{"requests", .number = &out->requests, .max = REQUESTS_MAX},
-		{"window", .number = &out->window, .max = WINDOW_MAX},
-		{"mode", .number = &out->mode, .max = MODES, .words = mode_names},
-		{"first-port", .number = &out->first_port, .max = UINT16_MAX},
-		{"ports", .number = &out->ports, .max = UINT16_MAX},
-		{"lifetime", .number = &out->lifetime_s, .max = UINT32_MAX},
-		{"max-seconds", .number = &out->max_seconds, .max = LOAD_SECONDS_MAX},
-		{"tcp", .flag = &out->tcp},
-		{"pcp", .flag = &out->pcp},
-		{"json", .flag = &out->json},
-		{.name = NULL},
-	};
-
-	*out = (struct options){
+	struct options options = {
 		.client = addr_from_ipv4((struct in_addr){0}),
 		.clients = 1,
 		.requests = 10000,
@@ -344,16 +327,36 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		.lifetime_s = 3600,
 		.max_seconds = 60,
 	};
-	if (!load_parse_options(argc, argv, rows) || !addr_is_ipv4(&out->gateway) ||
-	    !addr_is_ipv4(&out->client))
+	const struct load_option rows[] = {
+		{"gateway", .addr = &options.gateway},
+		{"client", .addr = &options.client},
+		{"clients", .number = &options.clients, .max = LOAD_CLIENTS_MAX},
+		{"requests", .number = &options.requests, .max = REQUESTS_MAX},
+		{"window", .number = &options.window, .max = WINDOW_MAX},
+		{"mode", .number = &options.mode, .max = MODES, .words = mode_names},
+		{"first-port", .number = &options.first_port, .max = UINT16_MAX},
+		{"ports", .number = &options.ports, .max = UINT16_MAX},
+		{"lifetime", .number = &options.lifetime_s, .max = UINT32_MAX},
+		{"max-seconds", .number = &options.max_seconds,
+		 .max = LOAD_SECONDS_MAX},
+		{"tcp", .flag = &options.tcp},
+		{"pcp", .flag = &options.pcp},
+		{"json", .flag = &options.json},
+		{.name = NULL},
+	};
+
+	if (!load_parse_options(argc, argv, rows) || !addr_is_ipv4(&options.gateway) ||
+	    !addr_is_ipv4(&options.client))
 		return false;
-	out->protocol = out->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	options.protocol = options.tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	*out = options;
 	return complete_options(out);
 }
 
 int main(int argc, char **argv)
 {
 	static struct load load;
+	struct load_times times;
 
 	if (!parse_options(argc, argv, &load.options)) {
 		(void)fprintf(stderr, "usage: load_natpmp --gateway ADDRESS "
@@ -366,9 +369,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (load.epoll < 0 ||
-	    !load_times_init(&load.counts.times, load.options.requests))
+	if (load.epoll < 0 || !load_times_init(&times, load.options.requests))
 		return 1;
+	load.counts.times = times;
 	for (size_t i = 0; i < load.options.clients; i++)
 		if (open_client(&load, i) < 0)
 			return 1;
