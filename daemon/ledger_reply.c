@@ -62,7 +62,20 @@ void ledger_answer(struct ledger *ledger, const struct request *request, int64_t
 
 /* --- pages of REQUEST_LIST --- */
 
-/* Leases of a page, ascending by id. */
+/*
+ * Where a lease stands in a listing: by its port, so that a control point with a limit
+ * goes on at the port behind the last one (IGD-34), then by id. Ids count from 1 and
+ * never reach so far up.
+ */
+#define PLACE_PORT_SHIFT 48
+
+static uint64_t lease_get_place(const struct lease *lease)
+{
+	return (uint64_t)lease->external_port << PLACE_PORT_SHIFT |
+	       (lease->id & ((UINT64_C(1) << PLACE_PORT_SHIFT) - 1));
+}
+
+/* Leases of a page, ascending by place. */
 struct page {
 	size_t count;
 	const struct lease *leases[REQUEST_LIST_MAX];
@@ -71,24 +84,27 @@ struct page {
 
 static bool is_asked(const struct lease *lease, const struct request *request)
 {
-	return lease->id > request->after && lease->protocol == request->protocol &&
+	return lease_get_place(lease) > request->after &&
+	       lease->protocol == request->protocol &&
 	       lease->external_port >= request->external_port &&
 	       lease->external_port <= request->external_last;
 }
 
-/* Into its place by id; where the page is full, the last one waits for the next page.
+/* Into its place; where the page is full, the last one waits for the next page.
  */
 static void page_take(struct page *page, const struct lease *lease)
 {
+	uint64_t place = lease_get_place(lease);
 	size_t i;
 
 	if (page->count == REQUEST_LIST_MAX) {
 		page->more = true;
-		if (lease->id > page->leases[page->count - 1]->id)
+		if (place > lease_get_place(page->leases[page->count - 1]))
 			return;
 		page->count--;
 	}
-	for (i = page->count++; i > 0 && page->leases[i - 1]->id > lease->id; i--)
+	for (i = page->count++; i > 0 && lease_get_place(page->leases[i - 1]) > place;
+	     i--)
 		page->leases[i] = page->leases[i - 1];
 	page->leases[i] = lease;
 }
@@ -116,7 +132,7 @@ size_t ledger_list(struct ledger *ledger, const struct request *request,
 	}
 	out[page.count] = *decided;
 	if (page.more)
-		out[page.count].next = page.leases[page.count - 1]->id;
+		out[page.count].next = lease_get_place(page.leases[page.count - 1]);
 	if (page.count == 0 && request->after == 0)
 		out[0].result = RESULT_NO_ENTRY;
 	return page.count + 1;

@@ -43,8 +43,8 @@ enum request_op {
 	/** End the client's own leases of external_port..external_last; NO_ENTRY when
 	 * there was none (IGD-33). */
 	REQUEST_DELETE_RANGE,
-	/** The client's own leases of external_port..external_last, by reply.more and
-	 * request.after (IGD-34). */
+	/** The client's own leases of external_port..external_last, by port, with
+	 * reply.more and request.after (IGD-34). */
 	REQUEST_LIST,
 	/* WANIPv6FirewallControl: by reply.pinhole, but for the first. */
 	REQUEST_PINHOLE, /* grant or renew a pinhole: one of its own for each remote

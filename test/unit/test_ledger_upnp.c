@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backends/memory.h"
@@ -268,7 +269,7 @@ static size_t list(struct fixture *fixture, const char *host, uint64_t after)
 			   fixture->page);
 }
 
-/* IGD-34, IGD-35: page by page, each lease once, in the order they were made. */
+/* IGD-34, IGD-35: page by page, each lease once, by port whatever came first. */
 static void test_igd34_pages(void **state)
 {
 	struct fixture *fixture = *state;
@@ -277,7 +278,7 @@ static void test_igd34_pages(void **state)
 	uint16_t last = 0;
 
 	for (uint16_t i = 0; i < MANY; i++)
-		add(fixture, i % 4 == 3 ? C2 : C1, (uint16_t)(PORT + i));
+		add(fixture, i % 4 == 3 ? C2 : C1, (uint16_t)(PORT + i * 1009 % MANY));
 	do {
 		count = list(fixture, C1, after);
 		assert_true(count > 1 && count <= REQUEST_LIST_MAX + 1);
@@ -313,6 +314,64 @@ static void test_igd34_page_is_full(void **state)
 	for (size_t i = 0; i + 2 < count; i++)
 		assert_true(fixture->page[i].external_port <
 			    fixture->page[i + 1].external_port);
+}
+
+/* IGD-34: a control point that takes a few at a time goes on behind the last port. */
+static void test_igd34_from_a_port(void **state)
+{
+	enum { AT_ONCE = 7 };
+	struct fixture *fixture = *state;
+	uint16_t start = 1;
+	size_t seen = 0, count;
+
+	for (uint16_t i = 0; i < MANY; i++)
+		add(fixture, C1, (uint16_t)(PORT + i * 1009 % MANY));
+	do {
+		struct request *request = ask(fixture, REQUEST_LIST, C1, start);
+
+		request->external_last = UINT16_MAX;
+		assert_int_equal(decide(fixture), RESULT_OK);
+		count = ledger_list(fixture->ledger, request, &fixture->replies[0],
+				    &fixture->at, fixture->page);
+		for (size_t i = 0; i < AT_ONCE && i + 1 < count; i++)
+			assert_int_equal(fixture->page[i].external_port, PORT + seen++);
+		start = (uint16_t)(PORT + seen);
+	} while (count > 1);
+	assert_int_equal(seen, MANY);
+	assert_int_equal(fixture->page[0].result, RESULT_NO_ENTRY);
+}
+
+/* One port has several for one remote host each: each is shown once, by age. */
+static void test_igd34_same_port(void **state)
+{
+	struct fixture *fixture = *state;
+	char remote[32];
+	size_t count;
+	uint64_t after;
+
+	add(fixture, C1, PORT + 1);
+	for (unsigned int i = 0; i < REQUEST_LIST_MAX + 2; i++) {
+		(void)snprintf(remote, sizeof(remote), "198.51.100.%u", 200 - i);
+		ask(fixture, REQUEST_ADD, C1, PORT)->remote =
+			ledger_lab_address(remote);
+		assert_int_equal(decide(fixture), RESULT_OK);
+	}
+	add(fixture, C1, PORT - 1);
+	count = list(fixture, C1, 0);
+	assert_int_equal(count, REQUEST_LIST_MAX + 1);
+	assert_int_equal(fixture->page[0].external_port, PORT - 1);
+	for (unsigned int i = 1; i + 1 < count; i++) {
+		struct ip_addr expected;
+
+		(void)snprintf(remote, sizeof(remote), "198.51.100.%u", 201 - i);
+		expected = ledger_lab_address(remote);
+		assert_true(addr_equal(&fixture->page[i].remote, &expected));
+	}
+	after = fixture->page[count - 1].next;
+	assert_int_equal(list(fixture, C1, after), 5);
+	assert_int_equal(fixture->page[2].external_port, PORT);
+	assert_int_equal(fixture->page[3].external_port, PORT + 1);
+	assert_int_equal(fixture->page[4].next, 0);
 }
 
 static void test_igd34_filter(void **state)
@@ -574,6 +633,8 @@ int main(void)
 		TEST(test_igd34_pages),
 		TEST(test_igd34_page_is_full),
 		TEST(test_igd34_filter),
+		TEST(test_igd34_from_a_port),
+		TEST(test_igd34_same_port),
 		TEST(test_igd34_none),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
