@@ -150,8 +150,7 @@ static uint16_t parse_args(const struct igd_service *service,
 			igd_service_find_var(service, action->in[i].var);
 		uint16_t error;
 
-		if (!arg || !var || arg->repeated ||
-		    (arg->truncated && var->type != IGD_STRING))
+		if (!arg || !var || arg->repeated || (arg->truncated && !var->clipped))
 			return 402;
 		values[i].text = soap_call_get_value(call, arg);
 		values[i].length = arg->length;

@@ -62,6 +62,8 @@ struct igd_var {
 	const char *allowed[IGD_ALLOWED_MAX]; /* ends with NULL; empty = anything */
 	uint8_t since; /* version of the service that brought it; 0 = the first */
 	struct igd_range range;
+	bool clipped; /* an argument longer than SOAP_VALUE_MAX is taken without its
+		       * end; for all others it is an error (SOAP-4) */
 };
 
 struct igd_arg {

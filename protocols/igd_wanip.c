@@ -120,7 +120,7 @@ static const struct igd_var vars[] = {
 	{.name = "InternalPort", .type = IGD_UI2, .range = {1, UINT16_MAX, 2}},
 	{.name = "PortMappingProtocol", .type = IGD_STRING, .allowed = {"TCP", "UDP"}},
 	{.name = "InternalClient", .type = IGD_STRING},
-	{.name = "PortMappingDescription", .type = IGD_STRING},
+	{.name = "PortMappingDescription", .type = IGD_STRING, .clipped = true},
 	{.name = "SystemUpdateID",
 	 .type = IGD_UI4,
 	 .evented = true,

@@ -270,7 +270,7 @@ static void run_query(struct upnp_control *control, struct http_exchange *exchan
 	};
 	struct igd_answer answer;
 
-	if (!arg) {
+	if (!arg || arg->truncated) {
 		upnp_answer_fault(exchange, service, 402);
 		return;
 	}

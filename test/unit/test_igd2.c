@@ -100,6 +100,39 @@ static void test_add_errors(void **state)
 		call("AddAnyPortMapping", add_args, (struct igd_lab_arg){"", ""}), 501);
 }
 
+/* SOAP-4: what is behind much white space is not lost without a word */
+static void test_long_arguments(void **state)
+{
+	static const struct {
+		const char *name, *start;
+		uint16_t error;
+	} rows[] = {
+		{"NewRemoteHost", "203.0.113.9", 402},
+		{"NewRemoteHost", "", 402},
+		{"NewProtocol", "UDP", 402},
+		{"NewInternalPort", "80", 402},
+		{"NewInternalClient", LAB_CLIENT, 402},
+		{"NewEnabled", "1", 402},
+		{"NewPortMappingDescription", "game", 0},
+	};
+	char value[SOAP_VALUE_MAX + 64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct igd_lab_arg arg = {rows[i].name, value};
+
+		/* as much as is kept, then one more */
+		(void)snprintf(value, sizeof(value), "%-*s", SOAP_VALUE_MAX,
+			       rows[i].start);
+		assert_int_equal(call("AddPortMapping", add_args, arg), 0);
+		(void)snprintf(value, sizeof(value), "%-*sx", SOAP_VALUE_MAX,
+			       rows[i].start);
+		assert_int_equal(call("AddPortMapping", add_args, arg), rows[i].error);
+		assert_int_equal(call("AddAnyPortMapping", add_args, arg),
+				 rows[i].error);
+	}
+}
+
 /* IGD-14: both ways to add, both versions */
 static void test_lease(void **state)
 {
@@ -391,7 +424,7 @@ int main(void)
 		TEST(test_version_1_rules), TEST(test_finish),
 		TEST(test_connection),	    TEST(test_types),
 		TEST(test_since),	    TEST(test_table),
-		TEST(test_description),
+		TEST(test_description),	    TEST(test_long_arguments),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
