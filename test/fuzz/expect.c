@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "test/fuzz/expect.h"
 
-#include <stdlib.h>
-
-void expect_true(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
 struct ip_addr expect_addr(const char *text)
 {
 	struct ip_addr addr;
