@@ -231,6 +231,16 @@ bool books_mend_store(struct books *books, const struct store_time *at)
 	return true;
 }
 
+size_t books_count_rules(const struct books *books)
+{
+	size_t count = 0;
+
+	for (const struct lease *lease = table_get_next(books->table, NULL); lease;
+	     lease = table_get_next(books->table, lease))
+		count += lease->enabled;
+	return count;
+}
+
 int books_sync(struct books *books, int64_t now_ms, size_t *added, size_t *removed)
 {
 	size_t count = table_get_count(books->table);

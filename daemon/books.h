@@ -64,6 +64,9 @@ void books_sync_store(struct books *books, int64_t now_ms);
 /** Write everything anew after a failure. True when the disk agrees again. */
 bool books_mend_store(struct books *books, const struct store_time *at);
 
+/** Leases that have a rule: an entry that is not enabled has none. */
+size_t books_count_rules(const struct books *books);
+
 /** Make the kernel hold what the table says. Errors: -errno. */
 int books_sync(struct books *books, int64_t now_ms, size_t *added, size_t *removed)
 	__attribute__((warn_unused_result));

@@ -402,6 +402,11 @@ const char *ledger_get_backend_name(const struct ledger *ledger)
 	return ledger->books.backend_ops->name;
 }
 
+size_t ledger_count_rules(const struct ledger *ledger)
+{
+	return ledger->network_set ? books_count_rules(&ledger->books) : 0;
+}
+
 struct ip_addr ledger_get_external(const struct ledger *ledger,
 				   const struct lease *lease)
 {

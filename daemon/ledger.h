@@ -159,6 +159,8 @@ const struct table *ledger_get_table(const struct ledger *ledger);
 const struct ledger_figures *ledger_get_figures(struct ledger *ledger);
 const struct store_meta *ledger_get_meta(const struct ledger *ledger);
 const char *ledger_get_backend_name(const struct ledger *ledger);
+/** Leases that the firewall has a rule of; it has none before the first network. */
+size_t ledger_count_rules(const struct ledger *ledger);
 /**
  * One more for each operation that added, ended or changed a mapping or pinhole;
  * renewals and flows of PEER do not count. Begins at 0 at each start (IGD-36).

@@ -142,9 +142,8 @@ static struct json_object *status_backend_new(const struct report_status *status
 	if (object &&
 	    varlink_add_string(object, "name",
 			       ledger_get_backend_name(status->ledger)) &&
-	    varlink_add_int(
-		    object, "rules",
-		    (int64_t)table_get_count(ledger_get_table(status->ledger))) &&
+	    varlink_add_int(object, "rules",
+			    (int64_t)ledger_count_rules(status->ledger)) &&
 	    varlink_add_int(object, "resyncs", (int64_t)figures->heals))
 		return object;
 	json_object_put(object);

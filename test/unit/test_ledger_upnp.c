@@ -608,6 +608,34 @@ static void test_v6fw7_same_host(void **state)
 	assert_int_equal(decide(fixture), RESULT_DENIED);
 }
 
+/* --- what the owner is told --- */
+
+static void assert_rules(const struct fixture *fixture, size_t count)
+{
+	assert_int_equal(ledger_count_rules(fixture->ledger), count);
+	assert_int_equal(memory_get_count(fixture->ledger->books.backend), count);
+}
+
+/* IGD-26: an entry that is not enabled is a lease, and no rule of the firewall */
+static void test_rules_are_what_the_firewall_holds(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_rules(fixture, 0);
+	add(fixture, C1, PORT);
+	(void)open_pinhole(fixture, NULL, 0);
+	ask(fixture, REQUEST_ADD, C1, PORT + 1)->enabled = 0;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(table_get_count(fixture->ledger->table), 3);
+	assert_rules(fixture, 2);
+	ask(fixture, REQUEST_ADD, C1, PORT)->enabled = 0;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_rules(fixture, 1);
+	ask(fixture, REQUEST_ADD, C1, PORT + 1);
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_rules(fixture, 2);
+}
+
 /* V6FW-1: with `pinholes = off` those that are there last out, and are not renewed. */
 static void test_v6fw1_off(void **state)
 {
@@ -636,6 +664,7 @@ int main(void)
 		TEST(test_igd34_from_a_port),
 		TEST(test_igd34_same_port),
 		TEST(test_igd34_none),
+		TEST(test_rules_are_what_the_firewall_holds),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
 		TEST(test_v6fw7_same_host),
