@@ -23,16 +23,29 @@ void gena_table_fini(struct gena_table *table)
 	}
 }
 
-static unsigned int count_of_host(const struct gena_table *table,
-				  const struct ip_addr *host)
+/* A LAN shuts out no other, IPv6 no IPv4, and a host no other (GENA-12). */
+static bool has_room(const struct gena_table *table,
+		     const struct gena_subscriber *subscriber)
 {
 	const struct gena_subscription *sub;
-	unsigned int count = 0;
+	unsigned int of_lan = 0, of_ipv6 = 0, of_host = 0;
 
-	TAILQ_FOREACH (sub, &table->list, link)
-		if (addr_equal(&sub->subscriber.host, host))
-			count++;
-	return count;
+	TAILQ_FOREACH (sub, &table->list, link) {
+		const struct gena_subscriber *other = &sub->subscriber;
+
+		if (other->ifindex != subscriber->ifindex)
+			continue;
+		of_lan++;
+		if (!addr_is_ipv4(&other->host))
+			of_ipv6++;
+		if (addr_equal(&other->host, &subscriber->host))
+			of_host++;
+	}
+	return table->count < GENA_SUBSCRIPTIONS_MAX &&
+	       of_lan < GENA_SUBSCRIPTIONS_PER_LAN_MAX &&
+	       (addr_is_ipv4(&subscriber->host) ||
+		of_ipv6 < GENA_SUBSCRIPTIONS_PER_LAN_IPV6_MAX) &&
+	       of_host < GENA_SUBSCRIPTIONS_PER_HOST_MAX;
 }
 
 struct gena_subscription *gena_table_add(struct gena_table *table,
@@ -42,8 +55,7 @@ struct gena_subscription *gena_table_add(struct gena_table *table,
 {
 	struct gena_subscription *sub;
 
-	if (table->count >= GENA_SUBSCRIPTIONS_MAX ||
-	    count_of_host(table, &subscriber->host) >= GENA_SUBSCRIPTIONS_PER_HOST_MAX)
+	if (!has_room(table, subscriber))
 		return NULL;
 	sub = calloc(1, sizeof(*sub));
 	if (!sub)

@@ -10,9 +10,13 @@
 #include "base/addr.h"
 #include "protocols/gena.h"
 
-/** Subscriptions of everybody together, and of one host (GENA-12). */
+/** Subscriptions of everybody together, of one LAN, and of one host (GENA-12). */
 #define GENA_SUBSCRIPTIONS_MAX 256
+#define GENA_SUBSCRIPTIONS_PER_LAN_MAX 96
 #define GENA_SUBSCRIPTIONS_PER_HOST_MAX 16
+/** Those of one LAN that IPv6 may have: there a host has as many addresses as it likes,
+ * and each is a host here. */
+#define GENA_SUBSCRIPTIONS_PER_LAN_IPV6_MAX (GENA_SUBSCRIPTIONS_PER_LAN_MAX / 2)
 /** Events in a row that do not arrive until a subscription is given up (GENA-10). */
 #define GENA_FAILURES_MAX 8
 

@@ -123,18 +123,24 @@ def subscribe(host, url, *callbacks, **headers):
     return answer["SID"]
 
 
+def subscribe_from(host, source, gateway, path, callback):
+    """What is answered to one IPv6 address of the host; both are (address, index)."""
+    with host.open_socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE_S)
+        sock.bind((source[0], 0, 0, source[1]))
+        sock.connect((gateway[0], 49152, 0, gateway[1]))
+        sock.sendall((f"SUBSCRIBE {path} HTTP/1.1\r\nHost: [{gateway[0]}]:49152\r\n"
+                      f"CALLBACK: <{callback}>\r\nNT: upnp:event\r\n\r\n").encode())
+        answer = b""
+        while piece := sock.recv(4096):
+            answer += piece
+    return answer
+
+
 def subscribe_link_local(host, gateway, path, sink):
     """The same from one link-local address to another, which has no URL."""
     with host.inside():
         index = socket.if_nametoindex(host.interface)
-    with host.open_socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
-        sock.settimeout(PATIENCE_S)
-        sock.bind((sink.address, 0, 0, index))
-        sock.connect((gateway, 49152, 0, index))
-        sock.sendall((f"SUBSCRIBE {path} HTTP/1.1\r\nHost: [{gateway}]:49152\r\n"
-                      f"CALLBACK: <{sink.url()}>\r\nNT: upnp:event\r\n\r\n").encode())
-        answer = b""
-        while piece := sock.recv(4096):
-            answer += piece
+    answer = subscribe_from(host, (sink.address, index), (gateway, index), path, sink.url())
     assert answer.startswith(b"HTTP/1.1 200 "), answer
     return re.search(rb"(?im)^SID: (\S+)", answer)[1].decode()

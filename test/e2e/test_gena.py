@@ -23,6 +23,7 @@ LINK = GATEWAY + "/igd1/evt/WANCommonIFC1"
 # What is on its way to be noticed, in a lab on a busy machine.
 PROMPT_S = 0.5
 PER_HOST = 16
+PER_LAN_IPV6 = 48
 
 
 @pytest.fixture
@@ -395,6 +396,29 @@ def test_limits(lab, keeper):
     with Sink(lab.lan2) as other:
         subscribe(lab.lan2, WANIP1, other.url())
         other.take()
+
+
+def test_host_of_many_addresses(lab, keeper):
+    """GENA-12: a guest with 16 IPv6 addresses takes neither its LAN nor another's"""
+    keeper.get("[limits]\nrequests-per-second = 0\n", fresh=True)
+    path = "/igd1/evt/WANIPConn1"
+    granted = 0
+    for i in range(PER_HOST):
+        address = f"fd78::{0x100 + i:x}"
+        lab.guest1.ip("address", "add", address + "/64", "dev", "eth0", "nodad")
+        try:
+            for _ in range(PER_HOST):
+                answer = gena.subscribe_from(lab.guest1, (address, 0), ("fd78::1", 0), path,
+                                             f"http://[{address}]:5000/")
+                granted += answer.startswith(b"HTTP/1.1 200 ")
+        finally:
+            lab.guest1.ip("address", "del", address + "/64", "dev", "eth0")
+    assert granted == PER_LAN_IPV6
+    for host, gateway in ((lab.guest1, "192.168.78.1"), (lab.lan1, "192.168.77.1"),
+                          (lab.lan1, "[fd77::1]")):
+        with Sink(host, socket.AF_INET6 if "[" in gateway else socket.AF_INET) as other:
+            subscribe(host, f"http://{gateway}:49152{path}", other.url())
+            other.take()
 
 
 def test_restart(lab, daemon, sink):

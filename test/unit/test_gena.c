@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Eventing without a socket: headers, octets of a NOTIFY, and who is subscribed. */
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -397,12 +398,16 @@ static void test_sid(void **state)
 
 static int subject, other_subject;
 
-static struct gena_subscription *add(struct gena_table *table, const char *host,
-				     int64_t now_ms)
+#define LAN 2
+#define OTHER_LAN 3
+
+static struct gena_subscription *add_from(struct gena_table *table, uint32_t ifindex,
+					  const char *host, int64_t now_ms)
 {
 	static uint8_t random[16];
 	const struct gena_subscriber subscriber = {
 		.host = address(host),
+		.ifindex = ifindex,
 		.subject = &subject,
 	};
 	struct gena_call call = {.kind = GENA_SUBSCRIBE, .timeout_s = 1800};
@@ -410,6 +415,27 @@ static struct gena_subscription *add(struct gena_table *table, const char *host,
 	for (size_t i = 0; i < sizeof(random) && ++random[i] == 0; i++)
 		;
 	return gena_table_add(table, &call, &subscriber, random, now_ms);
+}
+
+static struct gena_subscription *add(struct gena_table *table, const char *host,
+				     int64_t now_ms)
+{
+	return add_from(table, LAN, host, now_ms);
+}
+
+/* That many hosts of a LAN ask once: how many get something. */
+static unsigned int add_many(struct gena_table *table, uint32_t ifindex,
+			     const char *format)
+{
+	unsigned int granted = 0;
+
+	for (unsigned int i = 1; i <= 1000; i++) {
+		char host[INET6_ADDRSTRLEN];
+
+		(void)snprintf(host, sizeof(host), format, i / 250, i % 250);
+		granted += add_from(table, ifindex, host, NOW_MS) != NULL;
+	}
+	return granted;
 }
 
 /* GENA-3, GENA-4, GENA-13 */
@@ -479,7 +505,6 @@ static void test_expiry(void **state)
 static void test_limits(void **state)
 {
 	struct gena_table table;
-	char host[32];
 
 	(void)state;
 	gena_table_init(&table);
@@ -487,15 +512,39 @@ static void test_limits(void **state)
 		assert_true((add(&table, SUBSCRIBER, NOW_MS) != NULL) ==
 			    (i < GENA_SUBSCRIPTIONS_PER_HOST_MAX));
 	assert_int_equal(table.count, GENA_SUBSCRIPTIONS_PER_HOST_MAX);
-	for (unsigned int i = 0; i < 1000; i++) {
-		(void)snprintf(host, sizeof(host), "10.0.%u.%u", i / 250, i % 250 + 1);
-		(void)add(&table, host, NOW_MS);
-	}
+	(void)add_many(&table, LAN, "10.0.%u.%u");
+	assert_int_equal(table.count, GENA_SUBSCRIPTIONS_PER_LAN_MAX);
+	for (uint32_t lan = OTHER_LAN; lan < OTHER_LAN + 7; lan++)
+		(void)add_many(&table, lan, "10.0.%u.%u");
 	assert_int_equal(table.count, GENA_SUBSCRIPTIONS_MAX);
 	/* who leaves makes room */
 	gena_table_remove(&table, TAILQ_FIRST(&table.list));
 	assert_non_null(add(&table, SUBSCRIBER, NOW_MS));
 	assert_null(add(&table, "10.1.0.1", NOW_MS));
+	gena_table_fini(&table);
+}
+
+/* GENA-12: a host with a thousand addresses shuts out neither IPv4 nor another LAN */
+static void test_shares(void **state)
+{
+	struct gena_table table;
+
+	(void)state;
+	gena_table_init(&table);
+	assert_int_equal(add_many(&table, LAN, "2001:db8::%x:%x"),
+			 GENA_SUBSCRIPTIONS_PER_LAN_IPV6_MAX);
+	assert_int_equal(add_many(&table, LAN, "10.0.%u.%u"),
+			 GENA_SUBSCRIPTIONS_PER_LAN_MAX -
+				 GENA_SUBSCRIPTIONS_PER_LAN_IPV6_MAX);
+	assert_int_equal(add_many(&table, OTHER_LAN, "2001:db8::%x:%x"),
+			 GENA_SUBSCRIPTIONS_PER_LAN_IPV6_MAX);
+	/* one address on two LANs is two hosts */
+	gena_table_fini(&table);
+	gena_table_init(&table);
+	for (unsigned int i = 0; i < GENA_SUBSCRIPTIONS_PER_HOST_MAX; i++)
+		assert_non_null(add_from(&table, OTHER_LAN, "fe80::1", NOW_MS));
+	assert_null(add_from(&table, OTHER_LAN, "fe80::1", NOW_MS));
+	assert_non_null(add_from(&table, LAN, "fe80::1", NOW_MS));
 	gena_table_fini(&table);
 }
 
@@ -605,6 +654,7 @@ int main(void)
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_first_event),
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_failures),
