@@ -176,6 +176,17 @@ const char *addr_format(const struct ip_addr *addr, char text[ADDR_TEXT_SIZE])
 	return inet_ntop(AF_INET6, addr->bytes, text, ADDR_TEXT_SIZE);
 }
 
+const char *addr_format_endpoint(const struct ip_addr *addr, uint16_t port,
+				 char text[ADDR_ENDPOINT_TEXT_SIZE])
+{
+	char host[ADDR_TEXT_SIZE];
+
+	(void)snprintf(text, ADDR_ENDPOINT_TEXT_SIZE,
+		       addr_is_ipv4(addr) ? "%s:%u" : "[%s]:%u",
+		       addr_format(addr, host), port);
+	return text;
+}
+
 bool prefix_contains(const struct prefix *prefix, const struct ip_addr *addr)
 {
 	size_t whole = prefix->length / 8;

@@ -30,6 +30,7 @@ struct port_range {
 
 #define ADDR_TEXT_SIZE 48   /* longest address as text, with its NUL */
 #define PREFIX_TEXT_SIZE 52 /* the same with "/128" */
+#define ADDR_ENDPOINT_TEXT_SIZE (ADDR_TEXT_SIZE + 8) /* with brackets and a port */
 
 struct ip_addr addr_from_ipv4(struct in_addr ipv4);
 struct ip_addr addr_from_ipv6(const struct in6_addr *ipv6);
@@ -63,6 +64,11 @@ bool addr_parse(const char *text, struct ip_addr *out)
 	__attribute__((warn_unused_result));
 /** Write addr as text ("192.0.2.1"); returns text. Owns: caller's storage. */
 const char *addr_format(const struct ip_addr *addr, char text[ADDR_TEXT_SIZE]);
+
+/** Write addr and port: "192.0.2.1:80", "[2001:db8::1]:80" (RFC 3986 §3.2.2); returns
+ * text. Owns: caller's storage. */
+const char *addr_format_endpoint(const struct ip_addr *addr, uint16_t port,
+				 char text[ADDR_ENDPOINT_TEXT_SIZE]);
 
 bool prefix_contains(const struct prefix *prefix, const struct ip_addr *addr);
 /** Parse "192.0.2.0/24", "2001:db8::/32" or a bare address. Host bits must be zero. */

@@ -89,21 +89,18 @@ static const char *protocol_get_name(uint8_t protocol)
 static size_t remote_format(char *out, size_t size, const struct ip_addr *remote,
 			    uint16_t port)
 {
-	char text[ADDR_TEXT_SIZE];
+	char text[ADDR_ENDPOINT_TEXT_SIZE];
 	int length;
 
 	out[0] = '\0';
 	if (addr_is_none(remote) && port == 0)
 		return 0;
-	addr_format(remote, text);
 	if (addr_is_none(remote))
 		length = snprintf(out, size, " remote=*:%u", port);
-	else if (port == 0)
-		length = snprintf(out, size, " remote=%s", text);
-	else if (addr_is_ipv4(remote))
-		length = snprintf(out, size, " remote=%s:%u", text, port);
 	else
-		length = snprintf(out, size, " remote=[%s]:%u", text, port);
+		length = snprintf(out, size, " remote=%s",
+				  port == 0 ? addr_format(remote, text)
+					    : addr_format_endpoint(remote, port, text));
 	return length > 0 && (size_t)length < size ? (size_t)length : 0;
 }
 
@@ -156,22 +153,22 @@ static void lease_log(enum log_level level, enum lease_event event, const char *
 		change->kind == LEASE_REMOVE ? &change->before : &change->after;
 	const struct lease *before =
 		change->kind == LEASE_UPDATE ? &change->before : NULL;
-	char internal[ADDR_TEXT_SIZE], client[ADDR_TEXT_SIZE];
+	char internal[ADDR_ENDPOINT_TEXT_SIZE], client[ADDR_TEXT_SIZE];
 	char description[ESCAPED_MAX], peers[PEERS_TEXT_SIZE];
 	bool forever = lease->expires_ms == TIME_NEVER;
 
-	log_write(level,
-		  "lease %s id=%" PRIu64 " proto=%s ext=%u int=%s:%u lifetime=%u"
-		  " via=%s client=%s%s%s%s%s desc=\"%s\"",
-		  lease_event_get_name(event), lease->id,
-		  protocol_get_name(lease->protocol), lease->external_port,
-		  addr_format(&lease->internal, internal), lease->internal_port,
-		  forever ? 0 : lease_get_left_s(lease, now_ms),
-		  origin_get_name(lease->origin), addr_format(&lease->client, client),
-		  lease_is_peer(lease) ? " kind=flow" : "",
-		  peers_format(peers, lease, before), why ? " why=" : "",
-		  why ? why : "",
-		  log_escape(description, sizeof(description), lease->description));
+	log_write(
+		level,
+		"lease %s id=%" PRIu64 " proto=%s ext=%u int=%s lifetime=%u"
+		" via=%s client=%s%s%s%s%s desc=\"%s\"",
+		lease_event_get_name(event), lease->id,
+		protocol_get_name(lease->protocol), lease->external_port,
+		addr_format_endpoint(&lease->internal, lease->internal_port, internal),
+		forever ? 0 : lease_get_left_s(lease, now_ms),
+		origin_get_name(lease->origin), addr_format(&lease->client, client),
+		lease_is_peer(lease) ? " kind=flow" : "",
+		peers_format(peers, lease, before), why ? " why=" : "", why ? why : "",
+		log_escape(description, sizeof(description), lease->description));
 }
 
 void ledger_report(struct ledger *ledger, const struct lease_change *change,
@@ -220,17 +217,18 @@ static const char *op_get_name(uint8_t op)
 /* Everything that explains the refusal, and no nonce: it is what guards a lease. */
 static void refusal_log(const struct request *request, enum result result)
 {
-	char internal[ADDR_TEXT_SIZE], client[ADDR_TEXT_SIZE];
+	char internal[ADDR_ENDPOINT_TEXT_SIZE], client[ADDR_TEXT_SIZE];
 	char remote[PEERS_TEXT_SIZE];
 
 	(void)remote_format(remote, sizeof(remote), &request->remote,
 			    request->remote_port);
-	log_info("request refused result=%s op=%s client=%s proto=%s int=%s:%u ext=%u "
+	log_info("request refused result=%s op=%s client=%s proto=%s int=%s ext=%u "
 		 "via=%s%s",
 		 result_get_name(result), op_get_name(request->op),
 		 addr_format(&request->client, client),
 		 protocol_get_name(request->protocol),
-		 addr_format(&request->internal, internal), request->internal_port,
+		 addr_format_endpoint(&request->internal, request->internal_port,
+				      internal),
 		 request->external_port, origin_get_name(request->origin), remote);
 }
 

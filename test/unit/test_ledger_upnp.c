@@ -18,6 +18,7 @@
 #include "daemon/ledger_private.h"
 #include "daemon/table.h"
 #include "test/unit/ledger_lab.h"
+#include "test/unit/log_lab.h"
 
 #define C1 "192.168.77.2"
 #define C2 "192.168.77.3"
@@ -636,6 +637,34 @@ static void test_rules_are_what_the_firewall_holds(void **state)
 	assert_rules(fixture, 2);
 }
 
+static void assert_logs(const char *line)
+{
+	const char *lines = log_lab_stop();
+
+	if (!strstr(lines, line))
+		fail_msg("\"%s\" is not in\n%s", line, lines);
+}
+
+/* An endpoint of IPv6 is in brackets, as everywhere. */
+static void test_log_of_endpoints(void **state)
+{
+	struct fixture *fixture = *state;
+
+	log_lab_start(LOG_LEVEL_INFO);
+	(void)open_pinhole(fixture, R1, 443);
+	assert_logs(" int=[" V6 "]:5000 ");
+	log_lab_start(LOG_LEVEL_INFO);
+	(void)open_pinhole(fixture, R1, 0);
+	assert_logs(" remote=" R1 " ");
+	log_lab_start(LOG_LEVEL_INFO);
+	add(fixture, C1, PORT);
+	assert_logs(" int=" C1 ":5000 ");
+	log_lab_start(LOG_LEVEL_INFO);
+	ask(fixture, REQUEST_PINHOLE, V6, PORT)->internal = ledger_lab_address(V6_2);
+	assert_int_equal(decide(fixture), RESULT_DENIED);
+	assert_logs(" int=[" V6_2 "]:5000 ");
+}
+
 /* V6FW-1: with `pinholes = off` those that are there last out, and are not renewed. */
 static void test_v6fw1_off(void **state)
 {
@@ -665,6 +694,7 @@ int main(void)
 		TEST(test_igd34_same_port),
 		TEST(test_igd34_none),
 		TEST(test_rules_are_what_the_firewall_holds),
+		TEST(test_log_of_endpoints),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
 		TEST(test_v6fw7_same_host),
