@@ -45,3 +45,51 @@ size_t lease_count_wide_filters(const struct lease *lease)
 			 lease->filters[i].port != 0;
 	return count;
 }
+
+/* Whom it is open to; that of a single peer is put together in *peer. */
+static uint8_t lease_get_filters(const struct lease *lease, struct remote_filter *peer,
+				 const struct remote_filter **filters)
+{
+	*filters = lease->filters;
+	if (!lease_has_peer(lease))
+		return lease->filter_count;
+	*filters = peer;
+	*peer = (struct remote_filter){.prefix = {.addr = lease->remote},
+				       .port = lease->remote_port};
+	peer->prefix.length = addr_is_none(&lease->remote) ? 0 : 128;
+	return 1;
+}
+
+static bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
+{
+	return a->length <= b->length ? prefix_contains(a, &b->addr)
+				      : prefix_contains(b, &a->addr);
+}
+
+static bool filter_overlaps(const struct remote_filter *a,
+			    const struct remote_filter *b)
+{
+	return (a->port == 0 || b->port == 0 || a->port == b->port) &&
+	       prefix_overlaps(&a->prefix, &b->prefix);
+}
+
+static bool lease_is_flow(const struct lease *lease)
+{
+	return lease->remote_port != 0 && !addr_is_none(&lease->remote);
+}
+
+bool lease_overlaps(const struct lease *a, const struct lease *b)
+{
+	const struct remote_filter *of_a, *of_b;
+	struct remote_filter peer_a, peer_b;
+	uint8_t count_a = lease_get_filters(a, &peer_a, &of_a);
+	uint8_t count_b = lease_get_filters(b, &peer_b, &of_b);
+
+	if (!a->enabled || !b->enabled || lease_is_flow(a) != lease_is_flow(b))
+		return false;
+	for (uint8_t i = 0; i < count_a; i++)
+		for (uint8_t n = 0; n < count_b; n++)
+			if (filter_overlaps(&of_a[i], &of_b[n]))
+				return true;
+	return false;
+}

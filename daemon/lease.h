@@ -66,6 +66,12 @@ struct ip_addr lease_get_remote(const struct lease *lease);
  * costs as much as they are long.
  */
 size_t lease_count_wide_filters(const struct lease *lease);
+/**
+ * True where a packet may be let in by both of two leases that are open to some peers
+ * only. The firewall keeps their peers as intervals that must not overlap; what is one
+ * host with one port it keeps apart from them, like a flow.
+ */
+bool lease_overlaps(const struct lease *a, const struct lease *b);
 /** True for a lease that PEER made: one flow, kept (RFC 6887 §12). */
 bool lease_is_peer(const struct lease *lease);
 

@@ -66,6 +66,32 @@ static bool plan_is_too_wide(const struct table *table, const struct request *re
 		       PLAN_WIDE_FILTERS_OF_CLIENT_MAX;
 }
 
+/* Both from outside to the same endpoint: which of them a packet is for, the firewall
+ * could not say. */
+static bool plan_is_clash(const struct table *table, const struct lease *lease)
+{
+	const struct lease *other = table_get_by_internal(
+		table, &lease->internal, lease->protocol, lease->internal_port);
+
+	while (other && (other->id == lease->id ||
+			 other->external_port != lease->external_port ||
+			 !lease_overlaps(lease, other)))
+		other = table_get_next_of_internal(table, other);
+	return other != NULL;
+}
+
+static bool plan_has_clash(const struct table *table, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct lease_change *change = &plan->changes[i];
+
+		if (change->kind != LEASE_REMOVE && lease_is_filtered(&change->after) &&
+		    plan_is_clash(table, &change->after))
+			return true;
+	}
+	return false;
+}
+
 static void plan_run(const struct table *table, const struct plan_context *context,
 		     struct plan *plan)
 {
@@ -137,6 +163,8 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 		return;
 	}
 	plan_run(table, context, plan);
+	if (plan->result == RESULT_OK && plan_has_clash(table, plan))
+		plan_refuse(plan, RESULT_CONFLICT);
 	if (plan->result == RESULT_OK && plan_is_too_wide(table, request, plan))
 		plan_refuse(plan, RESULT_PEERS);
 	/* Half a plan is none; PCP's refusals leave all as it is (PCP-16), NAT-PMP's

@@ -57,45 +57,6 @@ static void pinhole_renew(const struct table *table, const struct plan_context *
 	plan_answer(plan, &after);
 }
 
-/*
- * One remote host with any port, and any host with one port: the firewall keeps either
- * as an interval beside the filters of MAP, where nothing may overlap. A host with a
- * port it keeps elsewhere, like a flow.
- */
-static bool filter_overlaps(const struct lease *pinhole,
-			    const struct remote_filter *filter)
-{
-	if (addr_is_none(&pinhole->remote))
-		return filter->port == 0 || filter->port == pinhole->remote_port;
-	return prefix_contains(&filter->prefix, &pinhole->remote);
-}
-
-static bool pinhole_overlaps(const struct lease *pinhole, const struct lease *other)
-{
-	bool any_host = addr_is_none(&pinhole->remote);
-	bool any_port = pinhole->remote_port == 0;
-
-	if (any_host == any_port || !other->enabled)
-		return false;
-	if (lease_has_peer(other))
-		return addr_is_none(&other->remote) == any_port &&
-		       (other->remote_port == 0) == any_host;
-	for (uint8_t i = 0; i < other->filter_count; i++)
-		if (filter_overlaps(pinhole, &other->filters[i]))
-			return true;
-	return false;
-}
-
-static bool pinhole_is_free(const struct table *table, const struct lease *pinhole)
-{
-	const struct lease *other = table_get_by_internal(
-		table, &pinhole->internal, pinhole->protocol, pinhole->internal_port);
-
-	while (other && !pinhole_overlaps(pinhole, other))
-		other = table_get_next_of_internal(table, other);
-	return other == NULL;
-}
-
 static void pinhole_grant(const struct table *table, const struct plan_context *context,
 			  struct lease *after, struct plan *plan)
 {
@@ -110,10 +71,6 @@ static void pinhole_grant(const struct table *table, const struct plan_context *
 		return;
 	if (!port_is_available(table, context, after->external_port)) {
 		plan->result = RESULT_DENIED; /* one that is never mapped */
-		return;
-	}
-	if (!pinhole_is_free(table, after)) {
-		plan->result = RESULT_CONFLICT;
 		return;
 	}
 	after->pinhole = table_find_free_pinhole(table, (uint16_t)context->random);

@@ -13,7 +13,7 @@ const struct status *status_get(enum result result)
 		[RESULT_DENIED] = {2, 2, 718, 606, 606},
 		[RESULT_THIRD_PARTY] = {2, 5, 718, 606, 606},
 		[RESULT_FOREIGN] = {2, 2, 718, 606, 606},
-		[RESULT_CONFLICT] = {4, 11, 718, 718, 501},
+		[RESULT_CONFLICT] = {4, 11, 718, 718, 701}, /* V6FW-2 */
 		[RESULT_WITHHELD] = {4, 11, 718, 729, 501}, /* IGD-24 */
 		[RESULT_NO_PORT] = {4, 8, 501, 728, 701},
 		[RESULT_QUOTA] = {4, 10, 501, 728, 701},

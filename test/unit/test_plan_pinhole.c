@@ -356,6 +356,43 @@ static void test_pcp81_filters_beside(void **state)
 	assert_int_equal(open_for(lab, V6, ANY, 443), RESULT_CONFLICT);
 }
 
+/* The other way round: filters that meet a pinhole are refused, when MAP is new and
+ * when it is renewed; the firewall is not asked in vain. */
+static void test_pcp81_filters_on_a_pinhole(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	assert_int_equal(open_for(lab, V6, R1, 0), RESULT_OK);
+	lab_ask(lab, REQUEST_MAP, V6, PORT, 0);
+	lab_filter(lab, "2001:db8:99::/64", 80);
+	assert_int_equal(lab_decide(lab), RESULT_CONFLICT);
+	assert_int_equal(lab->plan.count, 0);
+	lab_ask(lab, REQUEST_MAP, V6, PORT, 0);
+	lab_filter(lab, "2001:db8:98::/64", 80);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	lab_ask(lab, REQUEST_MAP, V6, PORT, 0);
+	lab_filter(lab, R1, 0);
+	assert_int_equal(lab_decide(lab), RESULT_CONFLICT);
+	assert_int_equal(lab->plan.count, 0);
+	lab_ask(lab, REQUEST_MAP, V6, PORT, 0);
+	lab_filter(lab, R2, 0);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	/* of a set each port counts; the owner's are no exception */
+	lab_ask(lab, REQUEST_MAP, V6, PORT - 1, 0)->port_count = 2;
+	lab_filter(lab, R1, 80);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(lab->plan.port_count, 0);
+	lab_ask(lab, REQUEST_ADD, V6, PORT, PORT)->remote = lab_address(R2);
+	lab->request.origin = ORIGIN_STATIC;
+	assert_int_equal(lab_decide(lab), RESULT_CONFLICT);
+	lab->request.enabled = 0;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	lab->request.enabled = 1;
+	assert_int_equal(lab_decide(lab), RESULT_CONFLICT);
+	/* for one port of one host there is room beside each */
+	assert_int_equal(open_for(lab, V6, R1, 80), RESULT_OK);
+}
+
 /* What the owner makes of a pinhole is the owner's, and still has its name. */
 static void test_igd24_owner(void **state)
 {
@@ -437,6 +474,7 @@ int main(void)
 		TEST(test_igd42_guarded),
 		TEST(test_igd24_owner),
 		TEST(test_pcp81_filters_beside),
+		TEST(test_pcp81_filters_on_a_pinhole),
 		TEST(test_pcp_peer_beside),
 	};
 

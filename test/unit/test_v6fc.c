@@ -298,6 +298,7 @@ static void test_codes(void **state)
 		{RESULT_BAD_CLIENT, 606, "Action not authorized"},
 		{RESULT_NO_ENTRY, 704, "NoSuchEntry"},
 		{RESULT_QUOTA, 701, "PinholeSpaceExhausted"},
+		{RESULT_CONFLICT, 701, "PinholeSpaceExhausted"},
 		{RESULT_TABLE_FULL, 701, "PinholeSpaceExhausted"},
 		{RESULT_BACKEND, 501, "Action Failed"},
 	};
