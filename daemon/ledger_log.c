@@ -160,14 +160,15 @@ static void lease_log(enum log_level level, enum lease_event event, const char *
 	log_write(
 		level,
 		"lease %s id=%" PRIu64 " proto=%s ext=%u int=%s lifetime=%u"
-		" via=%s client=%s%s%s%s%s desc=\"%s\"",
+		" via=%s client=%s%s%s%s%s%s desc=\"%s\"",
 		lease_event_get_name(event), lease->id,
 		protocol_get_name(lease->protocol), lease->external_port,
 		addr_format_endpoint(&lease->internal, lease->internal_port, internal),
 		forever ? 0 : lease_get_left_s(lease, now_ms),
 		origin_get_name(lease->origin), addr_format(&lease->client, client),
 		lease_is_peer(lease) ? " kind=flow" : "",
-		peers_format(peers, lease, before), why ? " why=" : "", why ? why : "",
+		lease->enabled ? "" : " enabled=no", peers_format(peers, lease, before),
+		why ? " why=" : "", why ? why : "",
 		log_escape(description, sizeof(description), lease->description));
 }
 

@@ -665,6 +665,22 @@ static void test_log_of_endpoints(void **state)
 	assert_logs(" int=[" V6_2 "]:5000 ");
 }
 
+/* IGD-26: a hole that lets nobody in does not look like one */
+static void test_log_of_disabled(void **state)
+{
+	struct fixture *fixture = *state;
+
+	log_lab_start(LOG_LEVEL_INFO);
+	ask(fixture, REQUEST_ADD, C1, PORT)->enabled = 0;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_logs("lease added id=1 proto=udp ext=5000 int=" C1 ":5000 lifetime=7200"
+		    " via=igd client=" C1 " enabled=no desc=");
+	log_lab_start(LOG_LEVEL_INFO);
+	add(fixture, C1, PORT);
+	assert_logs("lease changed id=1 proto=udp ext=5000 int=" C1 ":5000"
+		    " lifetime=7200 via=igd client=" C1 " desc=");
+}
+
 /* V6FW-1: with `pinholes = off` those that are there last out, and are not renewed. */
 static void test_v6fw1_off(void **state)
 {
@@ -695,6 +711,7 @@ int main(void)
 		TEST(test_igd34_none),
 		TEST(test_rules_are_what_the_firewall_holds),
 		TEST(test_log_of_endpoints),
+		TEST(test_log_of_disabled),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
 		TEST(test_v6fw7_same_host),
