@@ -314,9 +314,13 @@ static int ledger_apply(struct ledger *ledger, const struct lease_change *change
 					 error != -EINVAL && error != -EOPNOTSUPP;
 	if (ledger->figures.backend_failed)
 		ledger->events->disturbed(ledger->user);
-	if (error != 0 && log_limit_pass(&ledger->refused_limit, now_ms, &held_back))
-		log_error("the firewall refused %zu changes: %s", count,
+	if (error != 0 && !ledger->figures.backend_failed)
+		log_debug("the firewall has no place for %zu changes: %s", count,
 			  strerror(-error));
+	else if (error != 0 &&
+		 log_limit_pass(&ledger->refused_limit, now_ms, &held_back))
+		log_error("the firewall refused %zu changes: %s; suppressed=%u", count,
+			  strerror(-error), held_back);
 	return error;
 }
 

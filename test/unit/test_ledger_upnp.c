@@ -681,6 +681,51 @@ static void test_log_of_disabled(void **state)
 		    " lifetime=7200 via=igd client=" C1 " desc=");
 }
 
+static int apply_error;
+
+static int fail_apply(struct backend *backend, const struct backend_change *changes,
+		      size_t count)
+{
+	(void)backend;
+	(void)changes;
+	(void)count;
+	return apply_error;
+}
+
+/* What the firewall says of one request is an answer; only its own trouble is told. */
+static void test_log_of_the_firewall(void **state)
+{
+	static const struct {
+		int error;
+		enum result result;
+		bool is_trouble;
+	} rows[] = {
+		{-EEXIST, RESULT_CONFLICT, false},
+		{-EOPNOTSUPP, RESULT_BACKEND, false},
+		{-EINVAL, RESULT_BACKEND, false},
+		{-ENOBUFS, RESULT_BACKEND, true},
+	};
+	struct fixture *fixture = *state;
+	struct backend_ops failing = *fixture->ledger->books.backend_ops;
+
+	failing.apply = fail_apply;
+	fixture->ledger->books.backend_ops = &failing;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool is_told;
+
+		apply_error = rows[i].error;
+		log_lab_start(LOG_LEVEL_INFO);
+		ask(fixture, REQUEST_PINHOLE, V6, PORT);
+		assert_int_equal(decide(fixture), rows[i].result);
+		is_told = strstr(log_lab_stop(), "error: the firewall refused");
+		assert_int_equal(is_told, rows[i].is_trouble);
+		assert_int_equal(fixture->ledger->figures.backend_failed,
+				 rows[i].is_trouble);
+	}
+	ledger_close(fixture->ledger);
+	fixture->ledger = NULL;
+}
+
 /* V6FW-1: with `pinholes = off` those that are there last out, and are not renewed. */
 static void test_v6fw1_off(void **state)
 {
@@ -712,6 +757,7 @@ int main(void)
 		TEST(test_rules_are_what_the_firewall_holds),
 		TEST(test_log_of_endpoints),
 		TEST(test_log_of_disabled),
+		TEST(test_log_of_the_firewall),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
 		TEST(test_v6fw7_same_host),
