@@ -35,24 +35,36 @@ static const struct lease *pinhole_find(const struct table *table,
 	return plan->result == RESULT_OK ? lease : NULL;
 }
 
+/* V6FW-5: the client is not told how long it got, so that it gets all or nothing. */
+static bool pinhole_is_allowed(const struct plan_context *context, uint16_t port,
+			       int64_t *expires_ms)
+{
+	int64_t asked_ms =
+		context->now_ms + (int64_t)context->request->lifetime_s * 1000;
+	uint32_t lifetime_max_s;
+
+	if (!context_allows(context, port, &lifetime_max_s))
+		return false;
+	*expires_ms = context_expires(context, lifetime_max_s);
+	return *expires_ms >= asked_ms;
+}
+
 /* Its end is counted from now, whatever it was (V6FW-12). */
 static void pinhole_renew(const struct table *table, const struct plan_context *context,
 			  const struct lease *lease, struct plan *plan)
 {
-	uint32_t lifetime_max_s;
 	struct lease after = *lease;
 
 	if (!plan_may_change(lease, context->request)) {
 		plan->result = RESULT_FOREIGN;
 		return;
 	}
-	if (!context_allows(context, lease->external_port, &lifetime_max_s)) {
+	if (!pinhole_is_allowed(context, lease->external_port, &after.expires_ms)) {
 		plan->result = RESULT_DENIED;
 		return;
 	}
 	after.lan = plan_get_lan(lease, context->request);
 	after.outbound = lease->outbound || !plan_find_outbound(table, lease);
-	after.expires_ms = context_expires(context, lifetime_max_s);
 	plan_update(plan, lease, &after);
 	plan_answer(plan, &after);
 }
@@ -60,9 +72,7 @@ static void pinhole_renew(const struct table *table, const struct plan_context *
 static void pinhole_grant(const struct table *table, const struct plan_context *context,
 			  struct lease *after, struct plan *plan)
 {
-	uint32_t lifetime_max_s;
-
-	if (!context_allows(context, after->external_port, &lifetime_max_s)) {
+	if (!pinhole_is_allowed(context, after->external_port, &after->expires_ms)) {
 		plan->result = RESULT_DENIED;
 		return;
 	}
@@ -79,7 +89,6 @@ static void pinhole_grant(const struct table *table, const struct plan_context *
 		return;
 	}
 	after->outbound = !plan_find_outbound(table, after);
-	after->expires_ms = context_expires(context, lifetime_max_s);
 	plan_add(plan, after);
 	plan_answer(plan, after);
 }

@@ -224,6 +224,32 @@ static void test_v6fw12_update(void **state)
 	assert_int_equal(by_id(lab, REQUEST_PINHOLE_DELETE, V6, id), RESULT_OK);
 }
 
+/* V6FW-5: AddPinhole does not say how long it gave: less than asked is none. */
+static void test_v6fw5_no_less(void **state)
+{
+	struct plan_lab *lab = *state;
+	uint16_t id;
+
+	lab->context.lifetime_max_s = LIFETIME_S - 1;
+	assert_int_equal(open_for(lab, V6, ANY, 0), RESULT_DENIED);
+	lab->context.lifetime_max_s = LIFETIME_S;
+	assert_int_equal(open_for(lab, V6, ANY, 0), RESULT_OK);
+	id = get_id(lab);
+	lab->conf.rules[0].lifetime_max_s = LIFETIME_S - 1;
+	assert_int_equal(open_for(lab, V6, R1, 0), RESULT_DENIED);
+	lab->context.now_ms += 1000;
+	assert_int_equal(open_for(lab, V6, ANY, 0), RESULT_DENIED);
+	assert_int_equal(by_id(lab, REQUEST_PINHOLE_UPDATE, V6, id), RESULT_DENIED);
+	assert_int_equal(lab_find(lab, V6, PORT)->expires_ms,
+			 lab->context.now_ms + LIFETIME_MS - 1000);
+	ask(lab, REQUEST_PINHOLE_UPDATE, V6)->pinhole = id;
+	lab->request.lifetime_s = LIFETIME_S - 1;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	lab->context.lifetime_max_s = 0; /* no limit but the rule's */
+	lab->conf.rules[0].lifetime_max_s = 0;
+	assert_int_equal(by_id(lab, REQUEST_PINHOLE_UPDATE, V6, id), RESULT_OK);
+}
+
 static void test_v6fw14_quota(void **state)
 {
 	struct plan_lab *lab = *state;
@@ -461,6 +487,7 @@ int main(void)
 		TEST(test_v6fw2_overlap),
 		TEST(test_v6fw2_wide),
 		TEST(test_v6fw4_port),
+		TEST(test_v6fw5_no_less),
 		TEST(test_v6fw6_five_tuple),
 		TEST(test_v6fw7_only_for_itself),
 		TEST(test_v6fw8_ids),
