@@ -159,7 +159,9 @@ static void make_step(struct run *run, struct reader *input)
 		    SSDP_LIMIT_TOTAL_BURST + SSDP_LIMIT_SINGLE_BURST +
 			    (run->moment.now_ms - START_MS) *
 				    (SSDP_LIMIT_TOTAL_RATE + SSDP_LIMIT_SINGLE_RATE) /
-				    1000);
+				    1000 +
+			    (run->moment.now_ms - START_MS) / SSDP_LIMIT_QUIET_MS *
+				    SSDP_LIMIT_KNOWN);
 }
 
 static void add_address(struct lan_info *lan, const char *own, const char *network,

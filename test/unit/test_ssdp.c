@@ -508,17 +508,59 @@ static void test_limit_known(void **state)
 		if (now_ms % 1000 == 999)
 			answered += ssdp_limit_take(limit, &known, 1, now_ms);
 	}
-	assert_int_equal(limit->count, SSDP_LIMIT_SOURCES);
+	assert_int_equal(limit->newcomers.count, SSDP_LIMIT_NEWCOMERS);
+	assert_int_equal(limit->known.count, 1);
 	assert_int_equal(answered, 12);
 	free(limit);
 }
 
-static bool is_at(const struct ssdp_limit *limit, unsigned int place,
-		  unsigned int number)
+/* A host that asked for a while, then once in 15 s, under a flood; how often it is not
+ * answered. sources: as many addresses, in no order, ask together 10,000 times a second
+ */
+static unsigned int count_missed(unsigned int sources, unsigned int times)
+{
+	const int64_t gap_ms = 15000, begin_ms = 20000;
+	const int64_t end_ms = begin_ms + gap_ms * (int64_t)times;
+	struct ssdp_limit *limit = limit_new(0);
+	struct ip_addr host = make_source("fd00::", 0xffff);
+	uint32_t chance = 1;
+	unsigned int missed = 0;
+
+	for (int64_t now_ms = 0; now_ms < begin_ms; now_ms += 1000)
+		(void)ssdp_limit_take(limit, &host, 1, now_ms);
+	for (int64_t now_ms = begin_ms + 1; now_ms <= end_ms; now_ms++) {
+		for (unsigned int i = 0; i < 10; i++) {
+			struct ip_addr source = make_source("fd00:0:0:1::", 0);
+
+			chance = chance * 1664525u + 1013904223u;
+			memcpy(source.bytes + 12, &(uint32_t){(chance >> 8) % sources},
+			       4);
+			(void)ssdp_limit_take(limit, &source, 1, now_ms);
+		}
+		if ((now_ms - begin_ms) % gap_ms == 0 &&
+		    ssdp_limit_take(limit, &host, 22, now_ms) == 0)
+			missed++;
+	}
+	free(limit);
+	return missed;
+}
+
+/* SSDP-18: a host known before is answered, however many sources ask all the time */
+static void test_limit_flood(void **state)
+{
+	(void)state;
+	for (unsigned int sources = 1000; sources <= 1000000; sources *= 10)
+		assert_int_equal(count_missed(sources, 4), 0);
+}
+
+static bool is_among(const struct ssdp_segment *segment, unsigned int number)
 {
 	struct ip_addr addr = make_source("fd00::", number);
 
-	return addr_equal(&limit->sources[place].addr, &addr);
+	for (size_t i = 0; i < segment->count; i++)
+		if (addr_equal(&segment->sources[i].addr, &addr))
+			return true;
+	return false;
 }
 
 static void take_one(struct ssdp_limit *limit, unsigned int number, int64_t now_ms)
@@ -531,31 +573,34 @@ static void take_one(struct ssdp_limit *limit, unsigned int number, int64_t now_
 /* SSDP-18: who is forgotten when there is no room */
 static void test_limit_room(void **state)
 {
-	const unsigned int most = SSDP_LIMIT_SOURCES;
+	const unsigned int known = SSDP_LIMIT_KNOWN, new = SSDP_LIMIT_NEWCOMERS;
 	struct ssdp_limit *limit = limit_new(0);
 	int64_t now_ms = 0;
 
 	(void)state;
-	for (unsigned int i = 0; i < most; i++)
+	for (unsigned int i = 0; i < known; i++)
 		take_one(limit, i, now_ms += 10);
-	for (unsigned int i = 0; i < most; i++)
-		if (i != 5 && i != 6)
-			take_one(limit, i, SSDP_LIMIT_SETTLED_MS + (now_ms += 10));
-	now_ms += SSDP_LIMIT_SETTLED_MS;
-	take_one(limit, most, now_ms += 10);
-	take_one(limit, most + 1, now_ms += 10);
-	assert_true(is_at(limit, 5, most)); /* the new ones, the quietest first */
-	assert_true(is_at(limit, 6, most + 1));
-	take_one(limit, most + 2, now_ms += 10);
-	assert_true(is_at(limit, 5, most + 2));
-	take_one(limit, most + 1, now_ms += SSDP_LIMIT_SETTLED_MS);
-	take_one(limit, most + 2, now_ms += 10);
-	take_one(limit, most + 3, now_ms += 10); /* all have settled: who came last */
-	assert_true(is_at(limit, 5, most + 3));
-	take_one(limit, most + 3, now_ms += SSDP_LIMIT_SETTLED_MS);
-	take_one(limit, most + 4, now_ms += SSDP_LIMIT_FORGET_MS); /* long ago */
-	assert_true(is_at(limit, 0, most + 4));
-	assert_int_equal(limit->count, SSDP_LIMIT_SOURCES);
+	take_one(limit, known - 1, now_ms + SSDP_LIMIT_QUIET_MS - 1);
+	assert_int_equal(limit->known.count, 0); /* back too soon */
+	now_ms += SSDP_LIMIT_QUIET_MS;
+	for (unsigned int i = 1; i < known; i++)
+		take_one(limit, i, now_ms += 10);
+	assert_int_equal(limit->known.count, known - 1);
+	for (unsigned int i = 0; i < new; i++)
+		take_one(limit, known + i, now_ms += 10);
+	assert_false(is_among(&limit->newcomers, 0)); /* the quietest newcomer */
+	take_one(limit, known, now_ms += SSDP_LIMIT_QUIET_MS);
+	assert_true(is_among(&limit->known, known)); /* the last room */
+	take_one(limit, known + 1, now_ms += 10);
+	assert_true(is_among(&limit->newcomers, known + 1)); /* and none left */
+	assert_true(is_among(&limit->known, 1));
+	for (unsigned int i = 3; i <= known; i++)
+		take_one(limit, i, now_ms + SSDP_LIMIT_FORGET_MS - 1000);
+	now_ms += SSDP_LIMIT_FORGET_MS;
+	take_one(limit, known + 1, now_ms);
+	assert_true(is_among(&limit->known, known + 1)); /* of him heard long ago */
+	assert_false(is_among(&limit->known, 1));
+	assert_true(is_among(&limit->known, 2));
 	free(limit);
 }
 
@@ -641,6 +686,7 @@ int main(void)
 		cmocka_unit_test(test_limit_reserve),
 		cmocka_unit_test(test_limit_addresses),
 		cmocka_unit_test(test_limit_known),
+		cmocka_unit_test(test_limit_flood),
 		cmocka_unit_test(test_limit_room),
 		cmocka_unit_test(test_queue_share),
 		cmocka_unit_test(test_queue_order),
