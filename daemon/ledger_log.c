@@ -195,42 +195,91 @@ void ledger_report(struct ledger *ledger, const struct lease_change *change,
 		ledger->events->unasked(ledger->user, lease);
 }
 
-/* Operations that ask for something to be done; NULL = it only looks. */
-static const char *op_get_name(uint8_t op)
+/* What a request means something by. */
+#define BY_PROTOCOL 1U
+#define BY_INTERNAL 2U
+#define BY_EXTERNAL 4U
+#define BY_RANGE 8U
+#define BY_PINHOLE 16U
+#define BY_ALL (BY_PROTOCOL | BY_INTERNAL | BY_EXTERNAL)
+
+struct op_words {
+	const char *name; /* NULL: it only looks */
+	unsigned int by;
+};
+
+/* Operations that ask for something to be done. */
+static struct op_words op_get_words(uint8_t op)
 {
-	static const char *const names[REQUEST_OP_COUNT] = {
-		[REQUEST_MAP] = "map",
-		[REQUEST_UNMAP] = "unmap",
-		[REQUEST_UNMAP_ALL] = "unmap-all",
-		[REQUEST_PEER] = "peer",
-		[REQUEST_ADD] = "add",
-		[REQUEST_DELETE] = "delete",
-		[REQUEST_ADD_ANY] = "add-any",
-		[REQUEST_DELETE_RANGE] = "delete-range",
-		[REQUEST_PINHOLE] = "pinhole",
-		[REQUEST_PINHOLE_UPDATE] = "pinhole-update",
-		[REQUEST_PINHOLE_DELETE] = "pinhole-delete",
+	static const struct op_words words[REQUEST_OP_COUNT] = {
+		[REQUEST_MAP] = {"map", BY_ALL},
+		[REQUEST_UNMAP] = {"unmap", BY_PROTOCOL | BY_INTERNAL},
+		[REQUEST_UNMAP_ALL] = {"unmap-all", BY_PROTOCOL},
+		[REQUEST_PEER] = {"peer", BY_ALL},
+		[REQUEST_ADD] = {"add", BY_ALL},
+		[REQUEST_DELETE] = {"delete", BY_PROTOCOL | BY_EXTERNAL},
+		[REQUEST_ADD_ANY] = {"add-any", BY_ALL},
+		[REQUEST_DELETE_RANGE] = {"delete-range",
+					  BY_PROTOCOL | BY_EXTERNAL | BY_RANGE},
+		[REQUEST_PINHOLE] = {"pinhole", BY_PROTOCOL | BY_INTERNAL},
+		[REQUEST_PINHOLE_UPDATE] = {"pinhole-update", BY_PINHOLE},
+		[REQUEST_PINHOLE_DELETE] = {"pinhole-delete", BY_PINHOLE},
 	};
 
-	return op < REQUEST_OP_COUNT ? names[op] : NULL;
+	return op < REQUEST_OP_COUNT ? words[op] : (struct op_words){NULL, 0};
+}
+
+/* Longest text of what a request means: an endpoint, a range and their names. */
+#define ASKED_TEXT_SIZE 128
+
+static void asked_format(char out[ASKED_TEXT_SIZE], const struct request *request,
+			 unsigned int by)
+{
+	char internal[ADDR_ENDPOINT_TEXT_SIZE];
+	const struct {
+		unsigned int bit;
+		const char *name;
+		const char *text; /* NULL: the number */
+		unsigned int number;
+	} rows[] = {
+		{BY_PROTOCOL, "proto", protocol_get_name(request->protocol), 0},
+		{BY_INTERNAL, "int",
+		 addr_format_endpoint(&request->internal, request->internal_port,
+				      internal),
+		 0},
+		{BY_EXTERNAL, "ext", NULL, request->external_port},
+		{BY_RANGE, "last", NULL, request->external_last},
+		{BY_PINHOLE, "pinhole", NULL, request->pinhole},
+	};
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int length = 0;
+
+		if ((by & rows[i].bit) && rows[i].text)
+			length = snprintf(out + used, ASKED_TEXT_SIZE - used, " %s=%s",
+					  rows[i].name, rows[i].text);
+		else if (by & rows[i].bit)
+			length = snprintf(out + used, ASKED_TEXT_SIZE - used, " %s=%u",
+					  rows[i].name, rows[i].number);
+		used += length > 0 ? (size_t)length : 0;
+	}
 }
 
 /* Everything that explains the refusal, and no nonce: it is what guards a lease. */
-static void refusal_log(const struct request *request, enum result result)
+static void refusal_log(const struct request *request, const struct op_words *words,
+			enum result result)
 {
-	char internal[ADDR_ENDPOINT_TEXT_SIZE], client[ADDR_TEXT_SIZE];
-	char remote[PEERS_TEXT_SIZE];
+	char client[ADDR_TEXT_SIZE], asked[ASKED_TEXT_SIZE], remote[PEERS_TEXT_SIZE];
 
+	asked_format(asked, request, words->by);
 	(void)remote_format(remote, sizeof(remote), &request->remote,
 			    request->remote_port);
-	log_info("request refused result=%s op=%s client=%s proto=%s int=%s ext=%u "
-		 "via=%s%s",
-		 result_get_name(result), op_get_name(request->op),
-		 addr_format(&request->client, client),
-		 protocol_get_name(request->protocol),
-		 addr_format_endpoint(&request->internal, request->internal_port,
-				      internal),
-		 request->external_port, origin_get_name(request->origin), remote);
+	log_info("request refused result=%s op=%s client=%s%s via=%s%s",
+		 result_get_name(result), words->name,
+		 addr_format(&request->client, client), asked,
+		 origin_get_name(request->origin), remote);
 }
 
 void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
@@ -241,11 +290,13 @@ void ledger_report_refusals(struct ledger *ledger, const struct request *request
 	if (!log_is_on(LOG_LEVEL_INFO))
 		return;
 	for (size_t i = 0; i < count; i++) {
-		if (replies[i].result == RESULT_OK || !op_get_name(requests[i].op) ||
+		const struct op_words words = op_get_words(requests[i].op);
+
+		if (replies[i].result == RESULT_OK || !words.name ||
 		    !log_limit_pass(&ledger->refusal_limit, now_ms, &held_back))
 			continue;
 		if (held_back > 0)
 			log_info("%u refusals were held back", held_back);
-		refusal_log(&requests[i], (enum result)replies[i].result);
+		refusal_log(&requests[i], &words, (enum result)replies[i].result);
 	}
 }

@@ -681,6 +681,40 @@ static void test_log_of_disabled(void **state)
 		    " lifetime=7200 via=igd client=" C1 " desc=");
 }
 
+/* What the request meant something by, and no more. */
+static void test_log_of_refusals(void **state)
+{
+	static const struct {
+		enum request_op op;
+		const char *line;
+	} rows[] = {
+		{REQUEST_PINHOLE_UPDATE,
+		 "result=no-entry op=pinhole-update client=" C1 " pinhole=7 via=igd\n"},
+		{REQUEST_PINHOLE_DELETE,
+		 "result=no-entry op=pinhole-delete client=" C1 " pinhole=7 via=igd\n"},
+		{REQUEST_DELETE_RANGE, "result=no-entry op=delete-range client=" C1
+				       " proto=udp ext=5000 last=5009 via=igd\n"},
+		{REQUEST_DELETE, "result=no-entry op=delete client=" C1
+				 " proto=udp ext=5000 via=igd\n"},
+		{REQUEST_ADD, "result=denied op=add client=" C1 " proto=udp int=" C2
+			      ":5000 ext=5000 via=igd\n"},
+		{REQUEST_PINHOLE, "result=denied op=pinhole client=" C1
+				  " proto=udp int=" C2 ":5000 via=igd\n"},
+	};
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct request *request = ask(fixture, rows[i].op, C1, PORT);
+
+		request->internal = ledger_lab_address(C2);
+		request->pinhole = 7;
+		request->external_last = PORT + 9;
+		log_lab_start(LOG_LEVEL_INFO);
+		assert_int_not_equal(decide(fixture), RESULT_OK);
+		assert_logs(rows[i].line);
+	}
+}
+
 static int apply_error;
 
 static int fail_apply(struct backend *backend, const struct backend_change *changes,
@@ -758,6 +792,7 @@ int main(void)
 		TEST(test_log_of_endpoints),
 		TEST(test_log_of_disabled),
 		TEST(test_log_of_the_firewall),
+		TEST(test_log_of_refusals),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
 		TEST(test_v6fw7_same_host),
