@@ -21,6 +21,8 @@
 #define LEASE_LINES_MAX 200
 /* After a loss of leases, how long clients have to ask for their old ports (NP-36). */
 #define CAUTION_MS INT64_C(60000)
+/* Leases that are taken out of the store at a time when they are wanted no more. */
+#define WITHDRAW_GROUP_MAX 256
 /* Epochs start at 1 s: Tailscale takes 0 for "no answer" (CL-8). */
 #define EPOCH_START_MS 1000
 
@@ -122,6 +124,54 @@ static void ledger_begin_epoch(struct ledger *ledger, bool lost,
 	ledger->figures.epoch_origin_ms = meta->epoch_origin_ms;
 }
 
+static bool ledger_is_withdrawn(const struct ledger *ledger, const struct lease *lease)
+{
+	return ledger->conf->wan.pinholes == CONF_PINHOLES_OFF &&
+	       lease->origin != ORIGIN_STATIC && !addr_is_ipv4(&lease->internal);
+}
+
+/* Some leases of an earlier run that the owner wants no more; *count: how many. */
+static int ledger_withdraw_some(struct ledger *ledger, const struct store_time *at,
+				size_t *count)
+{
+	struct store_change changes[WITHDRAW_GROUP_MAX];
+	struct books *books = &ledger->books;
+	const struct lease *lease = NULL;
+
+	*count = 0;
+	while (*count < WITHDRAW_GROUP_MAX &&
+	       (lease = table_get_next(ledger->table, lease)))
+		if (ledger_is_withdrawn(ledger, lease))
+			changes[(*count)++] = (struct store_change){
+				.kind = STORE_REMOVE, .id = lease->id};
+	for (size_t i = 0; i < *count; i++)
+		table_remove(ledger->table, changes[i].id, at->now_ms);
+	if (*count == 0)
+		return 0;
+	return books->store_ops->write(books->store, at, changes, *count, NULL);
+}
+
+/*
+ * `pinholes = off` is in force from the start on: what hosts were given before ends
+ * (V6FW-1). The kernel follows with the first network.
+ */
+static int ledger_withdraw(struct ledger *ledger, const struct store_time *at)
+{
+	size_t total = 0, count;
+	int error = 0;
+
+	do {
+		int failed = ledger_withdraw_some(ledger, at, &count);
+
+		error = error == 0 ? failed : error;
+		total += count;
+	} while (count > 0);
+	if (total > 0)
+		log_notice("%zu leases of IPv6 hosts have ended: [wan] pinholes = off",
+			   total);
+	return error;
+}
+
 /* What clients were told comes back; *lost when that may not be all of it. */
 static int ledger_load_store(struct ledger *ledger, const struct store_time *at,
 			     bool *lost)
@@ -146,7 +196,7 @@ static int ledger_load_store(struct ledger *ledger, const struct store_time *at,
 			    "missing; a new epoch makes clients ask again");
 		books->meta.next_id += ID_SKIP;
 	}
-	return 0;
+	return ledger_withdraw(ledger, at);
 }
 
 /* The id stretch and BOOTID must be on the disk before they are used. */

@@ -760,17 +760,48 @@ static void test_log_of_the_firewall(void **state)
 	fixture->ledger = NULL;
 }
 
-/* V6FW-1: with `pinholes = off` those that are there last out, and are not renewed. */
+/* V6FW-1: `pinholes = off` is in force from the start on, for what was given before
+ * too: in the table, in the firewall, in the store. What the owner made stays. */
 static void test_v6fw1_off(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t id = open_pinhole(fixture, NULL, 0);
+	struct request *request;
+	uint16_t id;
 
+	(void)open_pinhole(fixture, NULL, 0);
+	request = ask(fixture, REQUEST_MAP, V6_2, PORT);
+	request->origin = ORIGIN_PCP;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	request = ask(fixture, REQUEST_PEER, V6_2, PORT + 2);
+	request->origin = ORIGIN_PCP;
+	request->remote = ledger_lab_address(R1);
+	request->remote_port = 443;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	ask(fixture, REQUEST_ADD, V6, PORT + 1)->origin = ORIGIN_STATIC;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	for (uint16_t i = 0; i < 300; i++) /* more than go at a time */
+		(void)open_pinhole(fixture, R1, (uint16_t)(1000 + i));
+	add(fixture, C1, PORT);
+	fixture->conf.wan.pinholes = CONF_PINHOLES_NO_FIREWALL;
+	open_ledger(fixture);
+	assert_int_equal(table_get_count(fixture->ledger->table), 305);
 	fixture->conf.wan.pinholes = CONF_PINHOLES_OFF;
-	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_UPDATE, V6, id), RESULT_DENIED);
-	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_DELETE, V6, id), RESULT_OK);
+	for (int start = 0; start < 2; start++) {
+		open_ledger(fixture);
+		assert_int_equal(table_get_count(fixture->ledger->table), 2);
+		assert_int_equal(table_get_ipv6_count(fixture->ledger->table), 1);
+		assert_int_equal(memory_get_count(fixture->ledger->books.backend), 2);
+		assert_false(ledger_get_figures(fixture->ledger)->store_failed);
+		assert_false(ledger_get_figures(fixture->ledger)->store_damaged);
+	}
 	ask(fixture, REQUEST_PINHOLE, V6, PORT);
 	assert_int_equal(decide(fixture), RESULT_DENIED);
+	/* they do not come back with the permission */
+	fixture->conf.wan.pinholes = CONF_PINHOLES_ON;
+	open_ledger(fixture);
+	assert_int_equal(table_get_count(fixture->ledger->table), 2);
+	id = open_pinhole(fixture, NULL, 0);
+	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_DELETE, V6, id), RESULT_OK);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
