@@ -135,7 +135,7 @@ static void apart_tell_error(const struct run *run, int error)
 {
 	struct step step = step_init(STEP_UPNP, "process");
 
-	(void)step_say(&step, STEP_NO, "cannot start: %s", strerror(error));
+	run_say_untried(&step, error);
 	run_tell(run, &step, clock_now_ms());
 }
 

@@ -154,16 +154,20 @@ static bool gateway_find(const struct options *options, struct run *run,
 	run->own = way.own;
 	memcpy(run->interface, way.interface, sizeof(run->interface));
 	(void)addr_format(&run->own, text[1]);
-	if (addr_equal(&run->own, &run->gateway))
-		(void)step_say(step, STEP_WARN, "%s is this host itself", text[0]);
-	else if (!way.on_link)
+	if (addr_equal(&run->own, &run->gateway)) {
+		step->cause = STEP_CAUSE_HOST;
+		(void)step_say(step, STEP_WARN,
+			       "%s is this host itself: a gateway serves its LANs only",
+			       text[0]);
+	} else if (!way.on_link) {
 		(void)step_say(step, STEP_WARN,
 			       "%s, from %s on %s, is behind another router: gateways "
 			       "answer their own LAN only",
 			       text[0], text[1], run->interface);
-	else
+	} else {
 		(void)step_say(step, STEP_OK, "%s, from %s on %s", text[0], text[1],
 			       run->interface);
+	}
 	return true;
 }
 

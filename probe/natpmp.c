@@ -156,6 +156,11 @@ static void talk_tell_refusal(struct step *step, const struct answer *answer)
 {
 	const uint8_t *octets = answer->octets;
 
+	if (answer->code == NATPMP_ERR_NOTAUTHORIZED) {
+		step->cause = STEP_CAUSE_REFUSED;
+		(void)step_say(step, STEP_NONE, "%s", refusal_get_words(answer->code));
+		return;
+	}
 	if (answer->code != NATPMP_ERR_UNSUPPORTEDVERSION)
 		(void)step_say(step, STEP_NO, "%s", refusal_get_words(answer->code));
 	else if ((octets[0] == 0 || octets[0] == PCP_VERSION_OCTET) &&
@@ -239,7 +244,7 @@ static bool talk_map(struct talk *talk)
 			       lifetime_s, talk->port);
 	} else {
 		(void)step_say(&step, STEP_OK,
-			       "UDP port %u leads here for %" PRIu32 " s%s", port,
+			       "granted: UDP port %u for %" PRIu32 " s%s", port,
 			       lifetime_s,
 			       port == talk->port ? ""
 						  : "; another one was asked for, as "
@@ -281,8 +286,7 @@ void attempt_run_natpmp(const struct run *run)
 	    initnatpmp(&talk.natpmp, 1, addr_to_ipv4(&run->gateway).s_addr) != 0) {
 		struct step step = step_init(STEP_NATPMP, "address");
 
-		(void)step_say(&step, STEP_NO, "no socket: %s",
-			       words_get_network(target < 0 ? -target : errno));
+		run_say_untried(&step, target < 0 ? -target : errno);
 		run_tell(run, &step, clock_now_ms());
 	} else {
 		run_want_errors(talk.natpmp.s);

@@ -178,7 +178,10 @@ static bool talk_is_success(struct step *step, const struct answer *answer,
 	step->answered = 1;
 	if (answer->response.code == PCP_CODE_SUCCESS)
 		return true;
-	(void)step_say(step, STEP_NO, "code %u, %s", answer->response.code,
+	if (answer->response.code == PCP_CODE_NOT_AUTHORIZED)
+		step->cause = STEP_CAUSE_REFUSED;
+	(void)step_say(step, step->cause == STEP_CAUSE_REFUSED ? STEP_NONE : STEP_NO,
+		       "code %u, %s", answer->response.code,
 		       words_get_pcp(answer->response.code));
 	return false;
 }
@@ -252,7 +255,7 @@ static bool talk_map(struct talk *talk)
 				       body->external_port, answer.response.lifetime_s);
 		else
 			(void)step_say(&step, STEP_OK,
-				       "UDP %s%s%s:%u leads here for %" PRIu32 " s%s",
+				       "granted: UDP %s%s%s:%u for %" PRIu32 " s%s",
 				       ipv4 ? "" : "[",
 				       addr_format(&body->external, text),
 				       ipv4 ? "" : "]", body->external_port,
@@ -336,8 +339,7 @@ static void talk_try(struct talk *talk)
 	    getrandom(talk->nonce, sizeof(talk->nonce), 0) != sizeof(talk->nonce)) {
 		struct step step = step_init(talk->protocol, "announce");
 
-		(void)step_say(&step, STEP_NO, "no socket: %s",
-			       words_get_network(talk->fd < 0 ? -talk->fd : -target));
+		run_say_untried(&step, talk->fd < 0 ? -talk->fd : -target);
 		run_tell(talk->run, &step, clock_now_ms());
 	} else {
 		talk_run(talk);

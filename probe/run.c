@@ -78,13 +78,32 @@ void run_tell(const struct run *run, struct step *step, int64_t began_ms)
 	run->tell(run->arg, step);
 }
 
+void run_say_untried(struct step *step, int error)
+{
+	step->cause = STEP_CAUSE_HOST;
+	(void)step_say(step, STEP_NONE, "could not be tried: %s",
+		       words_get_network(error));
+}
+
+/* What a socket told of port 5351. */
+static void say_network(struct step *step, int error)
+{
+	/* A gateway cannot cause it: a rule of this host drops what is sent. */
+	if (error == EPERM)
+		run_say_untried(step, error);
+	else if (error == ECONNREFUSED)
+		(void)step_say(step, STEP_NONE, "not offered: UDP port 5351: %s",
+			       words_get_network(error));
+	else
+		(void)step_say(step, STEP_NO, "UDP port 5351: %s",
+			       words_get_network(error));
+}
+
 void run_say_unheard(struct step *step, enum heard heard, int error, int64_t waited_ms)
 {
 	switch (heard) {
 	case HEARD_NETWORK:
-		(void)step_say(step, STEP_NO, "%sUDP port 5351: %s",
-			       error == ECONNREFUSED ? "not offered: " : "",
-			       words_get_network(error));
+		say_network(step, error);
 		break;
 	case HEARD_NOTHING:
 		(void)step_say(step, STEP_NO, "no answer within %" PRId64 " ms",
@@ -130,7 +149,6 @@ int run_open_target(const struct run *run, uint16_t *port)
 
 	if (fd < 0)
 		return -errno;
-	length = addr_to_sockaddr(&run->own, 0, &address);
 	if (bind(fd, (struct sockaddr *)&address, length) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
 		int error = -errno;

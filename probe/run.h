@@ -64,6 +64,9 @@ enum heard {
 	HEARD_STOPPED,
 };
 
+/** Say that this host cannot even begin. error: an errno. */
+void run_say_untried(struct step *step, int error);
+
 /** Say that nothing was heard of port 5351. error: of HEARD_NETWORK. */
 void run_say_unheard(struct step *step, enum heard heard, int error, int64_t waited_ms);
 

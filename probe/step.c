@@ -72,6 +72,7 @@ bool step_is_valid(const struct step *step)
 {
 	return step->protocol < STEP_PROTOCOL_COUNT &&
 	       step->outcome < STEP_OUTCOME_COUNT && step->answered <= 1 &&
-	       step->ms >= 0 && text_is_printable(step->name, sizeof(step->name)) &&
+	       step->cause < STEP_CAUSE_COUNT && step->ms >= 0 &&
+	       text_is_printable(step->name, sizeof(step->name)) &&
 	       text_is_printable(step->text, sizeof(step->text));
 }

@@ -36,11 +36,21 @@ enum step_outcome {
 
 #define STEP_OUTCOME_COUNT (STEP_NONE + 1)
 
+/** Why there is nothing to judge, where that is to be told in the verdict. */
+enum step_cause {
+	STEP_CAUSE_PLAIN,
+	STEP_CAUSE_HOST,    /* this host stands in the way of the test */
+	STEP_CAUSE_REFUSED, /* it is spoken, and the owner does not allow it */
+};
+
+#define STEP_CAUSE_COUNT (STEP_CAUSE_REFUSED + 1)
+
 /** What one step found. Fixed size: it crosses from one process to another. */
 struct step {
 	uint8_t protocol; /* enum step_protocol */
 	uint8_t outcome;  /* enum step_outcome */
 	uint8_t answered; /* 1: something came back, be it a refusal or rubbish */
+	uint8_t cause;	  /* enum step_cause */
 	char name[STEP_NAME_SIZE];
 	char text[STEP_TEXT_SIZE]; /* plain words, printable ASCII */
 	int64_t ms;		   /* how long it took */

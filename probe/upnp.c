@@ -16,6 +16,7 @@
 /* A result above 0: nothing was tried. */
 #define NOT_MAPPED 1
 #define LOCATION_IPV6 "http://["
+#define FAULT_NOT_AUTHORIZED 606
 #define FAULT_NO_ENTRY 714
 #define FAULT_NO_ENTRY_ARRAY 713
 #define FAULT_PERMANENT_ONLY 725
@@ -83,12 +84,25 @@ static int talk_gather(struct talk *talk, struct catches *catch)
 	return result;
 }
 
+/* One root that answers searches for both versions is one. */
+static bool catch_has_both(const struct catches *catch)
+{
+	return catch->second.location[0] != '\0' &&
+	       strcmp(catch->first.location, catch->second.location) != 0;
+}
+
 static void talk_tell_other(struct step *step, const struct upnp_found *other)
 {
 	(void)step_say(step, STEP_WARN,
 		       "%s is a gateway too, at least it says so: clients may take it "
 		       "for yours",
 		       other->location);
+}
+
+static void talk_say_untried(struct step *step, const char *why)
+{
+	step->cause = STEP_CAUSE_HOST;
+	(void)step_say(step, STEP_NONE, "could not be tried: %s", why);
 }
 
 static bool talk_search(struct talk *talk)
@@ -103,9 +117,9 @@ static bool talk_search(struct talk *talk)
 		(void)step_say(&step, STEP_NONE, "interrupted");
 	else if (step.answered)
 		(void)step_say(&step, STEP_OK, "%s%s", catch.first.location,
-			       catch.second.location[0] == '\0'
-				       ? ""
-				       : ", InternetGatewayDevice:2 as well");
+			       catch_has_both(&catch)
+				       ? ", InternetGatewayDevice:2 as well"
+				       : "");
 	else if (catch.other.location[0] != '\0')
 		(void)step_say(
 			&step, STEP_NO,
@@ -116,8 +130,7 @@ static bool talk_search(struct talk *talk)
 		(void)step_say(&step, STEP_NO, "no answer within %" PRId64 " ms",
 			       clock_now_ms() - began_ms);
 	else
-		(void)step_say(&step, STEP_NO, "cannot search: %s",
-			       upnp_client_get_words(result));
+		talk_say_untried(&step, upnp_client_get_words(result));
 	run_tell(talk->run, &step, began_ms);
 	if (!step.answered || result != 0)
 		return false;
@@ -128,6 +141,16 @@ static bool talk_search(struct talk *talk)
 		run_tell(talk->run, &step, clock_now_ms());
 	}
 	return true;
+}
+
+static void talk_say_fault(struct step *step, const char *name, int fault)
+{
+	bool refused = fault == FAULT_NOT_AUTHORIZED;
+
+	if (refused)
+		step->cause = STEP_CAUSE_REFUSED;
+	(void)step_say(step, refused ? STEP_NONE : STEP_NO, "%s: error %d, %s", name,
+		       fault, words_get_upnp(fault));
 }
 
 /* Tell that a step failed. name: what was asked for. */
@@ -141,8 +164,7 @@ static void talk_tell_failure(struct step *step, const char *name, int result,
 		(void)step_say(step, STEP_NO, "%s: no answer within %" PRId64 " ms",
 			       name, waited_ms);
 	else if (result > 0)
-		(void)step_say(step, STEP_NO, "%s: error %d, %s", name, result,
-			       words_get_upnp(result));
+		talk_say_fault(step, name, result);
 	else
 		(void)step_say(step, STEP_NO, "%s: %s", name,
 			       upnp_client_get_words(result));
@@ -319,11 +341,11 @@ static int talk_map(struct talk *talk)
 				  clock_now_ms() - began_ms);
 	else if (permanent)
 		(void)step_say(&step, STEP_WARN,
-			       "UDP port %s leads here for ever: it knows no "
+			       "granted: UDP port %s for ever: it knows no "
 			       "lease time, what clients forget stays open",
 			       talk->port);
 	else
-		(void)step_say(&step, STEP_OK, "UDP port %s leads here for %s s",
+		(void)step_say(&step, STEP_OK, "granted: UDP port %s for %s s",
 			       talk->port, lease);
 	run_tell(talk->run, &step, began_ms);
 	return result;
@@ -471,9 +493,8 @@ void attempt_run_upnp(const struct run *run)
 	if (result != 0 || target < 0) {
 		struct step step = step_init(STEP_UPNP, "search");
 
-		(void)step_say(&step, STEP_NO, "cannot begin on %s: %s", run->interface,
-			       result != 0 ? upnp_client_get_words(result)
-					   : words_get_network(-target));
+		talk_say_untried(&step, result != 0 ? upnp_client_get_words(result)
+						    : words_get_network(-target));
 		run_tell(run, &step, began_ms);
 	} else {
 		talk_run(&talk);

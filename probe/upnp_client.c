@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -16,6 +17,10 @@
 /* libupnp takes 2 to 80 s. Answers come as soon as they come. */
 #define SEARCH_MX_S 2
 #define SUBSCRIPTION_S 300
+/* Ports for events: libupnp takes none below 49152, its default, which is left out. */
+#define PORT_FIRST 49153
+#define PORT_COUNT (65536 - PORT_FIRST)
+#define PORT_TRIES 16
 /* The longest answer to an action that is any of ours. */
 #define CONTENT_MAX 65536
 
@@ -91,7 +96,7 @@ const char *upnp_client_get_words(int code)
 	case UPNP_E_NETWORK_ERROR:
 		return "the connection breaks off";
 	case UPNP_E_SOCKET_BIND:
-		return "a port of this host is taken: UDP 1900, or what it listens on";
+		return "UDP port 1900 of this host is taken by another program";
 	case UPNP_E_TIMEDOUT:
 		return "the connection is there, the answer is not";
 	case UPNP_E_SUBSCRIBE_UNACCEPTED:
@@ -176,6 +181,25 @@ static int client_call_back(Upnp_EventType type, const void *event, void *cookie
 	return 0;
 }
 
+/*
+ * Events come in at a TCP port of our own. The default of libupnp is every program's
+ * that uses it, and portreeved's: one of the others, until one is free. Errors: a code.
+ */
+static int client_init(const char *interface)
+{
+	int result = UPNP_E_SOCKET_BIND;
+
+	for (int i = 0; i < PORT_TRIES && result == UPNP_E_SOCKET_BIND; i++) {
+		uint16_t random = 0;
+
+		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+			return UPNP_E_INTERNAL_ERROR;
+		result = UpnpInit2(interface,
+				   (unsigned short)(PORT_FIRST + random % PORT_COUNT));
+	}
+	return result;
+}
+
 int upnp_client_open(const struct run *run, struct upnp_client **out)
 {
 	/* Threads of libupnp keep it: it is never freed. */
@@ -189,7 +213,7 @@ int upnp_client_open(const struct run *run, struct upnp_client **out)
 		free(client);
 		return UPNP_E_OUTOF_SOCKET;
 	}
-	result = UpnpInit2(run->interface, 0);
+	result = client_init(run->interface);
 	if (result == UPNP_E_SUCCESS)
 		result = UpnpSetMaxContentLength(CONTENT_MAX);
 	if (result == UPNP_E_SUCCESS)

@@ -15,6 +15,8 @@ struct tally {
 	bool answered;
 	bool failed;  /* after it had answered */
 	bool offered; /* it said neither that it does not speak it nor nothing */
+	bool refused; /* by the owner */
+	bool untried; /* this host is in the way */
 	const struct step *failure;
 };
 
@@ -30,6 +32,8 @@ static struct tally tally_make(const struct step_list *list, uint8_t protocol)
 		tally.tried = true;
 		tally.answered |= step->answered != 0;
 		tally.offered |= step->answered != 0 && step->outcome != STEP_NONE;
+		tally.refused |= step->cause == STEP_CAUSE_REFUSED;
+		tally.untried |= step->cause == STEP_CAUSE_HOST;
 		if (step->outcome == STEP_NO && !tally.failure)
 			tally.failure = step;
 	}
@@ -95,7 +99,8 @@ static void conclude_external(struct step_list *list)
 		(void)step_say(&reach, STEP_WARN, "%s", words);
 	else
 		(void)step_say(&reach, STEP_OK,
-			       "a public address: reachable from everywhere");
+			       "a public address; whether the firewall lets packets in "
+			       "was not tested from outside");
 	reach.answered = 1;
 	verdict_add_step(list, &external);
 	verdict_add_step(list, &reach);
@@ -146,10 +151,17 @@ static const struct step *list_find_failure(const struct step_list *list,
 	return tally_make(list, (uint8_t)protocol).failure;
 }
 
-struct verdict verdict_decide(const struct step_list *list, bool interrupted)
+/** Which protocols are in which state, by name. */
+struct states {
+	char good[NAMES_SIZE];
+	char bad[NAMES_SIZE];
+	char refused[NAMES_SIZE];
+	char untried[NAMES_SIZE];
+};
+
+static struct states states_make(const struct step_list *list)
 {
-	struct verdict verdict = {.exit = PROBE_EXIT_DEGRADED};
-	char good[NAMES_SIZE] = "", bad[NAMES_SIZE] = "";
+	struct states states = {.good = ""};
 
 	for (int i = 0; i < STEP_PROTOCOL_COUNT; i++) {
 		struct tally tally = tally_make(list, (uint8_t)i);
@@ -158,32 +170,91 @@ struct verdict verdict_decide(const struct step_list *list, bool interrupted)
 		if (!protocol_is_tried((enum step_protocol)i))
 			continue;
 		if (tally.failed)
-			names_add(bad, name);
+			names_add(states.bad, name);
+		else if (tally.untried)
+			names_add(states.untried, name);
+		else if (tally.refused)
+			names_add(states.refused, name);
 		else if (tally.offered)
-			names_add(good, name);
+			names_add(states.good, name);
 	}
-	if (interrupted) {
-		verdict.exit = PROBE_EXIT_ERROR;
-		(void)snprintf(verdict.text, sizeof(verdict.text),
-			       "interrupted; what was mapped is deleted");
-	} else if (bad[0] == '\0' && good[0] == '\0' &&
-		   list_find_failure(list, STEP_GATEWAY)) {
-		(void)snprintf(verdict.text, sizeof(verdict.text),
-			       "there is no gateway to ask");
-	} else if (bad[0] != '\0') {
-		(void)snprintf(verdict.text, sizeof(verdict.text), "%s %s not work%s%s",
-			       bad, strchr(bad, ',') ? "do" : "does",
-			       good[0] != '\0' ? "; working: " : "", good);
-	} else if (good[0] == '\0') {
-		(void)snprintf(verdict.text, sizeof(verdict.text),
-			       "this gateway opens no ports: nothing answers");
-	} else if (list_find_failure(list, STEP_ALL)) {
-		(void)snprintf(verdict.text, sizeof(verdict.text),
-			       "the protocols contradict each other: %s", good);
-	} else {
-		verdict.exit = PROBE_EXIT_OK;
-		(void)snprintf(verdict.text, sizeof(verdict.text), "it works: %s",
-			       good);
+	return states;
+}
+
+/* Append "; refused: pcp-v6", where there are any. */
+static void verdict_add_names(struct verdict *verdict, const char *what,
+			      const char *names)
+{
+	size_t used = strlen(verdict->text);
+
+	if (names[0] != '\0')
+		(void)snprintf(verdict->text + used, sizeof(verdict->text) - used,
+			       "; %s: %s", what, names);
+}
+
+static struct verdict verdict_make(enum probe_exit exit, const char *before,
+				   const char *after)
+{
+	struct verdict verdict = {.exit = exit};
+
+	(void)snprintf(verdict.text, sizeof(verdict.text), "%s%s", before, after);
+	return verdict;
+}
+
+/* What the protocols say together, without what was refused or not tried. */
+static struct verdict verdict_weigh(const struct step_list *list,
+				    const struct states *states)
+{
+	struct verdict verdict;
+
+	if (states->bad[0] != '\0') {
+		verdict = verdict_make(PROBE_EXIT_DEGRADED, states->bad,
+				       strchr(states->bad, ',') ? " do not work"
+								: " does not work");
+		verdict_add_names(&verdict, "working", states->good);
+		return verdict;
 	}
+	if (states->good[0] == '\0' && states->refused[0] != '\0')
+		return verdict_make(PROBE_EXIT_DEGRADED,
+				    "this gateway opens no ports for this host", "");
+	if (states->good[0] == '\0')
+		return verdict_make(PROBE_EXIT_DEGRADED,
+				    states->untried[0] == '\0'
+					    ? "this gateway opens no ports: "
+					    : "",
+				    "nothing answers");
+	if (list_find_failure(list, STEP_ALL))
+		return verdict_make(
+			PROBE_EXIT_DEGRADED,
+			"the protocols contradict each other: ", states->good);
+	/* Half a test is no good one. */
+	return verdict_make(states->untried[0] == '\0' ? PROBE_EXIT_OK
+						       : PROBE_EXIT_ERROR,
+			    "it works: ", states->good);
+}
+
+struct verdict verdict_decide(const struct step_list *list, bool interrupted)
+{
+	const struct states states = states_make(list);
+	struct verdict verdict;
+
+	if (interrupted)
+		return verdict_make(PROBE_EXIT_ERROR,
+				    "interrupted; what was mapped is ", "deleted");
+	if (tally_make(list, STEP_GATEWAY).untried) {
+		verdict = verdict_make(PROBE_EXIT_ERROR,
+				       "this host is the gateway itself: run it on a "
+				       "host of the LAN",
+				       "");
+		verdict_add_names(&verdict, "what works from here", states.good);
+		return verdict;
+	}
+	if (states.bad[0] == '\0' && states.good[0] == '\0' &&
+	    list_find_failure(list, STEP_GATEWAY))
+		return verdict_make(PROBE_EXIT_DEGRADED, "there is no gateway to ask",
+				    "");
+	verdict = verdict_weigh(list, &states);
+	verdict_add_names(&verdict, "refused", states.refused);
+	verdict_add_names(&verdict, "could not be tried", states.untried);
 	return verdict;
 }

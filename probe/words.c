@@ -54,7 +54,9 @@ static const struct words_code words_upnp[] = {
 	{714, "NoSuchEntryInArray: there is no such mapping"},
 	{715, "WildCardNotPermittedInSrcIP: it wants one remote host"},
 	{716, "WildCardNotPermittedInExtPort: it wants one external port"},
-	{718, "ConflictInMappingEntry: the port is another's, or kept by the gateway"},
+	{718,
+	 "ConflictInMappingEntry: the port is taken by another, kept by the gateway, "
+	 "or not allowed"},
 	{724, "SamePortValuesRequired: it maps a port to the same port only"},
 	{725, "OnlyPermanentLeasesSupported: it knows no lease time"},
 	{726, "RemoteHostOnlySupportsWildcard: it filters no remote host"},

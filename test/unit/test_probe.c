@@ -36,6 +36,7 @@ struct row {
 	enum step_outcome outcome;
 	bool answered;
 	const char *external;
+	enum step_cause cause;
 };
 
 static struct step_list make_list(const struct row *rows, size_t count)
@@ -47,6 +48,7 @@ static struct step_list make_list(const struct row *rows, size_t count)
 
 		(void)step_say(&step, rows[i].outcome, "text");
 		step.answered = rows[i].answered;
+		step.cause = (uint8_t)rows[i].cause;
 		if (rows[i].external)
 			step.external = addr(rows[i].external);
 		verdict_add_step(&list, &step);
@@ -129,6 +131,40 @@ static void test_nothing_answers(void **state)
 		       "there is no gateway to ask");
 }
 
+static void test_refused_is_no_failure(void **state)
+{
+	(void)state;
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL},
+			      {STEP_PCP6, STEP_OK, true, NULL},
+			      {STEP_PCP6, STEP_NONE, true, NULL, STEP_CAUSE_REFUSED}),
+		       0, "it works: pcp; refused: pcp-v6");
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL},
+			      {STEP_PCP, STEP_NONE, true, NULL, STEP_CAUSE_REFUSED},
+			      {STEP_UPNP, STEP_NO, false, NULL}),
+		       7, "this gateway opens no ports for this host; refused: pcp");
+}
+
+static void test_what_was_not_tried_is_no_success(void **state)
+{
+	(void)state;
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL},
+			      {STEP_UPNP, STEP_NONE, false, NULL, STEP_CAUSE_HOST}),
+		       1, "it works: pcp; could not be tried: upnp");
+	assert_verdict(DECIDE({STEP_PCP, STEP_NO, true, NULL},
+			      {STEP_UPNP, STEP_NONE, false, NULL, STEP_CAUSE_HOST}),
+		       7, "pcp does not work; could not be tried: upnp");
+	assert_verdict(DECIDE({STEP_PCP, STEP_NONE, false, NULL},
+			      {STEP_UPNP, STEP_NONE, false, NULL, STEP_CAUSE_HOST}),
+		       7, "nothing answers; could not be tried: upnp");
+	/* on the gateway, silence says nothing */
+	assert_verdict(DECIDE({STEP_GATEWAY, STEP_WARN, false, NULL, STEP_CAUSE_HOST},
+			      {STEP_PCP, STEP_NO, false, NULL},
+			      {STEP_UPNP, STEP_OK, true, NULL}),
+		       1,
+		       "this host is the gateway itself: run it on a host of the LAN; "
+		       "what works from here: upnp");
+}
+
 static void test_external_addresses(void **state)
 {
 	struct step_list list;
@@ -187,10 +223,19 @@ static void test_step_is_checked(void **state)
 	bad.answered = 2;
 	assert_false(step_is_valid(&bad));
 	bad = good;
+	bad.cause = STEP_CAUSE_COUNT;
+	assert_false(step_is_valid(&bad));
+	bad = good;
 	bad.ms = -1;
 	assert_false(step_is_valid(&bad));
 	bad = good;
 	bad.text[0] = '\x1b';
+	assert_false(step_is_valid(&bad));
+	bad = good;
+	bad.text[3] = '\x7f';
+	assert_false(step_is_valid(&bad));
+	bad = good;
+	bad.name[1] = '\n';
 	assert_false(step_is_valid(&bad));
 	bad = good;
 	memset(bad.text, 'x', sizeof(bad.text));
@@ -406,6 +451,8 @@ int main(void)
 		cmocka_unit_test(test_one_that_works_is_enough),
 		cmocka_unit_test(test_what_answers_must_work),
 		cmocka_unit_test(test_nothing_answers),
+		cmocka_unit_test(test_refused_is_no_failure),
+		cmocka_unit_test(test_what_was_not_tried_is_no_success),
 		cmocka_unit_test(test_external_addresses),
 		cmocka_unit_test(test_list_is_bounded),
 		cmocka_unit_test(test_step_is_checked),
