@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "protocols/igd_listing.h"
 #include "protocols/soap.h"
 #include "protocols/upnp.h"
@@ -24,6 +25,7 @@ struct upnp_pending {
 	int64_t deadline_ms;
 	struct http_exchange *exchange; /* NULL = free */
 	struct igd_call call;
+	struct ip_addr client;
 	bool query; /* answer as QueryStateVariable */
 	char type[SOAP_TYPE_SIZE];
 	struct igd_listing *listing; /* of an action that needs many replies */
@@ -34,11 +36,43 @@ TAILQ_HEAD(upnp_pending_list, upnp_pending);
 struct upnp_control {
 	struct upnp_control_config config;
 	struct event *timer;
+	struct log_limit refusal_limit;
 	size_t held; /* octets of listings, being gathered or sent */
 	struct upnp_pending_list waiting; /* the oldest first */
 	struct upnp_pending_list unused;
 	struct upnp_pending slots[UPNP_PENDING_MAX];
 };
+
+/* ---- refusals without core, which tells of its own ---- */
+
+/* Longest name of an action that is told, escaped. */
+#define NAME_TEXT_SIZE (4 * SOAP_NAME_SIZE + 8)
+
+/* Who asks, and by which name: of an action that there may not be. */
+struct upnp_asker {
+	const struct igd_service *service;
+	const char *action;
+	struct ip_addr client;
+};
+
+static void refuse(struct upnp_control *control, struct http_exchange *exchange,
+		   const struct upnp_asker *asker, uint16_t error)
+{
+	char client[ADDR_TEXT_SIZE], name[NAME_TEXT_SIZE];
+	unsigned int held_back;
+
+	if (log_is_on(LOG_LEVEL_INFO) &&
+	    log_limit_pass(&control->refusal_limit, clock_now_ms(), &held_back)) {
+		if (held_back > 0)
+			log_info("%u refusals were held back", held_back);
+		log_info("request refused code=%u text=\"%s\" action=%s client=%s "
+			 "via=igd",
+			 error, igd_service_get_error_text(asker->service, error),
+			 log_escape(name, sizeof(name), asker->action),
+			 addr_format(&asker->client, client));
+	}
+	upnp_answer_fault(exchange, asker->service, error);
+}
 
 /* ---- requests that wait for core ---- */
 
@@ -82,9 +116,13 @@ static struct http_exchange *pending_end(struct upnp_control *control,
 static void fail_pending(struct upnp_control *control, struct upnp_pending *pending,
 			 uint16_t error)
 {
-	const struct igd_service *service = pending->call.service;
+	const struct upnp_asker asker = {
+		.service = pending->call.service,
+		.action = pending->query ? QUERY_ACTION : pending->call.action->name,
+		.client = pending->client,
+	};
 
-	upnp_answer_fault(pending_end(control, pending), service, error);
+	refuse(control, pending_end(control, pending), &asker, error);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *user)
@@ -130,7 +168,11 @@ static void ask_core(struct upnp_control *control, struct http_exchange *exchang
 	bool first = TAILQ_EMPTY(&control->waiting);
 
 	if (!pending || !start_asking(control, pending, wording, request)) {
-		upnp_answer_fault(exchange, wording->call.service, 501);
+		const struct upnp_asker asker = {wording->call.service,
+						 wording->call.action->name,
+						 request->client};
+
+		refuse(control, exchange, &asker, 501);
 		return;
 	}
 	TAILQ_REMOVE(&control->unused, pending, link);
@@ -138,6 +180,7 @@ static void ask_core(struct upnp_control *control, struct http_exchange *exchang
 	pending->exchange = exchange;
 	pending->deadline_ms = clock_now_ms() + control->config.reply_timeout_ms;
 	pending->call = wording->call;
+	pending->client = request->client;
 	pending->query = wording->query;
 	(void)strncpy(pending->type, wording->type, sizeof(pending->type) - 1);
 	http_exchange_set_context(exchange, pending);
@@ -242,7 +285,8 @@ void upnp_control_take_reply(struct upnp_control *control, const struct reply *r
 /* ---- control requests ---- */
 
 static void conclude(struct upnp_control *control, struct http_exchange *exchange,
-		     const struct upnp_wording *wording, struct igd_answer *answer)
+		     const struct upnp_wording *wording, const struct upnp_asker *asker,
+		     struct igd_answer *answer)
 {
 	switch (answer->state) {
 	case IGD_DONE:
@@ -252,7 +296,7 @@ static void conclude(struct upnp_control *control, struct http_exchange *exchang
 		ask_core(control, exchange, wording, &answer->request);
 		break;
 	case IGD_FAULT:
-		upnp_answer_fault(exchange, wording->call.service, answer->error);
+		refuse(control, exchange, asker, answer->error);
 		break;
 	}
 }
@@ -268,15 +312,16 @@ static void run_query(struct upnp_control *control, struct http_exchange *exchan
 		.type = SOAP_CONTROL_TYPE,
 		.query = true,
 	};
+	const struct upnp_asker asker = {service, QUERY_ACTION, context->client};
 	struct igd_answer answer;
 
 	if (!arg || arg->truncated) {
-		upnp_answer_fault(exchange, service, 402);
+		refuse(control, exchange, &asker, 402);
 		return;
 	}
 	igd_service_query(context, service, soap_call_get_value(call, arg),
 			  &wording.call.action, &answer);
-	conclude(control, exchange, &wording, &answer);
+	conclude(control, exchange, &wording, &asker, &answer);
 }
 
 /*
@@ -294,15 +339,16 @@ static void run_action(struct upnp_control *control, struct http_exchange *excha
 			 igd_service_parse_type(service, call->action.type)},
 		.type = call->action.type,
 	};
+	const struct upnp_asker asker = {service, call->action.name, context->client};
 	struct igd_answer answer;
 
 	context->version = wording.call.version;
 	if (!action || context->version == 0 || action->since > context->version) {
-		upnp_answer_fault(exchange, service, 401);
+		refuse(control, exchange, &asker, 401);
 		return;
 	}
 	igd_action_start(context, service, action, call, &answer);
-	conclude(control, exchange, &wording, &answer);
+	conclude(control, exchange, &wording, &asker, &answer);
 }
 
 /* Of an action, the arguments that it has (SOAP-3). */
@@ -353,12 +399,13 @@ static void handle_control(struct upnp_control *control, struct http_exchange *e
 	struct soap_action header;
 	struct soap_call call;
 	uint16_t status = parse_control(request, service, &header, &call);
+	const struct upnp_asker asker = {service, header.name, request->client};
 
 	if (status)
 		upnp_answer_status(exchange, status, NULL);
 	else if (strcmp(header.type, call.action.type) != 0 ||
 		 strcmp(header.name, call.action.name) != 0)
-		upnp_answer_fault(exchange, service, 401);
+		refuse(control, exchange, &asker, 401);
 	else if (strcmp(header.type, SOAP_CONTROL_TYPE) == 0 &&
 		 strcmp(header.name, QUERY_ACTION) == 0)
 		run_query(control, exchange, &context, service, &call);

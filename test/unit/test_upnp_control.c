@@ -16,6 +16,7 @@
 #include "protocols/igd_listing.h"
 #include "protocols/soap.h"
 #include "protocols/upnp_control.h"
+#include "test/unit/log_lab.h"
 #include "test/unit/upnp_lab.h"
 
 #define SERVICE "urn:schemas-upnp-org:service:"
@@ -118,6 +119,79 @@ static void test_version_of_reply(void **state)
 	assert_answer(&v2_on_2, "DeletePortMapping", args,
 		      "<errorCode>606</errorCode>");
 	assert_int_equal(lab_get()->request.igd_version, 2);
+}
+
+static void assert_logs(const char *line)
+{
+	const char *lines = log_lab_stop();
+
+	if (!strstr(lines, line))
+		fail_msg("\"%s\" is not in\n%s", line, lines);
+}
+
+/* An owner who asks learns why a client got nothing, also where core never heard of it.
+ */
+static void test_log_of_refusals(void **state)
+{
+	static const struct target firewall = {"/igd2/ctl/WANIPv6Firewall1", FIREWALL,
+					       ""};
+	static const struct {
+		const struct target *target;
+		const char *action;
+		const char *args;
+		const char *code;
+		const char *line;
+	} rows[] = {
+		{&v2_on_2, "AddAnyPortMapping", "", "402",
+		 "request refused code=402 text=\"Invalid Args\" "
+		 "action=AddAnyPortMapping client=" HOST " via=igd\n"},
+		{&v2_on_2, "ForceTermination", "", "606",
+		 "request refused code=606 text=\"Action not authorized\" "
+		 "action=ForceTermination client=" HOST " via=igd\n"},
+		{&v1_on_1, "NoSuchAction", "", "401",
+		 " action=NoSuchAction client=" HOST " via=igd\n"},
+		{&firewall, "DeletePinhole", "<UniqueID>x</UniqueID>", "402",
+		 " action=DeletePinhole client=" HOST " via=igd\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char expected[64];
+
+		(void)snprintf(expected, sizeof(expected), "<errorCode>%s</errorCode>",
+			       rows[i].code);
+		log_lab_start(LOG_LEVEL_INFO);
+		assert_answer(rows[i].target, rows[i].action, rows[i].args, expected);
+		assert_logs(rows[i].line);
+	}
+	assert_int_equal(lab_get()->request_count, 0);
+}
+
+static unsigned int count_lines(const char *lines, const char *text)
+{
+	unsigned int count = 0;
+
+	for (const char *at = lines; (at = strstr(at, text)); at++)
+		count++;
+	return count;
+}
+
+/* No LAN host can fill the log, and what core refuses is told by core. */
+static void test_log_of_refusals_is_limited(void **state)
+{
+	(void)state;
+	log_lab_start(LOG_LEVEL_INFO);
+	lab_get()->reply.result = RESULT_CONFLICT;
+	assert_answer(&v1_on_1, "GetGenericPortMappingEntry",
+		      "<NewPortMappingIndex>0</NewPortMappingIndex>", "<errorCode>");
+	for (int i = 0; i < 2 * LOG_LIMIT_LINES; i++)
+		assert_answer(&v1_on_1, "ForceTermination", "", "<errorCode>501<");
+	assert_int_equal(count_lines(log_lab_stop(), "request refused "),
+			 LOG_LIMIT_LINES);
+	log_lab_start(LOG_LEVEL_INFO);
+	assert_answer(&v1_on_1, "GetGenericPortMappingEntry",
+		      "<NewPortMappingIndex>0</NewPortMappingIndex>", "<errorCode>");
+	assert_int_equal(count_lines(log_lab_stop(), "request refused "), 0);
 }
 
 /* V6FW-8, SOAP-6: over both faces, in the words of this service */
@@ -422,6 +496,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SERVING(test_versions),
 		SERVING(test_version_of_reply),
+		SERVING(test_log_of_refusals),
+		SERVING(test_log_of_refusals_is_limited),
 		SERVING(test_pinholes),
 		SERVING(test_legacy_agents),
 		SERVING(test_legacy_description),
