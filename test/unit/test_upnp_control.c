@@ -30,6 +30,10 @@
 	"<NewProtocol>TCP</NewProtocol><NewManage>0</NewManage>"                       \
 	"<NewNumberOfPorts>0</NewNumberOfPorts>"
 
+#define KEY_ARGS                                                                       \
+	"<NewRemoteHost/><NewExternalPort>80</NewExternalPort>"                        \
+	"<NewProtocol>TCP</NewProtocol>"
+
 /* What is sent where. */
 struct target {
 	const char *path;
@@ -107,16 +111,12 @@ static void test_versions(void **state)
 /* IGD-5: the version is kept until core has answered */
 static void test_version_of_reply(void **state)
 {
-	static const char args[] =
-		"<NewRemoteHost/><NewExternalPort>80</NewExternalPort>"
-		"<NewProtocol>TCP</NewProtocol>";
-
 	(void)state;
 	lab_get()->reply.result = RESULT_FOREIGN;
-	assert_answer(&v1_on_2, "DeletePortMapping", args,
+	assert_answer(&v1_on_2, "DeletePortMapping", KEY_ARGS,
 		      "<errorCode>714</errorCode>");
 	assert_int_equal(lab_get()->request.igd_version, 1);
-	assert_answer(&v2_on_2, "DeletePortMapping", args,
+	assert_answer(&v2_on_2, "DeletePortMapping", KEY_ARGS,
 		      "<errorCode>606</errorCode>");
 	assert_int_equal(lab_get()->request.igd_version, 2);
 }
@@ -192,6 +192,38 @@ static void test_log_of_refusals_is_limited(void **state)
 	assert_answer(&v1_on_1, "GetGenericPortMappingEntry",
 		      "<NewPortMappingIndex>0</NewPortMappingIndex>", "<errorCode>");
 	assert_int_equal(count_lines(log_lab_stop(), "request refused "), 0);
+}
+
+/* A place that waits for core is used again; a reply to who had it is for nobody. */
+static void test_late_reply(void **state)
+{
+	struct lab_client *first = lab_dial(HOST, GATEWAY);
+	struct lab_client *second;
+	struct request request;
+	struct reply reply = {.op = REQUEST_DELETE};
+
+	(void)state;
+	lab_get()->hold = true;
+	lab_say(first, post(&v1_on_1, "DeletePortMapping", KEY_ARGS));
+	lab_wait_requests(1);
+	request = lab_get()->request;
+	reply.cookie = request.cookie;
+	lab_core_send(MSG_REPLY, &reply, sizeof(reply));
+	assert_true(lab_wait_for(lab_is_closed, first));
+	assert_int_equal(lab_status_of(first), 200);
+	lab_client_free(first);
+	second = lab_dial(HOST_2, GATEWAY);
+	lab_say(second, post(&v1_on_1, "DeletePortMapping", KEY_ARGS));
+	lab_wait_requests(2);
+	assert_int_equal(lab_get()->request.cookie & UINT16_MAX,
+			 request.cookie & UINT16_MAX);
+	lab_core_send(MSG_REPLY, &reply, sizeof(reply));
+	reply.cookie = lab_get()->request.cookie;
+	reply.result = RESULT_FOREIGN;
+	lab_core_send(MSG_REPLY, &reply, sizeof(reply));
+	assert_true(lab_wait_for(lab_is_closed, second));
+	lab_assert_holds(second, "<errorCode>714</errorCode>");
+	lab_client_free(second);
 }
 
 /* V6FW-8, SOAP-6: over both faces, in the words of this service */
@@ -498,6 +530,7 @@ int main(void)
 		SERVING(test_version_of_reply),
 		SERVING(test_log_of_refusals),
 		SERVING(test_log_of_refusals_is_limited),
+		SERVING(test_late_reply),
 		SERVING(test_pinholes),
 		SERVING(test_legacy_agents),
 		SERVING(test_legacy_description),
