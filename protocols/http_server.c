@@ -269,7 +269,7 @@ static struct http_exchange *exchange_new(struct http_server *server,
 	exchange->server = server;
 	exchange->connection = mhd;
 	exchange->method = http_parse_method(method);
-	exchange->http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_1) != 0;
+	exchange->http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
 	exchange->guest = get_guest(mhd);
 	return exchange;
 }
