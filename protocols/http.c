@@ -70,6 +70,15 @@ static uint16_t check_line(const char *line, size_t length)
 	return check_length(colon + 1, length - name - 1);
 }
 
+static uint16_t check_request_line(const char *line, size_t length)
+{
+	unsigned int arguments = 0;
+
+	for (size_t i = 0; i < length; i++)
+		arguments += line[i] == '&';
+	return length > HTTP_LINE_MAX || arguments >= HTTP_ARGUMENTS_MAX ? 414 : 0;
+}
+
 bool http_head_scan(const char *text, size_t length, uint16_t *status)
 {
 	bool begun = false; /* the request line; empty ones before it are skipped */
@@ -88,12 +97,16 @@ bool http_head_scan(const char *text, size_t length, uint16_t *status)
 			*status = found;
 			return true;
 		}
-		if (begun && !found)
-			found = check_line(line, size);
+		if (!found)
+			found = begun ? check_line(line, size)
+				      : check_request_line(line, size);
 		begun |= size > 0;
 		line = end + 1;
 	}
-	return false;
+	if (begun || (size_t)(text + length - line) <= HTTP_LINE_MAX)
+		return false;
+	*status = 414;
+	return true;
 }
 
 /* "01-SOAPACTION" */

@@ -13,6 +13,10 @@
 
 /** Octets of all header names and values of a request (HTTP-3). */
 #define HTTP_HEADERS_MAX 8192
+/** Octets of a request line, and arguments in its target; no URL of ours has any.
+ * libmicrohttpd has room for few, and says nothing to him who sends more. */
+#define HTTP_LINE_MAX 2048
+#define HTTP_ARGUMENTS_MAX 32
 /** Octets of a request's body (HTTP-3). */
 #define HTTP_BODY_MAX 65536
 
@@ -34,9 +38,9 @@ enum http_method http_parse_method(const char *method);
  * with CR LF, and with LF alone.
  * Returns false when more of it has to come; else *status is the HTTP status to refuse
  * it with, 0 = fine: 400 a folded header, a NUL or CR in it, no name before the colon
- * or a length that is none (HTTP-2), 413 one that nobody means. A blank behind a length
- * counts as such: libmicrohttpd answers that twice. Source: RFC 7230 §3.2.4, §3.3.2,
- * §3.5.
+ * or a length that is none (HTTP-2), 413 one that nobody means, 414 too long a request
+ * line, whole or not. A blank behind a length counts as none: libmicrohttpd answers
+ * that twice. Source: RFC 7230 §3.1.1, §3.2.4, §3.3.2, §3.5.
  */
 bool http_head_scan(const char *text, size_t length, uint16_t *status);
 

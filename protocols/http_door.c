@@ -12,7 +12,7 @@
 #include "protocols/http.h"
 #include "protocols/http_socket.h"
 
-/* Of a head, what is looked at here; libmicrohttpd refuses one that is longer. */
+/* Of a head, what is looked at here; one that is longer is refused. */
 #define HEAD_SIZE (HTTP_HEADERS_MAX + 2048)
 #define ANSWER_END "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 /* Reads of what a refused client says on at one turn of the loop; more is rude. */
@@ -194,10 +194,23 @@ static bool listen_in_vain(struct http_guest *guest)
 	return false;
 }
 
+static const char *get_refusal(uint16_t status)
+{
+	switch (status) {
+	case 413:
+		return "HTTP/1.1 413 Content Too Large" ANSWER_END;
+	case 414:
+		return "HTTP/1.1 414 URI Too Long" ANSWER_END;
+	case 431:
+		return "HTTP/1.1 431 Request Header Fields Too Large" ANSWER_END;
+	default:
+		return "HTTP/1.1 400 Bad Request" ANSWER_END;
+	}
+}
+
 static bool refuse(struct http_guest *guest, uint16_t status)
 {
-	const char *text = status == 413 ? "HTTP/1.1 413 Content Too Large" ANSWER_END
-					 : "HTTP/1.1 400 Bad Request" ANSWER_END;
+	const char *text = get_refusal(status);
 
 	guest->refused = true;
 	(void)send(guest->slot.fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -219,10 +232,11 @@ static bool attend(struct http_guest *guest, bool hung_up)
 
 	if (whole && status)
 		return refuse(guest, status);
-	if (!whole && length < (ssize_t)sizeof(text) && !hung_up && length != 0 &&
-	    (length > 0 || errno == EAGAIN))
+	if (!whole && length == (ssize_t)sizeof(text))
+		return refuse(guest, 431);
+	if (!whole && !hung_up && length != 0 && (length > 0 || errno == EAGAIN))
 		return true;
-	if (whole || length == (ssize_t)sizeof(text))
+	if (whole)
 		enter(guest);
 	else
 		dismiss(guest);

@@ -173,6 +173,39 @@ static void test_head(void **state)
 	assert_int_equal(status, 400);
 }
 
+/* A request line that is not whole, of so many octets. */
+static uint16_t scan_part(size_t length)
+{
+	static char text[2 * HTTP_LINE_MAX];
+	uint16_t status = PART;
+
+	memset(text, 'x', length);
+	(void)http_head_scan(text, length, &status);
+	return status;
+}
+
+static uint16_t scan_arguments(unsigned int count)
+{
+	char text[256] = "GET /?";
+	uint16_t status = PART;
+
+	for (unsigned int i = 0; i < count; i++)
+		memcpy(text + 6 + 2 * i, "a&", 2);
+	memcpy(text + 5 + 2 * count, " HTTP/1.1\r\n\r\n", 14);
+	(void)http_head_scan(text, strlen(text), &status);
+	return status;
+}
+
+/* HTTP-3: what libmicrohttpd would leave without an answer */
+static void test_request_line(void **state)
+{
+	(void)state;
+	assert_int_equal(scan_part(HTTP_LINE_MAX), PART);
+	assert_int_equal(scan_part(HTTP_LINE_MAX + 1), 414);
+	assert_int_equal(scan_arguments(HTTP_ARGUMENTS_MAX), 0);
+	assert_int_equal(scan_arguments(HTTP_ARGUMENTS_MAX + 1), 414);
+}
+
 static uint16_t check(const char *const (*rows)[2], size_t count, bool is_http_1_0)
 {
 	struct http_headers headers = {.octets = 0};
@@ -251,10 +284,14 @@ static void test_m_post(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_methods),	     cmocka_unit_test(test_host),
-		cmocka_unit_test(test_content_type), cmocka_unit_test(test_check),
-		cmocka_unit_test(test_m_post),	     cmocka_unit_test(test_target),
+		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_host),
+		cmocka_unit_test(test_content_type),
+		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_m_post),
+		cmocka_unit_test(test_target),
 		cmocka_unit_test(test_head),
+		cmocka_unit_test(test_request_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
