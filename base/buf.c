@@ -141,6 +141,54 @@ bool parse_number(const char *text, uint64_t max, uint64_t *out)
 	return true;
 }
 
+/* Seconds of the unit that a letter names; 0 = no such unit. */
+static uint64_t unit_get_seconds(char letter)
+{
+	switch (letter) {
+	case 's':
+		return 1;
+	case 'm':
+		return 60;
+	case 'h':
+		return 3600;
+	case 'd':
+		return 86400;
+	case 'w':
+		return 604800;
+	default: /* any other character */
+		return 0;
+	}
+}
+
+bool parse_time(const char *text, uint32_t *out_s)
+{
+	uint64_t total_s = 0;
+
+	if (parse_number(text, UINT32_MAX, &total_s)) {
+		*out_s = (uint32_t)total_s;
+		return true;
+	}
+	do {
+		size_t digits = strspn(text, "0123456789");
+		char number_text[16];
+		uint64_t number, unit_s;
+
+		if (digits == 0 || digits >= sizeof(number_text))
+			return false;
+		memcpy(number_text, text, digits);
+		number_text[digits] = '\0';
+		unit_s = unit_get_seconds(text[digits]);
+		if (unit_s == 0 || !parse_number(number_text, UINT32_MAX, &number))
+			return false;
+		total_s += number * unit_s;
+		if (total_s > UINT32_MAX)
+			return false;
+		text += digits + 1;
+	} while (*text != '\0');
+	*out_s = (uint32_t)total_s;
+	return true;
+}
+
 /* Length of the UTF-8 character at `at`, 0 where there is none (RFC 3629 §4). */
 static size_t utf8_length(const uint8_t *at, size_t left)
 {

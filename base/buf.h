@@ -52,6 +52,12 @@ void writer_copy(struct writer *writer, const void *bytes, size_t length);
 bool parse_number(const char *text, uint64_t max, uint64_t *out)
 	__attribute__((warn_unused_result));
 
+/**
+ * Parse a time as an administrator writes it: "3600", "90m", "1h30m"; units s, m, h, d
+ * and w. Errors: false, out untouched: it is none, or longer than a uint32_t.
+ */
+bool parse_time(const char *text, uint32_t *out_s) __attribute__((warn_unused_result));
+
 /** True when the octets are well-formed UTF-8, as none at all are. */
 bool text_is_utf8(const char *text, size_t length);
 

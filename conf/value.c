@@ -144,12 +144,9 @@ static bool parse_plain(const struct conf_field *field, void *at, char *bad)
 
 static bool parse_seconds(const struct conf_field *field, void *at, char *bad)
 {
-	static const struct unit units[] = {
-		{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'\0', 0},
-	};
-	uint64_t value;
+	uint32_t value;
 
-	if (!parse_scaled(bad, units, UINT32_MAX, &value))
+	if (!parse_time(bad, &value))
 		return false;
 	store_number(at, field->size, value);
 	return true;
@@ -369,8 +366,8 @@ static const struct {
 	[CONF_TYPE_NUMBER] = {"number", NULL, parse_plain},
 	[CONF_TYPE_SECONDS] =
 		{"time",
-		 "a time is a number of seconds, or one with s, m, h or d "
-		 "behind it, such as 2h",
+		 "a time is a number of seconds, or numbers with s, m, h, d or w "
+		 "behind them, such as 2h or 1h30m",
 		 parse_seconds},
 	[CONF_TYPE_RATE] = {"bit rate",
 			    "a bit rate is a number of bit/s, with k, M or G behind it "

@@ -144,7 +144,7 @@ static void test_other_keys(void **state)
 	      "yes\n"
 	      "[limits]\nleases-per-client = 0\nleases-total = 4294967295\n"
 	      "requests-per-second = 7\nlifetime-min = 2m\nlifetime-max = "
-	      "7d\nigd-lifetime-max = 30d\n"
+	      "1w\nigd-lifetime-max = 29d24h\n"
 	      "[global]\nstate-dir =\ncontrol-socket = /tmp/c.sock\nhttp-port = 5000\n"
 	      "ssdp-delay = strict\nlog-level = debug\nuser = u\nnet-user = n\n"
 	      "friendly-name = \"Gate ; of # the house\"   ; said\n",

@@ -260,14 +260,12 @@ static void test_more_value_errors(void **state)
 		{"[limits]\nleases-total = 4294967296\n",
 		 "f:2: bad number \"4294967296\" for leases-total; a number within "
 		 "0-4294967295"},
-		{"[limits]\nlifetime-max = 1w\n",
-		 "f:2: bad time \"1w\"; a time is a number of seconds, or one with s, "
-		 "m, h "
-		 "or d behind it, such as 2h"},
+		{"[limits]\nlifetime-max = 1y\n",
+		 "f:2: bad time \"1y\"; a time is a number of seconds, or numbers with "
+		 "s, m, h, d or w behind them, such as 2h or 1h30m"},
 		{"[limits]\nlifetime-max = 49711d\n",
-		 "f:2: bad time \"49711d\"; a time is a number of seconds, or one with "
-		 "s, m, "
-		 "h or d behind it, such as 2h"},
+		 "f:2: bad time \"49711d\"; a time is a number of seconds, or numbers "
+		 "with s, m, h, d or w behind them, such as 2h or 1h30m"},
 		{"[global]\nhttp-port = 80\n",
 		 "f:2: bad number \"80\" for http-port; a number within 1024-65535"},
 		{"[global]\nhttp-port = 65536\n",
