@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "admin/admin.h"
@@ -9,48 +10,52 @@
 #include "admin/format.h"
 #include "base/control.h"
 
+/* Columns before what a line tells. */
+#define STATUS_INDENT 12
+
 /*
  * Each print_ function shows one part of the answer and returns false when that part is
  * not as it must be. A part is read whole before any of it is shown.
  */
 
-static void print_head(const char *name)
+static void print_head(FILE *file, const char *name)
 {
-	(void)printf("  %-10s", name);
+	(void)fprintf(file, "  %-10s", name);
 }
 
 /** An escaped text with something before it. */
-static void print_text(const char *before, const char *text)
+static void print_text(FILE *file, const char *before, const char *text)
 {
 	char safe[FORMAT_TEXT_SIZE];
 
-	(void)printf("%s%s", before, format_escape(safe, sizeof(safe), text));
+	(void)fprintf(file, "%s%s", before, format_escape(safe, sizeof(safe), text));
 }
 
-static void print_count(const char *before, int64_t count, const char *after)
+static void print_count(FILE *file, const char *before, int64_t count,
+			const char *after)
 {
 	char number[FORMAT_NUMBER_SIZE];
 
-	(void)printf("%s%s%s", before, format_count(number, count), after);
+	(void)fprintf(file, "%s%s%s", before, format_count(number, count), after);
 }
 
 /** "a b c" of an array of strings, or "none". */
-static void print_words(const char *before, struct json_object *words)
+static void print_words(FILE *file, const char *before, struct json_object *words)
 {
 	size_t count = json_object_array_length(words);
 
-	(void)fputs(before, stdout);
+	(void)fputs(before, file);
 	if (count == 0)
-		(void)fputs("none", stdout);
+		(void)fputs("none", file);
 	for (size_t i = 0; i < count; i++) {
 		const char *word =
 			json_object_get_string(json_object_array_get_idx(words, i));
 
-		print_text(i == 0 ? "" : " ", word == NULL ? "?" : word);
+		print_text(file, i == 0 ? "" : " ", word == NULL ? "?" : word);
 	}
 }
 
-static bool print_wan(struct json_object *object)
+static bool print_wan(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
 	const char *interface = varlink_get_string(&members, "interface");
@@ -62,20 +67,20 @@ static bool print_wan(struct json_object *object)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("WAN");
-	print_text("", interface[0] == '\0' ? "no interface" : interface);
-	(void)fputs(up ? " up, " : " down, ", stdout);
-	print_text("", address == NULL ? "no address" : address);
+	print_head(file, "WAN");
+	print_text(file, "", interface[0] == '\0' ? "no interface" : interface);
+	(void)fputs(up ? " up, " : " down, ", file);
+	print_text(file, "", address == NULL ? "no address" : address);
 	if (private)
-		(void)fputs(" (private: another NAT is in front)", stdout);
+		(void)fputs(" (private: another NAT is in front)", file);
 	if (external != NULL && (address == NULL || strcmp(address, external) != 0))
-		print_text(", reports ", external);
-	(void)fputs("\n", stdout);
+		print_text(file, ", reports ", external);
+	(void)fputs("\n", file);
 	return true;
 }
 
 /** ", IGD 1 and 2"; older daemons do not say. */
-static void print_igd(struct json_object *lan)
+static void print_igd(FILE *file, struct json_object *lan)
 {
 	struct json_object *versions;
 	const char *before = ", IGD ";
@@ -85,14 +90,14 @@ static void print_igd(struct json_object *lan)
 		return;
 	for (size_t i = 0; i < json_object_array_length(versions); i++) {
 		print_count(
-			before,
+			file, before,
 			json_object_get_int64(json_object_array_get_idx(versions, i)),
 			"");
 		before = " and ";
 	}
 }
 
-static bool print_lan(struct json_object *object)
+static bool print_lan(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
 	const char *name = varlink_get_string(&members, "name");
@@ -102,17 +107,17 @@ static bool print_lan(struct json_object *object)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("LAN");
-	print_text("", name);
-	(void)fputs(up ? " up" : " down", stdout);
-	print_words(", addresses ", addresses);
-	print_words(", protocols ", protocols);
-	print_igd(object);
-	(void)fputs("\n", stdout);
+	print_head(file, "LAN");
+	print_text(file, "", name);
+	(void)fputs(up ? " up" : " down", file);
+	print_words(file, ", addresses ", addresses);
+	print_words(file, ", protocols ", protocols);
+	print_igd(file, object);
+	(void)fputs("\n", file);
 	return true;
 }
 
-static bool print_leases(struct json_object *object, int64_t clients)
+static bool print_leases(FILE *file, struct json_object *object, int64_t clients)
 {
 	struct varlink_members members = varlink_members_init(object);
 	int64_t total = varlink_get_int(&members, "total", 0, INT64_MAX);
@@ -123,11 +128,11 @@ static bool print_leases(struct json_object *object, int64_t clients)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("Leases");
-	print_count("", total, "");
+	print_head(file, "Leases");
+	print_count(file, "", total, "");
 	if (limit > 0)
-		print_count(" of at most ", limit, "");
-	print_count(", clients ", clients, "");
+		print_count(file, " of at most ", limit, "");
+	print_count(file, ", clients ", clients, "");
 	at = json_object_iter_begin(origins);
 	end = json_object_iter_end(origins);
 	for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
@@ -135,15 +140,15 @@ static bool print_leases(struct json_object *object, int64_t clients)
 
 		if (count == 0)
 			continue;
-		print_text(before, json_object_iter_peek_name(&at));
-		print_count(" ", count, "");
+		print_text(file, before, json_object_iter_peek_name(&at));
+		print_count(file, " ", count, "");
 		before = ", ";
 	}
-	(void)fputs("\n", stdout);
+	(void)fputs("\n", file);
 	return true;
 }
 
-static bool print_backend(struct json_object *object)
+static bool print_backend(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
 	const char *name = varlink_get_string(&members, "name");
@@ -152,14 +157,14 @@ static bool print_backend(struct json_object *object)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("Firewall");
-	print_text("", name);
-	print_count(", ", rules, " rules, resyncs ");
-	print_count("", resyncs, "\n");
+	print_head(file, "Firewall");
+	print_text(file, "", name);
+	print_count(file, ", ", rules, " rules, resyncs ");
+	print_count(file, "", resyncs, "\n");
 	return true;
 }
 
-static bool print_store(struct json_object *object)
+static bool print_store(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
 	const char *state = varlink_get_string(&members, "state");
@@ -168,15 +173,15 @@ static bool print_store(struct json_object *object)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("Store");
-	print_text("", state);
-	print_text(path[0] == '\0' ? "" : ", ", path);
-	print_text(text[0] == '\0' ? "" : ", ", text);
-	(void)fputs("\n", stdout);
+	print_head(file, "Store");
+	print_text(file, "", state);
+	print_text(file, path[0] == '\0' ? "" : ", ", path);
+	print_text(file, text[0] == '\0' ? "" : ", ", text);
+	(void)fputs("\n", file);
 	return true;
 }
 
-static bool print_worker(struct json_object *object)
+static bool print_worker(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
 	const char *name = varlink_get_string(&members, "name");
@@ -185,14 +190,14 @@ static bool print_worker(struct json_object *object)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("Worker");
-	print_text("", name);
-	print_text(" ", state);
-	print_count(", restarts ", restarts, "\n");
+	print_head(file, "Worker");
+	print_text(file, "", name);
+	print_text(file, " ", state);
+	print_count(file, ", restarts ", restarts, "\n");
 	return true;
 }
 
-static bool print_requests(struct json_object *object)
+static bool print_requests(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
 	int64_t total = varlink_get_int(&members, "total", 0, INT64_MAX);
@@ -202,15 +207,15 @@ static bool print_requests(struct json_object *object)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("Requests");
-	print_count("", total, ": ");
-	print_count("", granted, " granted, ");
-	print_count("", refused, " refused, ");
-	print_count("", dropped, " dropped\n");
+	print_head(file, "Requests");
+	print_count(file, "", total, ": ");
+	print_count(file, "", granted, " granted, ");
+	print_count(file, "", refused, " refused, ");
+	print_count(file, "", dropped, " dropped\n");
 	return true;
 }
 
-static bool print_problem(struct json_object *object)
+static bool print_problem(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
 	const char *code = varlink_get_string(&members, "code");
@@ -218,24 +223,26 @@ static bool print_problem(struct json_object *object)
 
 	if (members.failed != NULL)
 		return false;
-	print_head("Problem");
-	print_text("", text);
-	print_text(" (", code);
-	(void)fputs(")\n", stdout);
+	print_head(file, "Problem");
+	print_text(file, "", text);
+	print_text(file, " (", code);
+	(void)fputs(")\n", file);
 	return true;
 }
 
-static bool print_each(struct json_object *array, bool (*print)(struct json_object *))
+static bool print_each(FILE *file, struct json_object *array,
+		       bool (*print)(FILE *, struct json_object *))
 {
 	for (size_t i = 0; i < json_object_array_length(array); i++) {
-		if (!print(json_object_array_get_idx(array, i)))
+		if (!print(file, json_object_array_get_idx(array, i)))
 			return false;
 	}
 	return true;
 }
 
 /** The first two lines: version, state, and since when. */
-static bool print_title(struct varlink_members *members, const char *state, bool color)
+static bool print_title(FILE *file, struct varlink_members *members, const char *state,
+			bool color)
 {
 	const char *version = varlink_get_string(members, "version");
 	int64_t uptime_s = varlink_get_int(members, "uptime_s", 0, INT64_MAX);
@@ -245,17 +252,18 @@ static bool print_title(struct varlink_members *members, const char *state, bool
 
 	if (members->failed != NULL)
 		return false;
-	print_text("portreeved ", version);
-	(void)printf(": %s", color ? paint : "");
-	print_text("", state);
-	(void)fputs(color ? "\033[0m\n" : "\n", stdout);
-	print_head("Up");
-	(void)fputs(format_duration(text, uptime_s), stdout);
-	(void)printf(", epoch %s\n", format_duration(text, epoch_s));
+	print_text(file, "portreeved ", version);
+	(void)fprintf(file, ": %s", color ? paint : "");
+	print_text(file, "", state);
+	(void)fputs(color ? "\033[0m\n" : "\n", file);
+	print_head(file, "Up");
+	(void)fputs(format_duration(text, uptime_s), file);
+	(void)fprintf(file, ", epoch %s\n", format_duration(text, epoch_s));
 	return true;
 }
 
-static bool print_status(struct varlink_members *members, const char *state, bool color)
+static bool print_status(FILE *file, struct varlink_members *members, const char *state,
+			 bool color)
 {
 	struct json_object *problems = varlink_get_array(members, "problems");
 	struct json_object *backend = varlink_get_object(members, "backend");
@@ -267,11 +275,51 @@ static bool print_status(struct varlink_members *members, const char *state, boo
 	struct json_object *workers = varlink_get_array(members, "workers");
 	struct json_object *requests = varlink_get_object(members, "requests");
 
-	return print_title(members, state, color) &&
-	       print_each(problems, print_problem) && print_wan(wan) &&
-	       print_each(lans, print_lan) && print_leases(leases, clients) &&
-	       print_backend(backend) && print_store(store) &&
-	       print_each(workers, print_worker) && print_requests(requests);
+	return print_title(file, members, state, color) &&
+	       print_each(file, problems, print_problem) && print_wan(file, wan) &&
+	       print_each(file, lans, print_lan) &&
+	       print_leases(file, leases, clients) && print_backend(file, backend) &&
+	       print_store(file, store) && print_each(file, workers, print_worker) &&
+	       print_requests(file, requests);
+}
+
+/* A line of a terminal: what does not fit stands below its beginning. */
+static void write_line(const char *line, size_t width)
+{
+	size_t room = width;
+
+	while (width > STATUS_INDENT && format_get_width(line) > room) {
+		size_t end = format_get_fitting(line, room), fits = end;
+
+		while (end > STATUS_INDENT && line[end] != ' ')
+			end--;
+		if (end <= STATUS_INDENT)
+			end = fits;
+		(void)printf("%.*s\n%*s", (int)end, line, STATUS_INDENT, "");
+		line += end + (line[end] == ' ' ? 1 : 0);
+		room = width - STATUS_INDENT;
+	}
+	(void)puts(line);
+}
+
+/* For people. Returns false when a part is not as it must be. */
+static bool write_status(const struct options *options, struct varlink_members *members,
+			 const char *state)
+{
+	char *text = NULL, *rest, *line;
+	size_t length = 0;
+	FILE *file = open_memstream(&text, &length);
+	bool good;
+
+	if (file == NULL)
+		return false;
+	good = print_status(file, members, state, options->color);
+	good = fclose(file) == 0 && good;
+	rest = text;
+	while (good && (line = strsep(&rest, "\n")) != NULL && rest != NULL)
+		write_line(line, options->width);
+	free(text);
+	return good;
 }
 
 static enum exit_code show_status(const struct options *options,
@@ -288,7 +336,7 @@ static enum exit_code show_status(const struct options *options,
 			parameters,
 			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	else if (good)
-		good = print_status(&members, state, options->color);
+		good = write_status(options, &members, state);
 	if (!good) {
 		admin_report("portreeved sent a status without a proper '%s'",
 			     members.failed == NULL ? "part" : members.failed);

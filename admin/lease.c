@@ -158,6 +158,8 @@ void lease_print_line(const struct lease_view *lease, FILE *file)
 		(void)fputs(", never ends", file);
 	else
 		(void)fprintf(file, ", %s left", lease_format_left(left, lease));
+	if (!lease->enabled)
+		(void)fputs(", disabled", file);
 	print_escaped(", ", lease->origin, "", file);
 	if (lease->description[0] != '\0')
 		print_escaped(", \"", lease->description, "\"", file);
@@ -195,6 +197,15 @@ static void print_remote(const struct lease_view *lease, FILE *file)
 							  lease->filters, i)));
 }
 
+static const char *lease_get_state(const struct lease_view *lease)
+{
+	if (!lease->enabled)
+		return "disabled by its client";
+	if (lease->external_address == NULL || lease->external_address[0] == '\0')
+		return "waits for an address of the WAN";
+	return lease->flow ? "outbound flow kept" : "forwarding";
+}
+
 void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 {
 	char external[LEASE_ENDPOINT_SIZE], internal[LEASE_ENDPOINT_SIZE];
@@ -218,11 +229,7 @@ void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 	if (lease->pinhole != 0)
 		(void)fprintf(file, "  %-12s UniqueID %" PRId64 "\n", "Pinhole",
 			      lease->pinhole);
-	print_field("State",
-		    !lease->enabled ? "disabled by its client"
-		    : lease->flow   ? "outbound flow kept"
-				    : "forwarding",
-		    file);
+	print_field("State", lease_get_state(lease), file);
 	if (lease->lifetime_s < 0)
 		print_field("Ends", "never", file);
 	else

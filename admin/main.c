@@ -13,6 +13,8 @@
 #include "conf/conf.h"
 
 #define OPERANDS_MAX 1024
+/* That of portreeve-probe, for one step. */
+#define PROBE_TIMEOUT_DEFAULT_S 3
 
 /* Options, as bits of what a command line holds and of what a command takes. */
 enum {
@@ -35,6 +37,7 @@ struct command {
 	unsigned int takes; /* GIVEN_... besides the options that all take */
 	int operands_min;
 	int operands_max;
+	int timeout_s; /* of --timeout, unless said */
 	enum exit_code (*run)(const struct options *options, char *const *operands);
 };
 
@@ -43,18 +46,19 @@ static const struct command commands[] = {
 	 "Shows interfaces, leases, firewall, store and workers, and every problem "
 	 "that\n"
 	 "portreeved knows of. Exits 7 when there is one.\n",
-	 0, 0, 0, command_status},
+	 0, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_status},
 	{"list", "[--host ADDR] [--proto tcp|udp]", "list the leases",
 	 "  --host ADDR        only leases to this internal address\n"
 	 "  --proto tcp|udp    only leases of this protocol\n",
-	 GIVEN_HOST | GIVEN_PROTO, 0, 0, command_list},
+	 GIVEN_HOST | GIVEN_PROTO, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_list},
 	{"show", "ID", "show everything about one lease",
-	 "ID is the number in `list`.\n", 0, 1, 1, command_show},
+	 "ID is the number in `list`.\n", 0, 1, 1, ADMIN_TIMEOUT_DEFAULT_S,
+	 command_show},
 	{"watch", "", "tell what happens to leases, until Ctrl-C",
 	 "One line for each lease added, renewed, changed, deleted or expired. With "
 	 "--json\n"
 	 "one object a line; the first says {\"ready\":true}.\n",
-	 0, 0, 0, command_watch},
+	 0, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_watch},
 	{"add",
 	 "PROTO EXTERNAL_PORT INTERNAL_ADDRESS[:PORT] [--lifetime TIME] [--remote "
 	 "ADDR] "
@@ -69,34 +73,39 @@ static const struct command commands[] = {
 	 "(default)\n"
 	 "  --remote ADDR      only from this address\n"
 	 "  --description TEXT what it is for\n",
-	 GIVEN_LIFETIME | GIVEN_REMOTE | GIVEN_DESCRIPTION, 3, 3, command_add},
+	 GIVEN_LIFETIME | GIVEN_REMOTE | GIVEN_DESCRIPTION, 3, 3,
+	 ADMIN_TIMEOUT_DEFAULT_S, command_add},
 	{"delete", "ID... | --client ADDR", "end leases at once",
 	 "  ID                 the number in `list`\n"
 	 "  --client ADDR      all leases of this host but static ones, for a DHCP "
 	 "server\n"
 	 "                     to say that the host is gone\n",
-	 GIVEN_CLIENT, 1, OPERANDS_MAX, command_delete},
+	 GIVEN_CLIENT, 1, OPERANDS_MAX, ADMIN_TIMEOUT_DEFAULT_S, command_delete},
 	{"probe", "[--gateway ADDRESS]",
 	 "ask a gateway for ports as a client does; exit 7 when it fails",
-	 "  --gateway ADDRESS  IPv4 address; without it that of the default route\n"
-	 "  --timeout SECONDS  how long one step may take (default 3)\n\n"
+	 "  --gateway ADDRESS  IPv4 address; without it that of the default route\n\n"
 	 "Run it on a host of a LAN; it needs no portreeved there, and no root. Opens "
 	 "a\n"
 	 "port by NAT-PMP, PCP and UPnP IGD, closes it again, and tells of every "
 	 "step.\n",
-	 GIVEN_GATEWAY, 0, 0, command_probe},
+	 GIVEN_GATEWAY, 0, 0, PROBE_TIMEOUT_DEFAULT_S, command_probe},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
-static const char global_help[] =
-	"Options of every command:\n"
-	"  --socket PATH      control socket of portreeved (environment: "
-	"PORTREEVE_SOCKET)\n"
-	"  --json             answer in JSON, for programs\n"
-	"  --color=WHEN       auto (default), always or never\n"
-	"  --timeout SECONDS  how long to wait for an answer (default 10)\n"
-	"  -h, --help         this text; of a command: portreeve COMMAND --help\n"
-	"  -V, --version\n";
+static void print_global_help(int timeout_s)
+{
+	(void)printf(
+		"Options of every command:\n"
+		"  --socket PATH      control socket of portreeved (environment: "
+		"PORTREEVE_SOCKET)\n"
+		"  --json             answer in JSON, for programs\n"
+		"  --color=WHEN       auto (default), always or never\n"
+		"  --timeout SECONDS  how long to wait for an answer (default %d)\n"
+		"  -h, --help         this text; of a command: portreeve COMMAND "
+		"--help\n"
+		"  -V, --version\n",
+		timeout_s);
+}
 
 static void print_help(void)
 {
@@ -106,14 +115,16 @@ static void print_help(void)
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		(void)printf("  %-7s %s\n", commands[i].name, commands[i].summary);
 	(void)printf("  %-7s %s\n\n", "help", "this text; help COMMAND tells more");
-	(void)fputs(global_help, stdout);
+	print_global_help(ADMIN_TIMEOUT_DEFAULT_S);
 }
 
 static void print_command_help(const struct command *command)
 {
-	(void)printf("Usage: portreeve %s %s\n\n%c%s.\n\n%s\n%s", command->name,
-		     command->synopsis, command->summary[0] - 'a' + 'A',
-		     command->summary + 1, command->help, global_help);
+	(void)printf("Usage: portreeve %s%s%s\n\n%c%s.\n\n%s\n", command->name,
+		     command->synopsis[0] != '\0' ? " " : "", command->synopsis,
+		     command->summary[0] - 'a' + 'A', command->summary + 1,
+		     command->help);
+	print_global_help(command->timeout_s);
 }
 
 static const struct command *command_find(const char *name)
@@ -321,7 +332,8 @@ static enum exit_code run(int argc, char **argv)
 		return EXIT_CODE_OK;
 	}
 	help = (given & GIVEN_HELP) != 0;
-	if (optind < argc && strcmp(argv[optind], "help") == 0) {
+	/* `help help` is `help`. */
+	while (optind < argc && strcmp(argv[optind], "help") == 0) {
 		help = true;
 		optind++;
 	}

@@ -70,7 +70,7 @@ class FakeDaemon:
     """Takes one connection; answers each call with the next of its scripted answers."""
 
     def __init__(self, path, answers, hold):
-        self.answers = answers
+        self.path, self.answers = path, answers
         self.hold = hold  # keep the connection after the last answer
         self.calls = []
         self.over = threading.Event()
@@ -104,8 +104,10 @@ class FakeDaemon:
 
     def close(self):
         self.over.set()
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)  # nobody has to come: wakes accept()
+        # nobody may have come: accept() ends with this one, on every kernel
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as last:
+            last.settimeout(1)
+            last.connect(self.path)
         self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
         self.listener.close()
@@ -293,6 +295,23 @@ portreeved 0.1.0: ok
     assert json.loads(process.stdout) == {"status": STATUS}
 
 
+def test_status_80_columns(tool):
+    """What does not fit on a terminal stands below, and nothing is lost."""
+    lans = [dict(STATUS["lans"][0], addresses=["192.168.1.1/24", "2001:db8:1234:5678::1/64",
+                                               "x" * 90])]
+    output = run_on_terminal(tool, reply({"status": dict(STATUS, lans=lans)}), 80, "status",
+                             "--color=never")
+    assert max(map(len, output.splitlines())) <= 80
+    start = output.index("  LAN ")
+    assert output[start:output.index("  Leases")] == (
+        "  LAN       lan0 up, addresses 192.168.1.1/24 2001:db8:1234:5678::1/64\n"
+        f"            {68 * 'x'}\n"
+        f"            {22 * 'x'}, protocols upnp nat-pmp pcp, IGD 1 and 2\n")
+    plain = tool([reply({"status": STATUS})], "status").stdout
+    assert run_on_terminal(tool, reply({"status": STATUS}), 200, "status",
+                           "--color=never") == plain
+
+
 def test_status_degraded(tool):
     status = dict(STATUS, state="degraded",
                   problems=[{"code": "store-failed", "text": "No space left on device"}],
@@ -373,6 +392,30 @@ def test_show_of_a_kept_flow(tool):
                                                   "12").stdout
 
 
+def test_disabled_mapping(tool):
+    """A mapping that its client has disabled does not look like one that forwards."""
+    off = dict(LEASE, id=16, enabled=False)
+    head, *rows = tool([reply({"leases": [LEASE, off]})], "list").stdout.splitlines()
+    start, end = head.index("STATE"), head.index("ORIGIN")
+    assert [row[start:end].strip() for row in rows] == ["", "off"]
+    assert "STATE" not in tool([reply({"leases": [LEASE]})], "list").stdout
+    narrow = run_on_terminal(tool, reply({"leases": [LEASE, off, FILTERED]}), 80, "list",
+                             "--color=never")
+    assert max(map(len, narrow.splitlines())) <= 80 and " off " in narrow, narrow
+    process = tool([READY + events(("added", off), ("changed", LEASE))], "watch", hold=False)
+    added, changed = process.stdout.splitlines()
+    assert ", disabled, igd, " in added and "disabled" not in changed
+    assert "  State        disabled by its client\n" in tool(
+        [reply({"lease": off})], "show", "16").stdout
+
+
+@pytest.mark.parametrize("address", [None, ""])
+def test_show_without_an_address_of_the_wan(tool, address):
+    waiting = dict(LEASE, external_address=address)
+    assert "  State        waits for an address of the WAN\n" in tool(
+        [reply({"lease": waiting})], "show", "12").stdout
+
+
 def test_delete_of_a_client(tool):
     """PCP-71: part by part, until none is left."""
     process = tool([reply({"leases": [LEASE, FILTERED], "left": 1}),
@@ -435,13 +478,17 @@ def test_usage(arguments, text):
 
 
 def test_help_and_version():
-    for command in ("status", "list", "show", "watch", "add", "delete"):
+    for command in ("status", "list", "show", "watch", "add", "delete", "probe"):
         process = run_plain(command, "--help")
-        assert process.stdout.startswith(f"Usage: portreeve {command} ")
+        assert re.match(rf"Usage: portreeve {command}(?: \S.*)?\n", process.stdout)
+        assert re.search(r"[ \t]$", process.stdout, re.MULTILINE) is None
+        assert process.stdout.count("--timeout") == 1
+        assert f"(default {3 if command == 'probe' else 10})" in process.stdout
         assert process.returncode == 0
         assert run_plain("help", command).stdout == process.stdout
         assert f"\n  {command} " in run_plain("--help").stdout
     assert run_plain("help").stdout == run_plain("--help").stdout
+    assert run_plain("help", "help").stdout == run_plain("--help").stdout
     assert re.fullmatch(r"portreeve \d+\.\d+\.\d+\n", run_plain("--version").stdout)
 
 
@@ -769,6 +816,7 @@ def test_man_page():
         capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     assert process.stderr == ""
     page = re.sub(".\b", "", process.stdout)
+    assert max(map(len, page.splitlines())) <= 80
     names = set()
     for command in ("status", "list", "show", "watch", "add", "delete", "probe"):
         names |= {command, *re.findall(r"--[a-z]+", run_plain(command, "--help").stdout)}
