@@ -50,8 +50,8 @@ struct core {
 	bool mend_due;
 	struct event *table_timer;
 	bool table_due;
-	uint32_t
-		table_told_id; /* what worker upnp knows of the table, and since when */
+	/* what worker upnp knows of the table, and since when */
+	uint32_t table_told_ids[LANS_MAX];
 	int64_t table_told_ms;
 	struct neighbours *neighbours; /* NULL = hosts are known by address only */
 	int instance_fd;	       /* -1 = not held */

@@ -12,7 +12,8 @@
 
 bool core_table_is_news(const struct core *core)
 {
-	return ledger_get_update_id(core->ledger) != core->table_told_id;
+	return memcmp(ledger_get_update_ids(core->ledger), core->table_told_ids,
+		      sizeof(core->table_told_ids)) != 0;
 }
 
 void core_table_take(struct core *core, struct table_info *out)
@@ -20,13 +21,14 @@ void core_table_take(struct core *core, struct table_info *out)
 	const struct table *table = ledger_get_table(core->ledger);
 
 	memset(out, 0, sizeof(*out));
-	out->update_id = ledger_get_update_id(core->ledger);
+	memcpy(out->update_ids, ledger_get_update_ids(core->ledger),
+	       sizeof(out->update_ids));
 	for (size_t i = 0; i < core->network.lan_count && i < LANS_MAX; i++)
 		out->entries[i] = (uint32_t)table_get_listing_count(table, (uint16_t)i);
 	if (core->table_due)
 		(void)event_del(core->table_timer);
 	core->table_due = false;
-	core->table_told_id = out->update_id;
+	memcpy(core->table_told_ids, out->update_ids, sizeof(core->table_told_ids));
 	core->table_told_ms = clock_now_ms();
 }
 
@@ -45,7 +47,8 @@ void core_table_follow_up(struct core *core)
 
 int core_table_open(struct core *core, event_callback_fn tell)
 {
-	core->table_told_id = ledger_get_update_id(core->ledger);
+	memcpy(core->table_told_ids, ledger_get_update_ids(core->ledger),
+	       sizeof(core->table_told_ids));
 	core->table_told_ms = clock_now_ms() - CORE_TABLE_INTERVAL_MS;
 	core->table_timer = event_new(core->base, -1, 0, tell, core);
 	return core->table_timer ? 0 : -ENOMEM;

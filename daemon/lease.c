@@ -28,6 +28,11 @@ bool lease_is_peer(const struct lease *lease)
 	return lease->remote_port != 0 && lease->pinhole == 0;
 }
 
+bool lease_is_listed(const struct lease *lease)
+{
+	return addr_is_ipv4(&lease->internal) && !lease_is_peer(lease);
+}
+
 struct ip_addr lease_get_remote(const struct lease *lease)
 {
 	if (lease->filter_count == 1 && lease->filters[0].prefix.length == 128)

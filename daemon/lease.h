@@ -72,6 +72,8 @@ size_t lease_count_wide_filters(const struct lease *lease);
  * host with one port it keeps apart from them, like a flow.
  */
 bool lease_overlaps(const struct lease *a, const struct lease *b);
+/** True for what UPnP lists: a mapping of IPv4, not a flow of PEER. */
+bool lease_is_listed(const struct lease *lease);
 /** True for a lease that PEER made: one flow, kept (RFC 6887 §12). */
 bool lease_is_peer(const struct lease *lease);
 

@@ -442,9 +442,9 @@ const struct store_meta *ledger_get_meta(const struct ledger *ledger)
 	return &ledger->books.meta;
 }
 
-uint32_t ledger_get_update_id(const struct ledger *ledger)
+const uint32_t *ledger_get_update_ids(const struct ledger *ledger)
 {
-	return ledger->update_id;
+	return ledger->update_ids;
 }
 
 const char *ledger_get_backend_name(const struct ledger *ledger)

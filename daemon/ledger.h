@@ -162,10 +162,11 @@ const char *ledger_get_backend_name(const struct ledger *ledger);
 /** Leases that the firewall has a rule of; it has none before the first network. */
 size_t ledger_count_rules(const struct ledger *ledger);
 /**
- * One more for each operation that added, ended or changed a mapping or pinhole;
- * renewals and flows of PEER do not count. Begins at 0 at each start (IGD-36).
+ * Of each of LANS_MAX LANs a number, one more for each operation that added, ended or
+ * changed a mapping of IPv4 there; renewals, flows of PEER and pinholes do not count.
+ * Begins at 0 at each start (IGD-36).
  */
-uint32_t ledger_get_update_id(const struct ledger *ledger);
+const uint32_t *ledger_get_update_ids(const struct ledger *ledger);
 /** External address of a lease as clients were told; none = unknown. */
 struct ip_addr ledger_get_external(const struct ledger *ledger,
 				   const struct lease *lease);

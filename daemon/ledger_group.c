@@ -214,7 +214,7 @@ static bool group_take(struct plan *group, const struct plan *plan)
 static void group_clear(struct ledger *ledger)
 {
 	ledger->group.count = 0;
-	ledger->staged_updates = 0;
+	memset(ledger->staged_updates, 0, sizeof(ledger->staged_updates));
 }
 
 /* The group holds: tell and count what was done. */
@@ -222,7 +222,8 @@ static void group_report(struct ledger *ledger, bool expired, int64_t now_ms)
 {
 	const struct plan *group = &ledger->group;
 
-	ledger->update_id += ledger->staged_updates;
+	for (size_t lan = 0; lan < LANS_MAX; lan++)
+		ledger->update_ids[lan] += ledger->staged_updates[lan];
 	for (size_t i = 0; i < group->count; i++) {
 		ledger_follow_pinhole(ledger, &group->changes[i], now_ms);
 		ledger_report(ledger, &group->changes[i], expired, now_ms);
@@ -247,8 +248,7 @@ static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 		if (plan->changes[i].kind == LEASE_UPDATE)
 			ledger_follow_pinhole(ledger, &plan->changes[i], now_ms);
 	}
-	if (ledger_is_update(plan))
-		ledger->staged_updates++;
+	ledger_count_updates(plan, ledger->staged_updates);
 	/* ids are written ahead, so that none is used twice after a crash */
 	if (ledger->next_id + 1 >= ledger->books.meta.next_id)
 		ledger->books.meta.next_id = ledger->next_id + ID_STRETCH;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One line for each lease event, and the event itself for those who watch. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,21 +54,35 @@ static enum lease_event change_get_event(const struct lease_change *change,
 	return LEASE_EVENT_CHANGED;
 }
 
-static bool change_is_update(const struct lease_change *change)
+static uint32_t get_lan_bit(const struct lease *lease)
 {
-	const struct lease *lease =
-		change->kind == LEASE_REMOVE ? &change->before : &change->after;
+	static_assert(LANS_MAX <= 32, "a bit for each LAN");
 
-	return !lease_is_peer(lease) &&
-	       change_get_event(change, false) != LEASE_EVENT_RENEWED;
+	return lease_is_listed(lease) && lease->lan < LANS_MAX
+		       ? UINT32_C(1) << lease->lan
+		       : 0;
 }
 
-bool ledger_is_update(const struct plan *plan)
+/* The LANs that see the change, as bits. A host that moves to another is seen by both.
+ */
+static uint32_t change_get_lans(const struct lease_change *change)
 {
+	uint32_t before = change->kind == LEASE_ADD ? 0 : get_lan_bit(&change->before);
+	uint32_t after = change->kind == LEASE_REMOVE ? 0 : get_lan_bit(&change->after);
+	bool renewal = change->kind == LEASE_UPDATE && before == after &&
+		       change_get_event(change, false) == LEASE_EVENT_RENEWED;
+
+	return renewal ? 0 : before | after;
+}
+
+void ledger_count_updates(const struct plan *plan, uint32_t updates[LANS_MAX])
+{
+	uint32_t lans = 0;
+
 	for (size_t i = 0; i < plan->count; i++)
-		if (change_is_update(&plan->changes[i]))
-			return true;
-	return false;
+		lans |= change_get_lans(&plan->changes[i]);
+	for (unsigned int lan = 0; lan < LANS_MAX; lan++)
+		updates[lan] += lans >> lan & 1;
 }
 
 /* What a line says of those who may send: " remote=ADDRESS", or nothing = anybody. */

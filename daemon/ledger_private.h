@@ -41,16 +41,16 @@ struct ledger {
 	struct plan plan;		      /* of the request at hand */
 	struct plan group;		      /* every change of the group so far */
 	struct pinhole_count *pinhole_counts; /* by UniqueID; NULL = none yet */
-	uint32_t update_id;
-	uint32_t staged_updates; /* of the group: they count when it holds */
+	uint32_t update_ids[LANS_MAX];
+	uint32_t staged_updates[LANS_MAX]; /* of the group: they count when it holds */
 };
 
 /** Log and tell what was done. */
 void ledger_report(struct ledger *ledger, const struct lease_change *change,
 		   bool expired, int64_t now_ms);
-/** True when clients that watch the table hear of the plan: more than a renewal, and of
- * more than a flow (IGD-36). */
-bool ledger_is_update(const struct plan *plan);
+/** The plan is one operation more for each LAN whose listed mappings it changes, which
+ * is more than to renew them (IGD-36). */
+void ledger_count_updates(const struct plan *plan, uint32_t updates[LANS_MAX]);
 /** Tell an owner who wants to know (log-level info) why clients were refused. */
 void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
 			    const struct reply *replies, size_t count, int64_t now_ms);

@@ -146,11 +146,6 @@ static void host_remove(struct listings *listings, const struct listing_node *no
 
 /* --- leases --- */
 
-static bool is_listed(const struct lease *lease)
-{
-	return addr_is_ipv4(&lease->internal) && !lease_is_peer(lease);
-}
-
 static bool is_third_party(const struct lease *lease)
 {
 	return !addr_equal(&lease->internal, &lease->client);
@@ -159,21 +154,21 @@ static bool is_third_party(const struct lease *lease)
 bool listings_enter_lan(struct listings *listings, struct listed *listed,
 			const struct lease *lease)
 {
-	return !is_listed(lease) || lease->lan >= LANS_MAX ||
+	return !lease_is_listed(lease) || lease->lan >= LANS_MAX ||
 	       listing_add(&listings->lans[lease->lan], &listed->of_lan);
 }
 
 void listings_leave_lan(struct listings *listings, struct listed *listed,
 			const struct lease *lease)
 {
-	if (is_listed(lease) && lease->lan < LANS_MAX)
+	if (lease_is_listed(lease) && lease->lan < LANS_MAX)
 		listing_remove(&listings->lans[lease->lan], &listed->of_lan);
 }
 
 static bool hosts_add(struct listings *listings, struct listed *listed,
 		      const struct lease *lease)
 {
-	if (!is_listed(lease))
+	if (!lease_is_listed(lease))
 		return true;
 	if (!host_add(listings, &lease->client, &listed->of_client))
 		return false;
@@ -187,7 +182,7 @@ static bool hosts_add(struct listings *listings, struct listed *listed,
 static void hosts_remove(struct listings *listings, struct listed *listed,
 			 const struct lease *lease)
 {
-	if (!is_listed(lease))
+	if (!lease_is_listed(lease))
 		return;
 	host_remove(listings, &listed->of_client);
 	if (is_third_party(lease))

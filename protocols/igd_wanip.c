@@ -79,7 +79,7 @@ static void read_entries(const struct igd_context *context, struct writer *out)
 
 static void read_update_id(const struct igd_context *context, struct writer *out)
 {
-	upnp_write_number(out, context->table->update_id);
+	upnp_write_number(out, context->table->update_ids[context->lan->lan]);
 }
 
 static const struct igd_var vars[] = {

@@ -87,7 +87,9 @@ enum wan_pinholes {
  * group that changed it, otherwise at most every CORE_TABLE_INTERVAL_MS.
  */
 struct table_info {
-	uint32_t update_id; /* SystemUpdateID: one more for each operation (IGD-36) */
+	/** SystemUpdateID of each LAN: one more for each operation that changed what is
+	 * listed there (IGD-36). Others' business shall not show in it. */
+	uint32_t update_ids[LANS_MAX];
 	uint32_t entries[LANS_MAX]; /* mappings that each LAN is shown */
 };
 

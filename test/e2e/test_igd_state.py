@@ -163,11 +163,15 @@ def test_table_of_everybody(lab, daemon_factory):
         client.peer("udp", 4300, (lab.inet1.ipv4, 3478), 5300)  # no mapping
         watcher.wait(2, 7)  # it came and went
     with pcp.Client(lab.lan1, family=socket.AF_INET6) as client:
-        client.grant("udp", 4400, 4400)  # IPv6: changed the table, is in no listing
-        watcher.wait(2, 8)
+        client.grant("udp", 4400, 4400)  # IPv6: no mapping that UPnP lists
     daemon.admin("delete", str(daemon.leases()[0]["id"]))
-    wait_for(lambda: watcher.read()[1] == 9, "the owner's deletion")
-    assert guest.read() == (0, 9)
+    wait_for(lambda: watcher.read()[1] == 8, "the owner's deletion")
+    # another LAN has seen nothing of it, and shows nothing of its own
+    assert guest.read() == (0, 0)
+    before = watcher.read()
+    guest.first.add(5001, 4000)
+    assert guest.read() == (1, 1)
+    assert watcher.read() == before
     assert watcher.first.call("GetStatusInfo")["NewConnectionStatus"] == "Connected"
 
 

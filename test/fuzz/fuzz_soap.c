@@ -50,7 +50,7 @@ static void check_request(const struct request *request)
 
 static void run_actions(const struct soap_call *call, const struct igd_service *service)
 {
-	static const struct table_info table = {.update_id = 7};
+	static const struct table_info table = {.update_ids = {7}};
 	static const struct wan_info wan = {.up_since_ms = 1, .nat = 1, .carrier = 1};
 	static const struct lan_info lan = {.lan = 1, .ifindex = 2};
 	struct igd_context context = {

@@ -791,13 +791,13 @@ static const char *step_request(struct model *model, const uint8_t **bytes,
 	else
 		fill_request(bytes, length, &request);
 	face = naive_get_face(model);
-	update_id = ledger_get_update_id(model->ledger);
+	update_id = ledger_get_update_ids(model->ledger)[0];
 	model->faults = faults;
 	plan_fault(model);
 	ledger_decide(model->ledger, &request, 1, &reply, &model->at);
 	memory_plan_fault(model->ledger->books.backend, 0, 0);
 	model->faults = 0;
-	update_id = ledger_get_update_id(model->ledger) - update_id;
+	update_id = ledger_get_update_ids(model->ledger)[0] - update_id;
 	if (update_id != (naive_get_face(model) != face))
 		return "an operation was not counted as one, or as none";
 	if (faults == 2 && reply.result == RESULT_BACKEND)

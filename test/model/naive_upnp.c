@@ -452,7 +452,7 @@ uint64_t naive_get_face(const struct model *model)
 	uint64_t sum = 0;
 
 	while ((lease = table_get_next(model->ledger->table, lease)))
-		if (!lease_is_peer(lease))
+		if (addr_is_ipv4(&lease->internal) && !lease_is_peer(lease))
 			sum += get_lease_face(lease);
 	return sum;
 }

@@ -137,7 +137,7 @@ static void expect_table(uint32_t update_id, uint32_t entries)
 	struct table_info info;
 
 	expect(lab.upnp, MSG_TABLE, &info, sizeof(info));
-	assert_int_equal(info.update_id, update_id);
+	assert_int_equal(info.update_ids[0], update_id);
 	assert_int_equal(info.entries[0], entries);
 	for (size_t i = 1; i < LANS_MAX; i++)
 		assert_int_equal(info.entries[i], 0);
@@ -349,7 +349,7 @@ static void test_table_of_others(void **state)
 		expect_reply(lab.pcp, RESULT_OK);
 	}
 	assert_true(best_ms < INTERVAL_MIN_MS / 2);
-	while (info.update_id != 40 + ROUNDS) {
+	while (info.update_ids[0] != 40 + ROUNDS) {
 		struct message message;
 
 		if (port < 6040 + ROUNDS)
@@ -360,7 +360,7 @@ static void test_table_of_others(void **state)
 			continue;
 		assert_int_equal(message.type, MSG_TABLE);
 		memcpy(&info, message.body, sizeof(info));
-		assert_int_equal(info.entries[0], info.update_id);
+		assert_int_equal(info.entries[0], info.update_ids[0]);
 		last_ms = clock_now_ms();
 		assert_true(last_ms - began_ms < DEADLINE_MS);
 		told++;

@@ -132,7 +132,7 @@ static void send_wan(const char *external)
 
 static void send_table(uint32_t update_id, uint32_t entries)
 {
-	struct table_info table = {.update_id = update_id};
+	struct table_info table = {.update_ids = {[LAN] = update_id}};
 
 	table.entries[LAN] = entries;
 	table.entries[LAN + 1] = 4711; /* another LAN's */

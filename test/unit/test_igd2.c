@@ -368,7 +368,7 @@ static void test_table(void **state)
 	const struct igd_action *action;
 
 	(void)state;
-	igd_lab_get()->table.update_id = UINT32_MAX;
+	igd_lab_get()->table.update_ids[igd_lab_get()->lan.lan] = UINT32_MAX;
 	igd_lab_get()->table.entries[2] = 12;
 	igd_lab_get()->table.entries[1] = 99;
 	assert_string_equal(query(igd_get_wanip2(), "SystemUpdateID"), "4294967295");

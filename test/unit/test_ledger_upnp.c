@@ -153,7 +153,7 @@ static void add(struct fixture *fixture, const char *host, uint16_t port)
 static uint32_t get_step(struct fixture *fixture)
 {
 	static uint32_t last;
-	uint32_t now = ledger_get_update_id(fixture->ledger);
+	uint32_t now = ledger_get_update_ids(fixture->ledger)[0];
 	uint32_t step = now - last;
 
 	last = now;
@@ -215,7 +215,7 @@ static void test_igd36_several_as_one(void **state)
 	assert_int_equal(get_step(fixture), 2);
 }
 
-/* A flow of PEER is no mapping; a pinhole counts, and is in no listing. */
+/* Neither a flow of PEER nor a pinhole is a mapping that UPnP lists. */
 static void test_igd36_flows_and_pinholes(void **state)
 {
 	struct fixture *fixture = *state;
@@ -229,10 +229,40 @@ static void test_igd36_flows_and_pinholes(void **state)
 	assert_int_equal(get_step(fixture), 0);
 	ask(fixture, REQUEST_PINHOLE, V6, PORT);
 	assert_int_equal(decide(fixture), RESULT_OK);
-	assert_int_equal(get_step(fixture), 1);
+	assert_int_equal(get_step(fixture), 0);
 	assert_int_equal(table_get_listing_count(fixture->ledger->table, 0), 0);
 	add(fixture, C1, PORT + 1);
 	assert_int_equal(table_get_listing_count(fixture->ledger->table, 0), 1);
+}
+
+/* A LAN learns of nothing that goes on in another; a host that moves is seen in both.
+ */
+static void test_igd36_lans(void **state)
+{
+	struct fixture *fixture = *state;
+	const uint32_t *ids = ledger_get_update_ids(fixture->ledger);
+
+	add(fixture, C1, PORT);
+	ask(fixture, REQUEST_ADD, C2, PORT + 1)->lan = 3;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	ask(fixture, REQUEST_ADD, C2, PORT + 2)->lan = 3;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(ids[0], 1);
+	assert_int_equal(ids[3], 2);
+	ask(fixture, REQUEST_ADD, C2, PORT + 2)->lan = 3;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(ids[3], 2);
+	ask(fixture, REQUEST_ADD, C2, PORT + 2);
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(ids[0], 2);
+	assert_int_equal(ids[3], 3);
+	assert_int_equal(table_get_listing_count(fixture->ledger->table, 0), 2);
+	assert_int_equal(table_get_listing_count(fixture->ledger->table, 3), 1);
+	/* one operation may be seen in both */
+	ask(fixture, REQUEST_DELETE_RANGE, C2, 1)->external_last = UINT16_MAX;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	assert_int_equal(ids[0], 3);
+	assert_int_equal(ids[3], 4);
 }
 
 /* What the firewall refused has not happened; of a group each that was done counts. */
@@ -254,7 +284,7 @@ static void test_igd36_groups(void **state)
 	assert_int_equal(decide(fixture), RESULT_OK); /* alone it does */
 	assert_int_equal(get_step(fixture), 1);
 	open_ledger(fixture);
-	assert_int_equal(ledger_get_update_id(fixture->ledger), 0);
+	assert_int_equal(ledger_get_update_ids(fixture->ledger)[0], 0);
 }
 
 /* --- GetListOfPortMappings --- */
@@ -813,6 +843,7 @@ int main(void)
 		TEST(test_igd36_several_as_one),
 		TEST(test_igd36_flows_and_pinholes),
 		TEST(test_igd36_groups),
+		TEST(test_igd36_lans),
 		TEST(test_igd34_pages),
 		TEST(test_igd34_page_is_full),
 		TEST(test_igd34_filter),
