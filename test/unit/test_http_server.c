@@ -23,6 +23,7 @@
 #include "protocols/http_slots.h"
 #include "protocols/igd_desc.h"
 #include "protocols/upnp_control.h"
+#include "test/unit/clock_lab.h"
 #include "test/unit/upnp_lab.h"
 
 /* Short enough for a test, long enough to tell it from nothing. */
@@ -94,6 +95,27 @@ static void test_slots_of_all(void **state)
 	assert_int_equal(add(HTTP_SLOTS_MAX, 200, 0), 0);
 	assert_int_equal(add(HTTP_SLOTS_MAX + 1, 201, 0), 1);
 	assert_int_equal(slots.count, HTTP_SLOTS_MAX);
+}
+
+/* The place in the pool of who gives way to nobody in particular. */
+static int take_most(void)
+{
+	const struct http_slot *victim = http_slots_take_most(&slots);
+
+	return victim ? (int)(victim - pool) : -1;
+}
+
+/* HTTP-3: whoever came first, he who has most gives way; of several the older */
+static void test_slots_of_most(void **state)
+{
+	static const unsigned int hosts[] = {2, 3, 4, 4, 3, 4, 3, 5};
+	static const int gone[] = {1, 2, 3, 4, 0, 5, 6, 7, -1};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+		assert_int_equal(add(i, hosts[i], 0), -1);
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		assert_int_equal(take_most(), gone[i]);
 }
 
 /* HTTP-3: the deadline of a request, at its very millisecond */
@@ -533,6 +555,26 @@ static void test_stalled_answers(void **state)
 		assert_int_equal(close(fds[i]), 0);
 }
 
+static bool is_hung_up_on(const void *user)
+{
+	struct pollfd entry = {.fd = *(const int *)user, .events = POLLRDHUP};
+
+	return poll(&entry, 1, 0) == 1 && (entry.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
+/* HTTP-3: an answer has its deadline too, however slowly it is read */
+static void test_answer_deadline(void **state)
+{
+	int64_t start_ms = clock_now_ms();
+	int slow = ask_big(0);
+
+	(void)state;
+	clock_lab_pass(HTTP_ANSWER_TIMEOUT_MS - 2 * TIMEOUT_MS);
+	assert_true(lab_wait_for(is_hung_up_on, &slow));
+	assert_true(clock_now_ms() - start_ms >= HTTP_ANSWER_TIMEOUT_MS);
+	assert_int_equal(close(slow), 0);
+}
+
 #define BODY                                                                           \
 	"<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>"   \
 	"<u:GetGenericPortMappingEntry "                                               \
@@ -585,6 +627,7 @@ int main(void)
 		cmocka_unit_test_setup(test_slots_of_one, slots_setup),
 		cmocka_unit_test_setup(test_slots_of_many, slots_setup),
 		cmocka_unit_test_setup(test_slots_of_all, slots_setup),
+		cmocka_unit_test_setup(test_slots_of_most, slots_setup),
 		cmocka_unit_test_setup(test_slots_late, slots_setup),
 		cmocka_unit_test(test_constants),
 		IPV6(test_folded),
@@ -594,6 +637,8 @@ int main(void)
 		IPV6(test_leaves_early),
 		IPV6(test_many_addresses),
 		cmocka_unit_test_setup_teardown(test_stalled_answers, setup_big,
+						server_teardown),
+		cmocka_unit_test_setup_teardown(test_answer_deadline, setup_big,
 						server_teardown),
 		cmocka_unit_test_setup_teardown(test_no_descriptors, setup_patient,
 						server_teardown),
