@@ -382,6 +382,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *mhd,
 	return exchange->dispatched ? MHD_NO : dispatch(exchange, path);
 }
 
+/* Never while it is suspended: http_server_close() resumes all before it ends any. */
 static void on_completed(void *user, struct MHD_Connection *mhd, void **context,
 			 enum MHD_RequestTerminationCode code)
 {
@@ -393,8 +394,6 @@ static void on_completed(void *user, struct MHD_Connection *mhd, void **context,
 	if (!exchange)
 		return;
 	*context = NULL;
-	if (exchange->suspended)
-		TAILQ_REMOVE(&server->suspended, exchange, link);
 	if (exchange->dispatched && !exchange->answered)
 		server->config.handler->closed(server->config.user, exchange);
 	if (exchange->answered && exchange->answer.tag && server->config.handler->sent)
