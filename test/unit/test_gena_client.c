@@ -24,6 +24,7 @@
 #define TAG 77
 
 static struct {
+	const char *device;
 	struct gena_client *client;
 	struct gena_subscriber subscriber;
 	struct gena_callback callback;
@@ -50,6 +51,7 @@ static int setup(void **state)
 
 	(void)state;
 	memset(&bench, 0, sizeof(bench));
+	bench.device = "lo";
 	lab_get()->base = event_base_new();
 	assert_non_null(lab_get()->base);
 	config.base = lab_get()->base;
@@ -87,13 +89,13 @@ static int deliver(const char *body)
 	const struct gena_property property = {"ExternalIPAddress", body};
 	struct gena_event event = {
 		.tag = TAG,
-		.device = "lo",
 		.subscriber = &bench.subscriber,
 		.callback = &bench.callback,
 		.sid = "uuid:1",
 		.seq = 3,
 	};
 
+	(void)strncpy(event.device, bench.device, sizeof(event.device) - 1);
 	assert_true(gena_write_body(&property, 1, &event.body));
 	return gena_client_deliver(bench.client, &event);
 }
@@ -326,6 +328,51 @@ static void test_no_way(void **state)
 	assert_int_equal(deliver("1"), 0);
 	expect(GENA_FAILED);
 	assert_int_equal(sink->accepted, 0);
+	assert_true(addr_parse(GATEWAY, &bench.subscriber.local));
+	bench.device = "gone0";
+	bench.done = 0;
+	assert_int_equal(deliver("1"), 0);
+	expect(GENA_FAILED);
+	assert_int_equal(sink->accepted, 0);
+	sink_free(sink);
+}
+
+/* A status line without an end is judged by its beginning, and read no further. */
+static void test_endless_status(void **state)
+{
+	struct sink *sink = sink_new(HOST, SINK_HOLD);
+	char text[512] = "HTTP/1.1 200 ";
+
+	(void)state;
+	memset(text + strlen(text), 'x', sizeof(text) - strlen(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	add_url(sink, "/");
+	assert_int_equal(deliver("1"), 0);
+	sink_wait(sink, 1);
+	sink_answer(sink, text);
+	expect(GENA_DELIVERED);
+	sink_free(sink);
+}
+
+/* GENA-10: a shortage that lasts is no reason to try for ever. */
+static void test_long_shortage(void **state)
+{
+	struct sink *sink = sink_new(HOST, SINK_ANSWER);
+	const int64_t began_ms = clock_now_ms();
+	struct rlimit limit, none;
+
+	(void)state;
+	add_url(sink, "/");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(deliver("1"), 0);
+	assert_true(lab_wait_for(is_done, NULL));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	expect(GENA_FAILED);
+	assert_true(clock_now_ms() - began_ms >= TIMEOUT_MS - TIMER_EARLY_MS);
+	assert_int_equal(sink->accepted, 0);
 	sink_free(sink);
 }
 
@@ -334,10 +381,12 @@ static void test_no_way(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_delivered), TEST(test_pieces),   TEST(test_next_url),
-		TEST(test_refused),   TEST(test_all_fail), TEST(test_silent),
-		TEST(test_cancel),    TEST(test_unsent),   TEST(test_shortage),
-		TEST(test_no_way),
+		TEST(test_delivered),	   TEST(test_pieces),
+		TEST(test_next_url),	   TEST(test_refused),
+		TEST(test_all_fail),	   TEST(test_silent),
+		TEST(test_cancel),	   TEST(test_unsent),
+		TEST(test_shortage),	   TEST(test_no_way),
+		TEST(test_endless_status), TEST(test_long_shortage),
 	};
 
 	return cmocka_run_group_tests(tests, lab_group_setup, NULL);
