@@ -357,13 +357,16 @@ int core_worker_attach(struct core_worker *worker, int fd)
 {
 	struct msg_channel *channel =
 		msg_channel_new(worker->core->base, fd, &worker_handler, worker);
+	struct store_time at = moment_now();
 
 	if (!channel)
 		return -ENOMEM;
 	msg_channel_free(worker->channel);
 	worker->channel = channel;
 	worker->ready = false;
-	worker->attached++;
+	/* the first one has the number of the start */
+	if (worker->attached++ > 0 && (worker->ops->protocols & LAN_PROTOCOL_UPNP) != 0)
+		ledger_renew_boot_id(worker->core->ledger, &at);
 	core_worker_greet(worker);
 	return 0;
 }

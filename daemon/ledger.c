@@ -23,6 +23,8 @@
 #define CAUTION_MS INT64_C(60000)
 /* Leases that are taken out of the store at a time when they are wanted no more. */
 #define WITHDRAW_GROUP_MAX 256
+/* UDA 2.0 §1.2.2: 31 bits. */
+#define BOOT_ID_MAX 0x7fffffff
 /* Epochs start at 1 s: Tailscale takes 0 for "no answer" (CL-8). */
 #define EPOCH_START_MS 1000
 
@@ -104,6 +106,12 @@ static void ledger_new_identity(struct store_meta *meta)
 	meta->uuid[8] = (uint8_t)((meta->uuid[8] & 0x3f) | 0x80);
 }
 
+/* Never 0, which is none. */
+static uint32_t boot_id_get_next(uint32_t boot_id)
+{
+	return boot_id <= BOOT_ID_MAX - BOOT_ID_STEP ? boot_id + BOOT_ID_STEP : 1;
+}
+
 static void ledger_begin_epoch(struct ledger *ledger, bool lost,
 			       const struct store_time *at)
 {
@@ -114,8 +122,9 @@ static void ledger_begin_epoch(struct ledger *ledger, bool lost,
 		ledger->cautious_until_ms = at->now_ms + CAUTION_MS;
 	}
 	/* BOOTID grows at every start, also without a store: seconds do (SSDP-15). */
-	meta->boot_id = meta->boot_id > 0 ? (meta->boot_id + 1) & 0x7fffffff
-					  : (uint32_t)(at->wall_ms / 1000) & 0x7fffffff;
+	meta->boot_id = meta->boot_id > 0
+				? boot_id_get_next(meta->boot_id)
+				: (uint32_t)(at->wall_ms / 1000) & BOOT_ID_MAX;
 	if (meta->next_id > ledger->next_id)
 		ledger->next_id = meta->next_id;
 	if (ledger->next_id == 0)
@@ -400,6 +409,19 @@ bool ledger_heal(struct ledger *ledger, const struct store_time *at)
 			    "restored=%zu strays=%zu",
 			    added, removed);
 	return error == 0;
+}
+
+void ledger_renew_boot_id(struct ledger *ledger, const struct store_time *at)
+{
+	struct books *books = &ledger->books;
+
+	books->meta.boot_id = boot_id_get_next(books->meta.boot_id);
+	books_write_meta(books, at);
+	/* on the disk before anybody is told; a power failure would have it told twice
+	 */
+	if (books->sync_due_ms != TIME_NEVER)
+		books->sync_due_ms = at->now_ms;
+	books_sync_store(books, at->now_ms);
 }
 
 bool ledger_mend_store(struct ledger *ledger, const struct store_time *at)

@@ -148,6 +148,11 @@ int64_t ledger_get_due(const struct ledger *ledger);
 
 /** Make the kernel agree with the table and the network; false = try again later. */
 bool ledger_heal(struct ledger *ledger, const struct store_time *at);
+/**
+ * Another worker upnp begins: BOOTID.UPNP.ORG in the meta grows by BOOT_ID_STEP, and is
+ * on the disk where there is one (SSDP-15).
+ */
+void ledger_renew_boot_id(struct ledger *ledger, const struct store_time *at);
 /** Make the store agree with the table after a failure; false = try again later. */
 bool ledger_mend_store(struct ledger *ledger, const struct store_time *at);
 

@@ -31,8 +31,8 @@ struct store_change {
 /** What is kept beside the leases. */
 struct store_meta {
 	uint64_t next_id;
-	uint32_t boot_id; /* BOOTID.UPNP.ORG of the last run; the caller adds one */
-	uint8_t uuid[16]; /* of this gateway, made once */
+	uint32_t boot_id;	 /* BOOTID.UPNP.ORG of the last worker; 0 = none yet */
+	uint8_t uuid[16];	 /* of this gateway, made once */
 	int64_t epoch_origin_ms; /* clock_now_ms() of this boot; may be negative */
 	/** That clients were told last; another one is a new epoch (PCP-32). */
 	struct ip_addr external;

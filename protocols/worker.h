@@ -42,11 +42,16 @@ enum msg_type {
 	MSG_TABLE,     /* core -> worker upnp, struct table_info */
 };
 
+/** What every worker upnp has for itself of BOOTID.UPNP.ORG. */
+#define BOOT_ID_STEP 4096
+
 /** What does not change while a worker lives. */
 struct worker_setup {
-	uint8_t uuid[16];   /* of this gateway, stable; UDNs derive from it (SSDP-11) */
-	uint32_t boot_id;   /* BOOTID.UPNP.ORG, grows at every start (SSDP-15) */
-	uint16_t http_port; /* TCP port of description and control */
+	uint8_t uuid[16]; /* of this gateway, stable; UDNs derive from it (SSDP-11) */
+	/** BOOTID.UPNP.ORG (SSDP-15): at least BOOT_ID_STEP more than that of any
+	 * worker before, so that each LAN may count on by itself. */
+	uint32_t boot_id;
+	uint16_t http_port;	    /* TCP port of description and control */
 	uint8_t ssdp_strict;	    /* random delay 0..MX as written (SSDP-6) */
 	uint8_t pcp_opcodes;	    /* PCP_SERVES_... */
 	uint16_t ports_per_request; /* of PCP's PORT_SET; 1 = not served */

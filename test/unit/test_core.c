@@ -51,6 +51,7 @@ static struct lab {
 	char directory[32];
 	int upnp; /* the workers' ends */
 	int pcp;
+	uint32_t boot_id; /* of the last greeting */
 	bool ready;
 	unsigned int ended; /* workers that core has given up */
 } lab;
@@ -262,6 +263,7 @@ static void take_greeting(int fd, struct wan_info *wan)
 	struct lan_info lan;
 
 	expect(fd, MSG_SETUP, &setup, sizeof(setup));
+	lab.boot_id = setup.boot_id;
 	expect(fd, MSG_WAN, wan, sizeof(*wan));
 	expect(fd, MSG_LAN, &lan, sizeof(lan));
 	assert_string_equal(lan.name, "lan0");
@@ -390,10 +392,12 @@ static void test_table_of_expiry(void **state)
 static void test_deaf_worker(void **state)
 {
 	struct wan_info wan;
+	uint32_t boot_id;
 	size_t sent = 0;
 
 	(void)state;
 	take_greetings();
+	boot_id = lab.boot_id;
 	send_request(ORIGIN_NATPMP, REQUEST_MAP, 6200, 3600);
 	expect_reply(lab.pcp, RESULT_OK);
 	for (; lab.ended == 0 && sent < 100000; sent++) {
@@ -412,6 +416,7 @@ static void test_deaf_worker(void **state)
 	(void)close(lab.upnp);
 	lab.upnp = attach(&upnp_ops);
 	take_greeting(lab.upnp, &wan);
+	assert_int_equal(lab.boot_id, boot_id + BOOT_ID_STEP); /* SSDP-15 */
 	expect_table(1, 1);
 	send_request(ORIGIN_NATPMP, REQUEST_UNMAP, 6200, 0);
 	expect_reply(lab.pcp, RESULT_OK);

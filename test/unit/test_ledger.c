@@ -209,6 +209,35 @@ static void store_path(const struct fixture *fixture, char path[320])
 	(void)snprintf(path, 320, "%s/" STORE_FILE, fixture->conf.global.state_dir);
 }
 
+/* SSDP-15: each start, and each worker after the first, has numbers of its own. */
+static void test_ssdp15_boot_id(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct store_meta *meta;
+	uint32_t first;
+
+	open_ledger(fixture);
+	first = ledger_get_meta(fixture->ledger)->boot_id;
+	assert_in_range(first, 1, INT32_MAX);
+	run_and_kill(fixture, PORT);
+	open_ledger(fixture);
+	meta = ledger_get_meta(fixture->ledger);
+	assert_int_equal(meta->boot_id, first + 2 * BOOT_ID_STEP);
+	ledger_renew_boot_id(fixture->ledger, &fixture->at);
+	assert_int_equal(meta->boot_id, first + 3 * BOOT_ID_STEP);
+	assert_int_equal(fixture->ledger->books.sync_due_ms, TIME_NEVER);
+	close_ledger(fixture);
+	open_ledger(fixture);
+	assert_int_equal(ledger_get_meta(fixture->ledger)->boot_id,
+			 first + 4 * BOOT_ID_STEP);
+	/* at their end they begin anew, and 0 is not among them */
+	fixture->ledger->books.meta.boot_id = INT32_MAX - BOOT_ID_STEP;
+	ledger_renew_boot_id(fixture->ledger, &fixture->at);
+	assert_int_equal(ledger_get_meta(fixture->ledger)->boot_id, INT32_MAX);
+	ledger_renew_boot_id(fixture->ledger, &fixture->at);
+	assert_int_equal(ledger_get_meta(fixture->ledger)->boot_id, 1);
+}
+
 static void test_epoch_begins(void **state)
 {
 	struct fixture *fixture = *state;
@@ -783,6 +812,7 @@ static void test_pcp116_set_is_refused_whole(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		LEDGER_TEST(test_ssdp15_boot_id),
 		LEDGER_TEST(test_epoch_begins),
 		LEDGER_TEST(test_epoch_continues),
 		LEDGER_TEST(test_epoch_after_power_failure),
