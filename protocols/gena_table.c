@@ -155,12 +155,25 @@ bool gena_subscription_end(struct gena_subscription *sub, enum gena_outcome outc
 	sub->in_flight = false;
 	sub->told = true;
 	if (outcome == GENA_DELIVERED) {
+		sub->heard = true;
 		sub->failures = 0;
 	} else {
 		sub->missed = sub->sent;
 		sub->failures++;
 	}
 	sub->sent = 0;
-	return sub->leaving || sub->failures >= GENA_FAILURES_MAX ||
+	return sub->leaving ||
+	       sub->failures >=
+		       (sub->heard ? GENA_FAILURES_MAX : GENA_UNHEARD_FAILURES_MAX) ||
 	       (outcome == GENA_REFUSED && !first);
+}
+
+bool gena_subscription_is_unheard(const struct gena_subscription *sub)
+{
+	return sub->told && !sub->heard && !sub->in_flight;
+}
+
+void gena_subscription_retry(struct gena_subscription *sub)
+{
+	sub->changed |= sub->missed;
 }

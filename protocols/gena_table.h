@@ -20,6 +20,14 @@
 /** Events in a row that do not arrive until a subscription is given up (GENA-10). */
 #define GENA_FAILURES_MAX 8
 
+/**
+ * The same while none has ever arrived: who cannot be reached at all is tried again so
+ * often, and keeps no place for the day that it may have asked for (GENA-12).
+ */
+#define GENA_UNHEARD_FAILURES_MAX 4
+/** Units: ms until it is tried again. */
+#define GENA_RETRY_MS 10000
+
 /** What became of an event. */
 enum gena_outcome {
 	GENA_DELIVERED,
@@ -54,6 +62,7 @@ struct gena_subscription {
 	bool answered;	/* the answer to its SUBSCRIBE has gone out (GENA-6) */
 	bool in_flight; /* an event is under way */
 	bool told;	/* its first event has arrived, or was given up */
+	bool heard;	/* an event has arrived */
 	bool leaving;	/* unsubscribed: ends when the first event has (GENA-6) */
 };
 
@@ -106,5 +115,10 @@ uint32_t gena_subscription_begin(struct gena_subscription *sub, uint32_t *seq);
 /** The event under way has ended. True: remove the subscription. */
 bool gena_subscription_end(struct gena_subscription *sub, enum gena_outcome outcome)
 	__attribute__((warn_unused_result));
+
+/** True when nothing that was sent has arrived: tell it again what it missed. */
+bool gena_subscription_is_unheard(const struct gena_subscription *sub);
+/** What it missed is to be told, without waiting for a change. */
+void gena_subscription_retry(struct gena_subscription *sub);
 
 #endif

@@ -38,6 +38,7 @@ struct upnp_events {
 	TAILQ_HEAD(, upnp_topic) topics;
 	struct event *timer; /* the lease table waits for its turn */
 	int64_t table_ms;    /* when it had one */
+	struct event *retry; /* of those that nothing has reached yet */
 };
 
 /* ---- values ---- */
@@ -171,6 +172,22 @@ static bool write_body(const struct upnp_topic *topic, uint32_t mask,
 	return gena_write_body(properties, count, out);
 }
 
+/* The event under way has ended. Returns false when its subscription has, too. */
+static bool subscription_end(struct upnp_events *events, struct gena_subscription *sub,
+			     enum gena_outcome outcome)
+{
+	const struct timeval delay = {.tv_sec = GENA_RETRY_MS / 1000};
+
+	if (gena_subscription_end(sub, outcome)) {
+		subscription_drop(events, sub);
+		return false;
+	}
+	if (gena_subscription_is_unheard(sub) &&
+	    !event_pending(events->retry, EV_TIMEOUT, NULL))
+		event_add(events->retry, &delay);
+	return true;
+}
+
 /* The next event of a subscription that is due, with the values of now (GENA-9). */
 static void subscription_send(struct upnp_events *events, struct gena_subscription *sub)
 {
@@ -191,8 +208,7 @@ static void subscription_send(struct upnp_events *events, struct gena_subscripti
 	    gena_client_deliver(events->client, &event) == 0)
 		return;
 	log_debug("no memory for an event");
-	if (gena_subscription_end(sub, GENA_FAILED))
-		subscription_drop(events, sub);
+	(void)subscription_end(events, sub, GENA_FAILED);
 }
 
 static void send_due(struct upnp_events *events)
@@ -224,12 +240,22 @@ static void on_done(void *user, uint64_t tag, enum gena_outcome outcome)
 	struct upnp_events *events = user;
 	struct gena_subscription *sub = gena_table_find_id(&events->table, tag);
 
-	if (!sub)
-		return;
-	if (gena_subscription_end(sub, outcome))
-		subscription_drop(events, sub);
-	else if (gena_subscription_is_due(sub, clock_now_ms()))
+	if (sub && subscription_end(events, sub, outcome) &&
+	    gena_subscription_is_due(sub, clock_now_ms()))
 		subscription_send(events, sub);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *user)
+{
+	struct upnp_events *events = user;
+	struct gena_subscription *sub;
+
+	(void)fd;
+	(void)what;
+	TAILQ_FOREACH (sub, &events->table.list, link)
+		if (gena_subscription_is_unheard(sub))
+			gena_subscription_retry(sub);
+	send_due(events);
 }
 
 /* ---- requests ---- */
@@ -425,7 +451,8 @@ struct upnp_events *upnp_events_new(const struct upnp_events_config *config)
 	TAILQ_INIT(&events->topics);
 	events->client = gena_client_new(&client);
 	events->timer = evtimer_new(config->base, on_timer, events);
-	if (!events->client || !events->timer) {
+	events->retry = evtimer_new(config->base, on_retry, events);
+	if (!events->client || !events->timer || !events->retry) {
 		upnp_events_free(events);
 		return NULL;
 	}
@@ -449,5 +476,7 @@ void upnp_events_free(struct upnp_events *events)
 	}
 	if (events->timer)
 		event_free(events->timer);
+	if (events->retry)
+		event_free(events->retry);
 	free(events);
 }

@@ -22,6 +22,8 @@ WANIP2 = GATEWAY + "/igd2/evt/WANIPConn1"
 LINK = GATEWAY + "/igd1/evt/WANCommonIFC1"
 # What is on its way to be noticed, in a lab on a busy machine.
 PROMPT_S = 0.5
+# Somebody whom nothing reaches is tried again within.
+UNHEARD_S = 15
 PER_HOST = 16
 PER_LAN_IPV6 = 48
 
@@ -347,6 +349,18 @@ def test_next_callback(lab, gateway, sink):
         event = sink.take()
         assert (event.seq, event.sid, event.path) == (0, sid, "/good")
         assert (failed.seq, failed.values) == (event.seq, event.values), "GENA-8"
+
+
+def test_unreachable(lab, gateway):
+    """GENA-12: a subscriber that nothing ever reached does not keep its place for a day"""
+    with lab.lan1.listen(0) as server:
+        url = f"http://192.168.77.2:{server.getsockname()[1]}/"
+        sid = subscribe(lab.lan1, WANIP1, url, TIMEOUT="Second-86400")
+        server.settimeout(UNHEARD_S)
+        for _ in range(4):
+            server.accept()[0].close()
+    wait_for(lambda: ask(lab.lan1, "SUBSCRIBE", WANIP1, SID=sid)[0] == 412,
+             "the end of the subscription")
 
 
 @contextlib.contextmanager

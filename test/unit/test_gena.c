@@ -614,6 +614,36 @@ static bool send_one(struct gena_subscription *sub, enum gena_outcome outcome)
 	return gena_subscription_end(sub, outcome);
 }
 
+/* GENA-12: whom nothing has ever reached is tried some times, and given up */
+static void test_unheard(void **state)
+{
+	struct gena_table table;
+	struct gena_subscription *sub;
+	uint32_t seq;
+
+	(void)state;
+	gena_table_init(&table);
+	sub = add(&table, SUBSCRIBER, NOW_MS);
+	sub->answered = true;
+	assert_false(gena_subscription_is_unheard(sub)); /* nothing was sent yet */
+	for (unsigned int i = 1; i <= GENA_UNHEARD_FAILURES_MAX; i++) {
+		assert_true(gena_subscription_is_due(sub, NOW_MS));
+		assert_int_equal(gena_subscription_begin(sub, &seq), UINT32_MAX);
+		assert_int_equal(seq, i - 1);
+		assert_false(gena_subscription_is_unheard(sub));
+		assert_int_equal(gena_subscription_end(sub, GENA_FAILED),
+				 i == GENA_UNHEARD_FAILURES_MAX);
+		assert_false(gena_subscription_is_due(sub, NOW_MS));
+		assert_true(gena_subscription_is_unheard(sub));
+		gena_subscription_retry(sub);
+	}
+	sub = add(&table, SUBSCRIBER, NOW_MS);
+	assert_false(send_one(sub, GENA_DELIVERED));
+	assert_false(send_one(sub, GENA_FAILED));
+	assert_false(gena_subscription_is_unheard(sub));
+	gena_table_fini(&table);
+}
+
 /* GENA-10: dropped after repeated failures only */
 static void test_failures(void **state)
 {
@@ -623,7 +653,7 @@ static void test_failures(void **state)
 	(void)state;
 	gena_table_init(&table);
 	sub = add(&table, SUBSCRIBER, NOW_MS);
-	for (unsigned int i = 1; i < GENA_FAILURES_MAX; i++)
+	for (unsigned int i = 1; i < GENA_UNHEARD_FAILURES_MAX; i++)
 		assert_false(send_one(sub, GENA_FAILED));
 	assert_false(send_one(sub, GENA_DELIVERED));
 	for (unsigned int i = 1; i < GENA_FAILURES_MAX; i++)
@@ -657,6 +687,7 @@ int main(void)
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_first_event),
 		cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_unheard),
 		cmocka_unit_test(test_failures),
 	};
 
