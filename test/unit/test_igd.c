@@ -176,6 +176,10 @@ static void test_add_forms(void **state)
 	assert_int_equal(add_with("NewInternalClient", "192.168.1.21", &request), 0);
 	assert_true(addr_equal(&request.internal, &other));
 	assert_true(addr_equal(&request.client, &client));
+	/* CL-18: who asks over IPv6 is no host that an IPv4 port could lead to */
+	igd_lab_get()->client = igd_lab_addr(LAB_CLIENT6);
+	assert_int_equal(add_with("NewInternalClient", "", &request), 402);
+	igd_lab_get()->client = client;
 	for (size_t i = 0; i < 4; i++) {
 		assert_int_equal(add_with("NewEnabled", no[i], &request), 0);
 		assert_int_equal(request.enabled, 0);
@@ -267,6 +271,17 @@ static void test_finish_errors(void **state)
 	assert_int_equal(finish("AddPortMapping",
 				&(struct reply){.result = RESULT_CONFLICT}, &answer),
 			 718);
+	/* over the lease of another, or one that a nonce guards: both are told */
+	assert_int_equal(
+		finish("AddPortMapping",
+		       &(struct reply){.op = REQUEST_ADD, .result = RESULT_FOREIGN},
+		       &answer),
+		718);
+	assert_int_equal(
+		finish("DeletePortMapping",
+		       &(struct reply){.op = REQUEST_DELETE, .result = RESULT_FOREIGN},
+		       &answer),
+		714);
 	assert_int_equal(finish("GetGenericPortMappingEntry",
 				&(struct reply){.result = RESULT_NO_INDEX}, &answer),
 			 713);

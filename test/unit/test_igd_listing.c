@@ -276,16 +276,27 @@ static void test_bounds(void **state)
 	assert_true(count_entries(xml) <= IGD_LISTING_MAX);
 	assert_true(count_entries(xml) > 1000);
 	xmlFreeDoc(xml);
-	limit(0);
-	reply.description[0] = '\0';
-	pages = 0;
-	do {
-		for (unsigned int i = 0; i < REQUEST_LIST_MAX; i++)
-			give(reply);
-	} while (end(RESULT_OK, ++pages) == IGD_LISTING_ASKS);
-	xml = finish();
-	assert_int_equal(count_entries(xml), IGD_LISTING_MAX);
-	xmlFreeDoc(xml);
+}
+
+/* Neither by all that there are, nor by a number that the client chooses. */
+static void test_most_entries(void **state)
+{
+	static const uint32_t wanted[] = {0, IGD_LISTING_MAX, IGD_LISTING_MAX + 1,
+					  UINT16_MAX};
+	struct reply reply = make_entry(1024);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		unsigned int given = 0;
+		uint64_t pages = 0;
+
+		limit(wanted[i]);
+		do {
+			for (unsigned int n = 0; n < REQUEST_LIST_MAX; n++, given++)
+				give(reply);
+		} while (end(RESULT_OK, ++pages) == IGD_LISTING_ASKS);
+		assert_int_equal(given, IGD_LISTING_MAX);
+	}
 }
 
 static int group_setup(void **state)
@@ -311,8 +322,9 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_entries), TEST(test_schema),	TEST(test_description),
-		TEST(test_pages),   TEST(test_nothing), TEST(test_bounds),
+		TEST(test_entries),	 TEST(test_schema),  TEST(test_description),
+		TEST(test_pages),	 TEST(test_nothing), TEST(test_bounds),
+		TEST(test_most_entries),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
