@@ -81,6 +81,25 @@ static void test_v6fw6_five_tuple(void **state)
 	assert_int_equal(table_get_count(lab->table), 7);
 }
 
+/* A host that has moved to another LAN, or its LAN that has another place. */
+static void test_v6fw6_lan(void **state)
+{
+	struct plan_lab *lab = *state;
+	uint16_t id;
+
+	assert_int_equal(open_for(lab, V6, ANY, 0), RESULT_OK);
+	id = get_id(lab);
+	assert_int_equal(lab_find(lab, V6, PORT)->lan, 0);
+	ask(lab, REQUEST_PINHOLE, V6)->lan = 1;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(get_id(lab), id);
+	assert_int_equal(lab_find(lab, V6, PORT)->lan, 1);
+	ask(lab, REQUEST_PINHOLE_UPDATE, V6)->pinhole = id;
+	lab->request.lan = 2;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(lab_find(lab, V6, PORT)->lan, 2);
+}
+
 static void test_v6fw4_port(void **state)
 {
 	struct plan_lab *lab = *state;
@@ -489,6 +508,7 @@ int main(void)
 		TEST(test_v6fw4_port),
 		TEST(test_v6fw5_no_less),
 		TEST(test_v6fw6_five_tuple),
+		TEST(test_v6fw6_lan),
 		TEST(test_v6fw7_only_for_itself),
 		TEST(test_v6fw8_ids),
 		TEST(test_v6fw8_none_left),
