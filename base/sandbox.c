@@ -31,7 +31,7 @@
 /* A worker that was taken over must not fill the memory of the gateway. */
 #define SANDBOX_WORKER_DATA_MAX ((rlim_t)64 * 1024 * 1024)
 /* The stacks of its threads count, 8 MiB each, though hardly used. */
-#define SANDBOX_PROBE_DATA_MAX ((rlim_t)512 * 1024 * 1024)
+#define SANDBOX_PROBE_DATA_MAX ((rlim_t)192 * 1024 * 1024)
 #define SANDBOX_CAPABILITIES_MAX 8
 
 /*
