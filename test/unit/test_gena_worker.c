@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "protocols/gena_table.h"
 #include "protocols/upnp_events.h"
+#include "test/unit/clock_lab.h"
 #include "test/unit/gena_lab.h"
 #include "test/unit/upnp_lab.h"
 
@@ -408,6 +409,81 @@ static void test_unsubscribe_at_once(void **state)
 	sink_free(sink);
 }
 
+/* ---- the end of a subscription whose event is under way ---- */
+
+static bool has_hung_up(const void *user)
+{
+	const struct sink *sink = user;
+
+	return sink->closed == sink->accepted;
+}
+
+/* One that was told once, and holds the second event; another URL comes after. */
+static struct sink *hold_event(const struct sink *next, char sid[GENA_SID_SIZE])
+{
+	struct sink *sink = sink_new(HOST, SINK_ANSWER);
+	char headers[256], text[TEXT_SIZE];
+	struct lab_client *client;
+
+	(void)snprintf(headers, sizeof(headers),
+		       "CALLBACK: <http://" HOST ":%u/e><http://" HOST
+		       ":%u/e>\r\nNT: upnp:event\r\n",
+		       sink->port, next->port);
+	client = lab_exchange(HOST,
+			      make_request(text, "SUBSCRIBE", WANIP1_EVENTS, headers));
+	assert_int_equal(lab_status_of(client), 200);
+	memcpy(sid, strstr(client->in, "\r\nSID: ") + 7, GENA_SID_SIZE - 1);
+	sid[GENA_SID_SIZE - 1] = '\0';
+	lab_client_free(client);
+	sink_wait(sink, 1);
+	sink->mode = SINK_HOLD;
+	send_wan("203.0.113.10");
+	sink_wait(sink, 2);
+	return sink;
+}
+
+/* GENA-4: the delivery ends with it, and no other URL is tried */
+static void test_unsubscribe_in_flight(void **state)
+{
+	struct sink *next = sink_new(HOST, SINK_ANSWER);
+	char sid[GENA_SID_SIZE];
+	struct sink *sink = hold_event(next, sid);
+
+	(void)state;
+	assert_int_equal(ask_with_sid("UNSUBSCRIBE", WANIP1_EVENTS, sid), 200);
+	assert_true(lab_wait_for(has_hung_up, sink));
+	send_wan("203.0.113.11");
+	sink_free(subscribe_new(WANIP1_EVENTS, SINK_ANSWER));
+	assert_int_equal(next->accepted, 0);
+	assert_int_equal(sink->accepted, 2);
+	sink_free(sink);
+	sink_free(next);
+}
+
+/* GENA-12: the same when its LAN goes */
+static void test_lan_goes_in_flight(void **state)
+{
+	struct sink *next = sink_new(HOST, SINK_ANSWER);
+	char sid[GENA_SID_SIZE];
+	struct sink *sink = hold_event(next, sid);
+	struct lan_info lan = lab_make_lan();
+	unsigned int readies = lab_get()->ready_count;
+
+	(void)state;
+	lan.protocols = 0;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	assert_true(lab_wait_for(has_hung_up, sink));
+	lab_wait_ready(readies + 1);
+	send_wan("203.0.113.11");
+	lan = lab_make_lan();
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	lab_wait_ready(readies + 2);
+	sink_free(subscribe_new(WANIP1_EVENTS, SINK_ANSWER));
+	assert_int_equal(next->accepted, 0);
+	sink_free(sink);
+	sink_free(next);
+}
+
 /* GENA-9: what changes while an event is under way is in the next one, all of it */
 static void test_burst(void **state)
 {
@@ -454,7 +530,7 @@ static void test_failures(void **state)
 	(void)state;
 	subscribe(WANIP1_EVENTS, sink, sid);
 	sink_wait(sink, 1);
-	for (unsigned int i = 1; i < GENA_FAILURES_MAX; i++) {
+	for (unsigned int i = 1; i < GENA_UNHEARD_FAILURES_MAX; i++) {
 		assert_int_equal(ask_with_sid("SUBSCRIBE", WANIP1_EVENTS, sid), 200);
 		(void)snprintf(address, sizeof(address), "203.0.113.%u", 20 + i);
 		send_wan(address);
@@ -542,6 +618,24 @@ static void test_limits(void **state)
 	sink_free(sink);
 }
 
+/* GENA-3, GENA-12: a subscription whose time is over takes nobody's place */
+static void test_expired_make_room(void **state)
+{
+	struct sink *sink = sink_new(HOST, SINK_ANSWER);
+	char sid[GENA_SID_SIZE];
+
+	(void)state;
+	for (unsigned int i = 0; i < GENA_SUBSCRIPTIONS_PER_HOST_MAX; i++)
+		subscribe(WANIP1_EVENTS, sink, sid);
+	sink_wait(sink, GENA_SUBSCRIPTIONS_PER_HOST_MAX);
+	wait_read(); /* and that they have all come */
+	clock_lab_pass(INT64_C(1000) * GENA_TIMEOUT_MIN_S - 2 * DEADLINE_MS);
+	assert_int_equal(subscribe_from(HOST, WANIP1_EVENTS, sink->port, sid), 503);
+	clock_lab_pass(2 * DEADLINE_MS);
+	assert_int_equal(subscribe_from(HOST, WANIP1_EVENTS, sink->port, sid), 200);
+	sink_free(sink);
+}
+
 /*
  * A dead subscriber delays nobody: two hundred whose ports take connections and never
  * answer, some of them not even connections.
@@ -595,12 +689,15 @@ int main(void)
 		TEST(test_renew),
 		TEST(test_unsubscribe),
 		TEST(test_unsubscribe_at_once),
+		TEST(test_unsubscribe_in_flight),
+		TEST(test_lan_goes_in_flight),
 		TEST(test_burst),
 		TEST(test_lost_event),
 		TEST(test_failures),
 		TEST(test_lan_changes),
 		TEST(test_lan_grows),
 		TEST(test_limits),
+		TEST(test_expired_make_room),
 		TEST(test_dead_subscribers),
 	};
 
