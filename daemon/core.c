@@ -97,16 +97,6 @@ static void core_tell_network(struct core *core, const struct network *before)
 	}
 }
 
-static void core_note_wan(struct core *core, const struct network *before)
-{
-	const struct wan_choice *wan = &core->network.wan;
-
-	if (addr_is_none(&wan->external))
-		core->wan_up_since_ms = 0;
-	else if (!addr_equal(&before->wan.external, &wan->external))
-		core->wan_up_since_ms = clock_now_ms();
-}
-
 /*
  * Clients and kernel follow; the epoch is new before anybody is told (PCP-32). That the
  * address is another one is true at once, and thousands of rules take the kernel longer
@@ -143,7 +133,6 @@ static void core_network_changed(evutil_socket_t fd, short what, void *user)
 		return;
 	memcpy(before, &core->network, size);
 	if (core_read_network(core, &core->network)) {
-		core_note_wan(core, before);
 		core_log_network(before, &core->network);
 		core_follow_network(core, before);
 	}
@@ -356,8 +345,6 @@ int core_new(struct event_base *base, const struct conf *conf,
 		core_free(core);
 		return error;
 	}
-	if (!addr_is_none(&core->network.wan.external))
-		core->wan_up_since_ms = core->started_ms;
 	core_log_network(NULL, &core->network);
 	core_tell_limits(core);
 	core_follow_up(core);

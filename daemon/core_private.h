@@ -32,7 +32,6 @@ struct core {
 	struct wan *wan;
 	struct links *links;
 	struct network network;
-	int64_t wan_up_since_ms;
 	struct ledger *ledger;
 	struct updates *updates;
 	struct control_source source;

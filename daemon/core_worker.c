@@ -56,7 +56,7 @@ void core_worker_send_wan(struct core_worker *worker)
 
 	memset(&info, 0, sizeof(info));
 	info.epoch_origin_ms = ledger_get_figures(core->ledger)->epoch_origin_ms;
-	info.up_since_ms = core->wan_up_since_ms;
+	info.up_since_ms = ledger_get_meta(core->ledger)->up_since_ms;
 	info.external = wan->external;
 	info.bit_rate_up = conf->bit_rate_up > 0 ? conf->bit_rate_up : speed;
 	info.bit_rate_down = conf->bit_rate_down > 0 ? conf->bit_rate_down : speed;

@@ -367,15 +367,32 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 	return error;
 }
 
+/* IGD-40: true when that is news. */
+static bool meta_follow_uptime(struct store_meta *meta, const struct ip_addr *external,
+			       int64_t now_ms)
+{
+	int64_t before_ms = meta->up_since_ms;
+
+	if (addr_is_none(external))
+		meta->up_since_ms = 0;
+	else if (before_ms == 0 || !addr_equal(external, &meta->external))
+		meta->up_since_ms = now_ms;
+	return meta->up_since_ms != before_ms;
+}
+
 bool ledger_follow_external(struct ledger *ledger, const struct ip_addr *external,
 			    const struct store_time *at)
 {
 	struct store_meta *meta = &ledger->books.meta;
 	char before[ADDR_TEXT_SIZE], now[ADDR_TEXT_SIZE];
 	bool first = addr_is_none(&meta->external);
+	bool news = meta_follow_uptime(meta, external, at->now_ms);
 
-	if (addr_is_none(external) || addr_equal(external, &meta->external))
+	if (addr_is_none(external) || addr_equal(external, &meta->external)) {
+		if (news)
+			books_write_meta(&ledger->books, at);
 		return false;
+	}
 	if (!first) {
 		log_notice("the external address was %s and is %s: a new epoch begins",
 			   addr_format(&meta->external, before),

@@ -101,8 +101,9 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 /**
  * Clients are to be told this external address from now on. True when it is not the one
  * that they were told before, in an earlier run maybe: a new epoch has begun (PCP-32).
- * No address, the same one again, and the first of all change nothing. Call it before
- * ledger_set_network().
+ * No address, the same one again, and the first of all are no epoch. Since when it is
+ * there is in the meta from then on, over restarts of the daemon too (IGD-40). Call it
+ * before ledger_set_network().
  */
 bool ledger_follow_external(struct ledger *ledger, const struct ip_addr *external,
 			    const struct store_time *at);

@@ -36,6 +36,9 @@ struct store_meta {
 	int64_t epoch_origin_ms; /* clock_now_ms() of this boot; may be negative */
 	/** That clients were told last; another one is a new epoch (PCP-32). */
 	struct ip_addr external;
+	/** clock_now_ms() of this boot when it came; 0 = it is not there, or came in
+	 * another boot (IGD-40). */
+	int64_t up_since_ms;
 };
 
 /** What a load brought. */

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 
 /* Raise it when the bytes change; older ones are read. */
-#define RECORD_VERSION 3
+#define RECORD_VERSION 4
 #define RECORD_VERSION_FIRST 1
 
 enum record_kind {
@@ -306,6 +306,7 @@ size_t store_meta_encode(const struct store_meta *meta, const struct store_stamp
 	writer_copy(&writer, meta->uuid, sizeof(meta->uuid));
 	writer_u64(&writer, (uint64_t)meta->epoch_origin_ms);
 	writer_addr(&writer, &meta->external);
+	writer_u64(&writer, (uint64_t)meta->up_since_ms);
 	return record_end(&writer);
 }
 
@@ -321,7 +322,10 @@ bool store_meta_decode(const void *bytes, size_t length, struct store_meta *out,
 	out->epoch_origin_ms = (int64_t)reader_u64(&reader);
 	if (stamp->version > 1)
 		out->external = reader_addr(&reader);
-	return !reader.failed && reader.left == 0 && time_is_sane(out->epoch_origin_ms);
+	if (stamp->version > 3)
+		out->up_since_ms = (int64_t)reader_u64(&reader);
+	return !reader.failed && reader.left == 0 &&
+	       time_is_sane(out->epoch_origin_ms) && time_is_sane(out->up_since_ms);
 }
 
 void store_mark_encode(const struct store_mark *mark, uint8_t out[STORE_MARK_SIZE])
@@ -394,4 +398,6 @@ void store_meta_convert(struct store_meta *meta, const struct store_stamp *writt
 			const struct store_stamp *now)
 {
 	meta->epoch_origin_ms += stamp_get_shift(written, now);
+	if (!store_stamp_is_same_boot(written, now))
+		meta->up_since_ms = 0;
 }

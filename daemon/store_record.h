@@ -76,7 +76,8 @@ bool store_stamp_is_same_boot(const struct store_stamp *written,
 void store_record_convert(struct store_record *record,
 			  const struct store_stamp *written,
 			  const struct store_stamp *now);
-/** The same for the origin of the epoch, which goes on counting over a reboot. */
+/** The same for the origin of the epoch, which goes on counting over a reboot; the time
+ * that the WAN is up does not. */
 void store_meta_convert(struct store_meta *meta, const struct store_stamp *written,
 			const struct store_stamp *now);
 

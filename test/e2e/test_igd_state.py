@@ -121,15 +121,18 @@ def test_link_rates(lab, daemon_factory):
 
 
 def test_restart_keeps_mappings(lab, daemon):
-    """IGD-41, SSDP-15: they are all there still, and BOOTID tells that we began anew"""
+    """IGD-40, IGD-41, SSDP-15: they are all there still, the WAN was up all the time, and
+    BOOTID tells that we began anew"""
     gateway = Gateway(lab.lan1)
     gateway.add(5000, 4000, LeaseDuration=0)
     gateway.add(5001, 4001, "TCP", LeaseDuration=7200, RemoteHost=lab.inet1.ipv4)
     before = [dict(entry, NewLeaseDuration=None) for entry in gateway.entries()]
     [device] = search(lab.lan1, igd.IGD1)
+    wait_for(lambda: get_uptime(gateway) >= 2, "two seconds of uptime")
     assert daemon.stop() == 0
     daemon.start()
     again = Gateway(lab.lan1)
+    assert get_uptime(again) >= 2
     assert [dict(entry, NewLeaseDuration=None) for entry in again.entries()] == before
     [other] = search(lab.lan1, igd.IGD1)
     assert other["usn"] == device["usn"]

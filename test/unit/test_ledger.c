@@ -238,6 +238,48 @@ static void test_ssdp15_boot_id(void **state)
 	assert_int_equal(ledger_get_meta(fixture->ledger)->boot_id, 1);
 }
 
+static int64_t follow(struct fixture *fixture, const char *external)
+{
+	struct ip_addr address = {{0}};
+
+	if (external)
+		address = ledger_lab_address(external);
+	(void)ledger_follow_external(fixture->ledger, &address, &fixture->at);
+	return ledger_get_meta(fixture->ledger)->up_since_ms;
+}
+
+/* IGD-40: the WAN stays up while the daemon is away. */
+static void test_igd40_uptime(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t since_ms;
+
+	open_ledger(fixture);
+	assert_int_equal(follow(fixture, NULL), 0);
+	pass_time(fixture, 1000);
+	since_ms = follow(fixture, "203.0.113.1");
+	assert_int_equal(since_ms, fixture->at.now_ms);
+	pass_time(fixture, 1000);
+	assert_int_equal(follow(fixture, "203.0.113.1"), since_ms);
+	run_and_kill(fixture, PORT);
+	pass_time(fixture, 5000);
+	open_ledger(fixture);
+	assert_int_equal(follow(fixture, "203.0.113.1"), since_ms);
+	/* the address went and came back; then it was another one at the start */
+	assert_int_equal(follow(fixture, NULL), 0);
+	assert_int_equal(follow(fixture, "203.0.113.1"), fixture->at.now_ms);
+	close_ledger(fixture);
+	pass_time(fixture, 1000);
+	open_ledger(fixture);
+	assert_int_equal(follow(fixture, "203.0.113.9"), fixture->at.now_ms);
+	/* gone when the daemon ended */
+	assert_int_equal(follow(fixture, NULL), 0);
+	close_ledger(fixture);
+	pass_time(fixture, 1000);
+	open_ledger(fixture);
+	assert_int_equal(follow(fixture, "203.0.113.9"), fixture->at.now_ms);
+}
+
 static void test_epoch_begins(void **state)
 {
 	struct fixture *fixture = *state;
@@ -813,6 +855,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LEDGER_TEST(test_ssdp15_boot_id),
+		LEDGER_TEST(test_igd40_uptime),
 		LEDGER_TEST(test_epoch_begins),
 		LEDGER_TEST(test_epoch_continues),
 		LEDGER_TEST(test_epoch_after_power_failure),

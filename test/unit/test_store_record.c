@@ -193,7 +193,7 @@ static void test_record_longest(void **state)
 
 static void test_meta_external(void **state)
 {
-	struct store_meta meta = {.next_id = 1}, again;
+	struct store_meta meta = {.next_id = 1, .up_since_ms = 4711}, again;
 	uint8_t bytes[STORE_RECORD_SIZE_MAX];
 	struct store_stamp stamp;
 	size_t length;
@@ -203,6 +203,12 @@ static void test_meta_external(void **state)
 	length = store_meta_encode(&meta, stamp_now(), bytes);
 	assert_true(store_meta_decode(bytes, length, &again, &stamp));
 	assert_true(addr_equal(&meta.external, &again.external));
+	assert_int_equal(again.up_since_ms, 4711);
+	store_meta_convert(&again, &stamp, stamp_now());
+	assert_int_equal(again.up_since_ms, 4711);
+	stamp.boot[0] ^= 1; /* of another boot it says nothing */
+	store_meta_convert(&again, &stamp, stamp_now());
+	assert_int_equal(again.up_since_ms, 0);
 }
 
 /* Every octet counts, every length but the right one is refused. */
@@ -328,6 +334,27 @@ static void test_second_version(void **state)
 	assert_string_equal(again.lease.description, record.lease.description);
 }
 
+/* What was written before a restart left the WAN's uptime alone. */
+static void test_third_version(void **state)
+{
+	struct store_meta meta = {.next_id = 7, .boot_id = 5, .up_since_ms = 4711},
+			  again;
+	struct store_stamp stamp;
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	size_t length = store_meta_encode(&meta, stamp_now(), bytes) - sizeof(uint64_t);
+	uint32_t sum;
+
+	(void)state;
+	bytes[0] = 3;
+	sum = htonl(crc(bytes, length - sizeof(sum)));
+	memcpy(bytes + length - sizeof(sum), &sum, sizeof(sum));
+	assert_true(store_meta_decode(bytes, length, &again, &stamp));
+	assert_int_equal(stamp.version, 3);
+	assert_int_equal(again.next_id, 7);
+	assert_int_equal(again.boot_id, 5);
+	assert_int_equal(again.up_since_ms, 0);
+}
+
 /* V6FW-2, V6FW-8: the one peer of a pinhole may be a port of any host. */
 static void test_record_pinhole(void **state)
 {
@@ -381,9 +408,9 @@ static void test_version_from_the_future(void **state)
 	assert_true(decodes(bytes, length));
 	bytes[0]++;
 	assert_false(decodes(bytes, length));
-	bytes[0] -= 2; /* one from the past is none either */
+	bytes[0] = 2; /* one from the past is none either */
 	assert_false(decodes(bytes, length));
-	bytes[0]++;
+	bytes[0] = 3; /* the leases of this one were the same */
 	assert_true(decodes(bytes, length));
 	bytes[1] = 3;
 	assert_false(decodes(bytes, length));
@@ -425,6 +452,7 @@ int main(void)
 		cmocka_unit_test(test_record_text),
 		cmocka_unit_test(test_first_version),
 		cmocka_unit_test(test_second_version),
+		cmocka_unit_test(test_third_version),
 		cmocka_unit_test(test_record_pinhole),
 		cmocka_unit_test(test_version_from_the_future),
 	};
