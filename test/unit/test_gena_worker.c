@@ -62,7 +62,7 @@ static int ask_with_sid(const char *method, const char *path, const char *sid)
 }
 
 /* SUBSCRIBE from a host to the path; the status, and the SID when it is 200. */
-static int subscribe_from(const char *host, const char *path, uint16_t port,
+static int subscribe_with(const char *host, const char *path, const char *callbacks,
 			  char sid[GENA_SID_SIZE])
 {
 	char headers[256], text[TEXT_SIZE];
@@ -70,8 +70,8 @@ static int subscribe_from(const char *host, const char *path, uint16_t port,
 	const char *found;
 	int status;
 
-	(void)snprintf(headers, sizeof(headers),
-		       "CALLBACK: <http://%s:%u/e>\r\nNT: upnp:event\r\n", host, port);
+	(void)snprintf(headers, sizeof(headers), "CALLBACK: %s\r\nNT: upnp:event\r\n",
+		       callbacks);
 	client = lab_exchange(host, make_request(text, "SUBSCRIBE", path, headers));
 	status = lab_status_of(client);
 	found = strstr(client->in, "\r\nSID: uuid:");
@@ -82,6 +82,15 @@ static int subscribe_from(const char *host, const char *path, uint16_t port,
 	}
 	lab_client_free(client);
 	return status;
+}
+
+static int subscribe_from(const char *host, const char *path, uint16_t port,
+			  char sid[GENA_SID_SIZE])
+{
+	char callback[64];
+
+	(void)snprintf(callback, sizeof(callback), "<http://%s:%u/e>", host, port);
+	return subscribe_with(host, path, callback, sid);
 }
 
 static void subscribe(const char *path, const struct sink *sink,
@@ -422,19 +431,12 @@ static bool has_hung_up(const void *user)
 static struct sink *hold_event(const struct sink *next, char sid[GENA_SID_SIZE])
 {
 	struct sink *sink = sink_new(HOST, SINK_ANSWER);
-	char headers[256], text[TEXT_SIZE];
-	struct lab_client *client;
+	char callbacks[128];
 
-	(void)snprintf(headers, sizeof(headers),
-		       "CALLBACK: <http://" HOST ":%u/e><http://" HOST
-		       ":%u/e>\r\nNT: upnp:event\r\n",
-		       sink->port, next->port);
-	client = lab_exchange(HOST,
-			      make_request(text, "SUBSCRIBE", WANIP1_EVENTS, headers));
-	assert_int_equal(lab_status_of(client), 200);
-	memcpy(sid, strstr(client->in, "\r\nSID: ") + 7, GENA_SID_SIZE - 1);
-	sid[GENA_SID_SIZE - 1] = '\0';
-	lab_client_free(client);
+	(void)snprintf(callbacks, sizeof(callbacks),
+		       "<http://" HOST ":%u/e><http://" HOST ":%u/e>", sink->port,
+		       next->port);
+	assert_int_equal(subscribe_with(HOST, WANIP1_EVENTS, callbacks, sid), 200);
 	sink_wait(sink, 1);
 	sink->mode = SINK_HOLD;
 	send_wan("203.0.113.10");
