@@ -375,6 +375,59 @@ static void test_leaves_early(void **state)
 	lab_client_free(client);
 }
 
+/* HTTP-3: a head that does not end is refused when it is too long, not at its deadline
+ */
+static void test_long_head(void **state)
+{
+	static char text[2 * HTTP_HEADERS_MAX] = "GET / HTTP/1.1\r\n";
+	size_t used = strlen(text);
+
+	(void)state;
+	while (used + 32 < sizeof(text))
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "X-%zu: some text\r\n", used);
+	assert_answer(text, 431);
+}
+
+/* True while the other side takes what is said to it. */
+static bool say_vainly(int fd, size_t length)
+{
+	static char junk[65536];
+	int64_t deadline_ms = clock_now_ms() + DEADLINE_MS;
+	ssize_t said = 0;
+
+	while (length > 0 && clock_now_ms() < deadline_ms) {
+		size_t part = length < sizeof(junk) ? length : sizeof(junk);
+
+		said = send(fd, junk, part, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (said < 0)
+			return errno == EAGAIN;
+		length -= (size_t)said;
+	}
+	return length == 0;
+}
+
+/* HTTP-3: who is refused may end what he says; who says more and more is cut off */
+static void test_refused_and_goes_on(void **state)
+{
+	static const size_t little = 64, much = (size_t)8 * 1024 * 1024;
+	const int room = (int)much;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct lab_client *client = dial_in(FAR);
+
+		(void)setsockopt(client->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room,
+				 sizeof(room));
+		lab_say(client, GET(" " HOST6));
+		assert_true(say_vainly(client->fd, i == 0 ? little : much));
+		assert_true(lab_wait_for(lab_is_closed, client));
+		assert_int_equal(lab_status_of(client), 400);
+		assert_int_equal(say_vainly(client->fd, little), i == 0);
+		lab_client_free(client);
+	}
+}
+
 /* HTTP-3: one host with a thousand addresses takes no place that another needs */
 static void test_many_addresses(void **state)
 {
@@ -636,6 +689,8 @@ int main(void)
 		IPV6(test_drip),
 		IPV6(test_leaves_early),
 		IPV6(test_many_addresses),
+		IPV6(test_long_head),
+		IPV6(test_refused_and_goes_on),
 		cmocka_unit_test_setup_teardown(test_stalled_answers, setup_big,
 						server_teardown),
 		cmocka_unit_test_setup_teardown(test_answer_deadline, setup_big,
