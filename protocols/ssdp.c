@@ -295,19 +295,30 @@ void ssdp_write_notify(struct writer *out, const struct ssdp_group *group,
 		       const struct ssdp_origin *origin,
 		       const struct ssdp_target *target, enum ssdp_nts nts)
 {
+	static const char *const names[] = {
+		[SSDP_ALIVE] = "alive",
+		[SSDP_BYEBYE] = "byebye",
+		[SSDP_UPDATE] = "update",
+	};
+
 	upnp_write_text(out, "NOTIFY * HTTP/1.1\r\nHOST: ");
 	upnp_write_text(out, group->host);
-	if (nts == SSDP_ALIVE) {
+	if (nts == SSDP_ALIVE)
 		write_age(out);
+	if (nts != SSDP_BYEBYE)
 		write_location(out, origin);
+	if (nts == SSDP_ALIVE)
 		upnp_write_text(out, "\r\nSERVER: " UPNP_SERVER);
-	}
 	upnp_write_text(out, "\r\nNT: ");
 	write_target(out, target, target->version);
-	upnp_write_text(out, nts == SSDP_ALIVE ? "\r\nNTS: ssdp:alive"
-					       : "\r\nNTS: ssdp:byebye");
+	upnp_write_text(out, "\r\nNTS: ssdp:");
+	upnp_write_text(out, names[nts]);
 	write_usn(out, target, target->version);
 	if (group->family == AF_INET6)
 		write_nls(out, origin);
+	if (nts == SSDP_UPDATE) {
+		upnp_write_text(out, "\r\nNEXTBOOTID.UPNP.ORG: ");
+		upnp_write_number(out, origin->next_boot_id);
+	}
 	write_end(out, origin);
 }

@@ -91,6 +91,7 @@ struct ssdp_origin {
 	uint16_t http_port;
 	const char *path; /* of the description, from "/" */
 	uint32_t boot_id;
+	uint32_t next_boot_id; /* of SSDP_UPDATE */
 	uint32_t config_id;
 };
 
@@ -102,9 +103,10 @@ void ssdp_write_response(struct writer *out, const struct ssdp_origin *origin,
 enum ssdp_nts {
 	SSDP_ALIVE,
 	SSDP_BYEBYE,
+	SSDP_UPDATE, /* from now on BOOTID is another, and all else stays */
 };
 
-/** Write one NOTIFY to a group (SSDP-13, SSDP-14). */
+/** Write one NOTIFY to a group (SSDP-13, SSDP-14, SSDP-15). */
 void ssdp_write_notify(struct writer *out, const struct ssdp_group *group,
 		       const struct ssdp_origin *origin,
 		       const struct ssdp_target *target, enum ssdp_nts nts);

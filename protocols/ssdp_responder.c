@@ -22,7 +22,9 @@ struct ssdp_responder {
 	const struct ssdp_responder_ops *ops;
 	void *user;
 	uint32_t ifindex; /* of the time it began */
-	int64_t alive_ms; /* when the next set is due */
+	uint32_t next_boot_id;
+	unsigned int unheard; /* groups that cannot be told anything, as bits */
+	int64_t alive_ms;     /* when the next set is due */
 	unsigned int alive_left;
 	struct ssdp_limit limit;
 	struct ssdp_queue queue;
@@ -89,6 +91,7 @@ static struct ssdp_origin make_origin(const struct ssdp_responder *responder,
 		.http_port = responder->config.http_port,
 		.path = root->path,
 		.boot_id = responder->config.boot_id,
+		.next_boot_id = responder->next_boot_id,
 		.config_id = root->config_id,
 	};
 }
@@ -118,15 +121,41 @@ static void notify_root(struct ssdp_responder *responder,
 	}
 }
 
-static void notify(struct ssdp_responder *responder, enum ssdp_nts nts)
+/* former: also for what is not offered here, but may have been. */
+static void notify_group(struct ssdp_responder *responder,
+			 const struct ssdp_group *group, enum ssdp_nts nts, bool former)
 {
+	for (size_t r = 0; r < responder->config.root_count; r++) {
+		const struct ssdp_root *root = &responder->config.roots[r];
+
+		if (former || !root->former)
+			notify_root(responder, group, root, nts);
+	}
+}
+
+/*
+ * A group that we had no address for has heard nothing, and no byebye either, when we
+ * had one before: it does ahead of the first alive (SSDP-14).
+ */
+static void notify(struct ssdp_responder *responder, enum ssdp_nts nts, bool former)
+{
+	const struct lan_info *lan = responder->config.lan;
 	const struct ssdp_group *group;
 
 	for (size_t i = 0; (group = ssdp_group_get(i)); i++) {
+		const unsigned int bit = 1u << i;
+
 		if (group->family != responder->config.family)
 			continue;
-		for (size_t r = 0; r < responder->config.root_count; r++)
-			notify_root(responder, group, &responder->config.roots[r], nts);
+		if (!ssdp_address_for_location(lan, &group->addr)) {
+			responder->unheard |= bit;
+			continue;
+		}
+		if (nts == SSDP_ALIVE && (responder->unheard & bit)) {
+			notify_group(responder, group, SSDP_BYEBYE, true);
+			responder->unheard &= ~bit;
+		}
+		notify_group(responder, group, nts, former);
 	}
 }
 
@@ -153,7 +182,7 @@ static bool is_for_reserved(const struct ssdp_target *target,
 static bool is_answer(const struct ssdp_root *root, const struct ssdp_target *target,
 		      const struct ssdp_search *search, uint8_t *version)
 {
-	return !(search->legacy && target->modern) &&
+	return !root->former && !(search->legacy && target->modern) &&
 	       ssdp_target_matches(target, search->st, version) &&
 	       (!root->reserved || is_for_reserved(target, search, *version));
 }
@@ -296,7 +325,7 @@ static void run_alive(struct ssdp_responder *responder, int64_t now_ms)
 {
 	if (now_ms < responder->alive_ms)
 		return;
-	notify(responder, SSDP_ALIVE);
+	notify(responder, SSDP_ALIVE, false);
 	if (--responder->alive_left > 0) {
 		responder->alive_ms = now_ms + ALIVE_REPEAT_MS;
 		return;
@@ -326,14 +355,39 @@ int64_t ssdp_responder_run(struct ssdp_responder *responder,
 	return responder->alive_ms;
 }
 
-void ssdp_responder_say_byebye(struct ssdp_responder *responder)
+static void say_now(struct ssdp_responder *responder, enum ssdp_nts nts, bool former)
 {
 	struct datagram_batch out;
 
 	begin_burst(responder, &out);
 	for (unsigned int i = 0; i < SSDP_REPEAT; i++)
-		notify(responder, SSDP_BYEBYE);
+		notify(responder, nts, former);
 	end_burst(responder);
+}
+
+void ssdp_responder_say_first_byebye(struct ssdp_responder *responder)
+{
+	say_now(responder, SSDP_BYEBYE, true);
+}
+
+void ssdp_responder_say_byebye(struct ssdp_responder *responder)
+{
+	say_now(responder, SSDP_BYEBYE, false);
+}
+
+void ssdp_responder_say_update(struct ssdp_responder *responder, uint32_t boot_id)
+{
+	responder->next_boot_id = boot_id;
+	say_now(responder, SSDP_UPDATE, false);
+	responder->config.boot_id = boot_id;
+}
+
+/* The first set is sent, and sent again, as at the start (SSDP-13). */
+void ssdp_responder_renew(struct ssdp_responder *responder, int64_t now_ms)
+{
+	responder->alive_left = SSDP_REPEAT;
+	responder->alive_ms =
+		now_ms + responder->ops->draw(responder->user, ALIVE_DELAY_MAX_MS + 1);
 }
 
 /* ---- life ---- */
@@ -348,10 +402,9 @@ struct ssdp_responder *ssdp_responder_new(const struct ssdp_config *config,
 		return NULL;
 	responder->config = *config;
 	responder->ops = ops;
-	responder->user = user;
 	responder->ifindex = config->lan->ifindex;
-	responder->alive_left = SSDP_REPEAT;
-	responder->alive_ms = now_ms + ops->draw(user, ALIVE_DELAY_MAX_MS + 1);
+	responder->user = user;
+	ssdp_responder_renew(responder, now_ms);
 	ssdp_limit_init(&responder->limit, addr_make_seed(), now_ms);
 	return responder;
 }

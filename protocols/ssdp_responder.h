@@ -29,6 +29,9 @@ struct ssdp_root {
 	/** Another root stands for both: this one answers only searches for its own
 	 * uuids and for types above version 1 (IGD-6). */
 	bool reserved;
+	/** Not offered on this LAN. But an earlier run may have, and nobody else will
+	 * say byebye for it (SSDP-14). */
+	bool former;
 };
 
 struct ssdp_config {
@@ -78,7 +81,13 @@ void ssdp_responder_take(struct ssdp_responder *responder, const struct datagram
 /** Send what is due. Returns when the next is, in now_ms. */
 int64_t ssdp_responder_run(struct ssdp_responder *responder,
 			   const struct ssdp_moment *moment);
+/** Begin with byebye for all that an earlier run may have announced (SSDP-14). */
+void ssdp_responder_say_first_byebye(struct ssdp_responder *responder);
 /** Send byebye for everything, now (SSDP-14). */
 void ssdp_responder_say_byebye(struct ssdp_responder *responder);
+/** Announce that BOOTID is another from now on, and that all else goes on (SSDP-15). */
+void ssdp_responder_say_update(struct ssdp_responder *responder, uint32_t boot_id);
+/** LOCATION has changed: the next alive set is due within 100 ms. */
+void ssdp_responder_renew(struct ssdp_responder *responder, int64_t now_ms);
 
 #endif

@@ -152,10 +152,23 @@ int ssdp_server_open(const struct ssdp_config *config, struct ssdp_server **out)
 		server_free(server);
 		return error;
 	}
-	ssdp_responder_say_byebye(server->responder);
+	ssdp_responder_say_first_byebye(server->responder);
 	run_responder(server, &moment);
 	*out = server;
 	return 0;
+}
+
+void ssdp_server_say_update(struct ssdp_server *server, uint32_t boot_id)
+{
+	ssdp_responder_say_update(server->responder, boot_id);
+}
+
+void ssdp_server_renew(struct ssdp_server *server)
+{
+	struct ssdp_moment moment = get_moment();
+
+	ssdp_responder_renew(server->responder, moment.now_ms);
+	run_responder(server, &moment);
 }
 
 void ssdp_server_close(struct ssdp_server *server)

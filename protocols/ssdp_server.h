@@ -15,6 +15,10 @@ struct ssdp_server;
  */
 int ssdp_server_open(const struct ssdp_config *config, struct ssdp_server **out)
 	__attribute__((warn_unused_result));
+/** Announce that BOOTID is another from now on, and that all else goes on (SSDP-15). */
+void ssdp_server_say_update(struct ssdp_server *server, uint32_t boot_id);
+/** LOCATION has changed: announce it, without byebye. */
+void ssdp_server_renew(struct ssdp_server *server);
 /** Say byebye and close. Safe on NULL. */
 void ssdp_server_close(struct ssdp_server *server);
 

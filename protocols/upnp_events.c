@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -416,18 +417,32 @@ static bool is_served(const struct gena_subscription *sub, const struct lan_info
 	       lan_info_has_host(lan, &sub->subscriber.host);
 }
 
-void upnp_events_take_lan(struct upnp_events *events, const struct lan_info *lan)
+/* AF_UNSPEC: whoever is not served any more; else also all of that family. */
+static void drop_of_lan(struct upnp_events *events, const struct lan_info *lan,
+			int family)
 {
 	struct gena_subscription *sub = TAILQ_FIRST(&events->table.list);
 
 	while (sub) {
 		struct gena_subscription *next = TAILQ_NEXT(sub, link);
 		const struct upnp_topic *topic = sub->subscriber.subject;
+		const bool ipv4 = addr_is_ipv4(&sub->subscriber.host);
 
-		if (topic->lan == lan && !is_served(sub, lan))
+		if (topic->lan == lan &&
+		    (family == (ipv4 ? AF_INET : AF_INET6) || !is_served(sub, lan)))
 			subscription_drop(events, sub);
 		sub = next;
 	}
+}
+
+void upnp_events_end(struct upnp_events *events, const struct lan_info *lan, int family)
+{
+	drop_of_lan(events, lan, family);
+}
+
+void upnp_events_take_lan(struct upnp_events *events, const struct lan_info *lan)
+{
+	drop_of_lan(events, lan, AF_UNSPEC);
 	flush(events);
 }
 

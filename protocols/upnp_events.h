@@ -59,5 +59,9 @@ void upnp_events_take_table(struct upnp_events *events);
  * there (GENA-12).
  */
 void upnp_events_take_lan(struct upnp_events *events, const struct lan_info *lan);
+/** Byebye was said on the LAN in AF_INET or AF_INET6: what was subscribed to in that
+ * family is void (GENA-13). */
+void upnp_events_end(struct upnp_events *events, const struct lan_info *lan,
+		     int family);
 
 #endif

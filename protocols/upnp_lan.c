@@ -7,10 +7,13 @@
 
 #include "base/log.h"
 #include "protocols/http_server.h"
+#include "protocols/ssdp_address.h"
 #include "protocols/ssdp_server.h"
 
 /* Seconds between attempts to open what could not be opened. */
 #define RETRY_S 5
+/* BOOTID.UPNP.ORG has 31 bits (UDA 1.1 §1.2.2). */
+#define BOOT_ID_MAX 0x7fffffffu
 
 /* Which side is which family. */
 static const int families[UPNP_FAMILIES] = {AF_INET, AF_INET6};
@@ -55,6 +58,12 @@ static int open_http(struct upnp_lan *lan, const struct upnp_offer *offer, int s
 	return http_server_open(&config, &lan->sides[side].http);
 }
 
+/* Core's has room for as many (SSDP-15). */
+static uint32_t get_boot_id(const struct upnp_lan *lan, const struct upnp_offer *offer)
+{
+	return (offer->setup->boot_id + lan->rejoins) & BOOT_ID_MAX;
+}
+
 static int open_ssdp(struct upnp_lan *lan, const struct upnp_offer *offer, int side)
 {
 	struct ssdp_config config = {
@@ -63,22 +72,25 @@ static int open_ssdp(struct upnp_lan *lan, const struct upnp_offer *offer, int s
 		.family = families[side],
 		.http_port = offer->setup->http_port,
 		.strict = offer->setup->ssdp_strict,
-		.boot_id = offer->setup->boot_id,
+		.boot_id = get_boot_id(lan, offer),
 	};
+	bool offered = false;
 
 	for (size_t i = 0; i < offer->site_count; i++) {
 		const struct igd_site *site = offer->sites[i];
 
-		if (!(lan->info.igd & site->face->bit))
-			continue;
+		const bool here = lan->info.igd & site->face->bit;
+
 		config.roots[config.root_count] = (struct ssdp_root){
 			.targets = site->targets,
 			.target_count = site->target_count,
 			.path = site->documents[0].path,
 			.config_id = site->config_id,
-			.reserved = config.root_count > 0,
+			.reserved = offered,
+			.former = !here,
 		};
 		config.root_count++;
+		offered |= here;
 	}
 	return ssdp_server_open(&config, &lan->sides[side].ssdp);
 }
@@ -163,46 +175,77 @@ static bool same_link(const struct lan_info *a, const struct lan_info *b)
 	       memcmp(a->name, b->name, sizeof(a->name)) == 0;
 }
 
-/* The next address of that family from *at on; NULL = that was all. */
-static const struct prefix *next_address(const struct lan_info *info, int family,
-					 uint32_t *at)
+/* An address that clients may have been told of, or hear from, is there no more. */
+static bool has_lost_address(const struct lan_info *from, const struct lan_info *to,
+			     int family)
 {
-	while (*at < info->address_count) {
-		const struct prefix *own = &info->addresses[(*at)++];
+	for (uint32_t i = 0; i < from->address_count; i++) {
+		const struct ip_addr *own = &from->addresses[i].addr;
 
-		if (addr_is_ipv4(&own->addr) == (family == AF_INET))
-			return own;
+		if (addr_is_ipv4(own) == (family == AF_INET) &&
+		    !lan_info_has_address(to, own))
+			return true;
 	}
-	return NULL;
+	return false;
+}
+
+/* Whether every group of that family is told the same LOCATION. */
+static bool has_same_location(const struct lan_info *a, const struct lan_info *b,
+			      int family)
+{
+	const struct ssdp_group *group;
+
+	for (size_t i = 0; (group = ssdp_group_get(i)); i++) {
+		const struct ip_addr *mine = ssdp_address_for_location(a, &group->addr);
+		const struct ip_addr *other =
+			ssdp_address_for_location(b, &group->addr);
+
+		if (group->family == family && (mine || other) &&
+		    !(mine && other && addr_equal(mine, other)))
+			return false;
+	}
+	return true;
+}
+
+/* One BOOTID for both families: the one that stays says that it will be another. */
+static void rejoin(struct upnp_lan *lan, const struct upnp_offer *offer)
+{
+	lan->rejoins++;
+	for (int side = 0; side < UPNP_FAMILIES; side++)
+		if (lan->sides[side].ssdp)
+			ssdp_server_say_update(lan->sides[side].ssdp,
+					       get_boot_id(lan, offer));
 }
 
 /* A change of one family is no news in the other: byebye ends what clients hold. */
-static bool same_addresses(const struct lan_info *a, const struct lan_info *b,
-			   int family)
+unsigned int upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
+			     const struct upnp_offer *offer)
 {
-	uint32_t at = 0, bt = 0;
-	const struct prefix *mine, *other;
+	static const unsigned int bits[UPNP_FAMILIES] = {UPNP_LEFT_IPV4,
+							 UPNP_LEFT_IPV6};
+	const struct lan_info old = lan->info;
+	unsigned int left = 0;
 
-	do {
-		mine = next_address(a, family, &at);
-		other = next_address(b, family, &bt);
-	} while (mine && other && mine->length == other->length &&
-		 addr_equal(&mine->addr, &other->addr));
-	return !mine && !other;
-}
-
-void upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
-		     const struct upnp_offer *offer)
-{
 	for (int side = 0; side < UPNP_FAMILIES; side++) {
-		if (!is_wanted(offer, info, families[side]) ||
-		    !same_link(&lan->info, info))
-			side_close(&lan->sides[side]);
-		else if (!same_addresses(&lan->info, info, families[side]))
-			side_close_ssdp(&lan->sides[side]);
+		struct upnp_side *here = &lan->sides[side];
+		const bool announced = here->ssdp != NULL;
+
+		if (!is_wanted(offer, info, families[side]) || !same_link(&old, info))
+			side_close(here);
+		else if (has_lost_address(&old, info, families[side]))
+			side_close_ssdp(here);
+		if (announced && !here->ssdp)
+			left |= bits[side];
 	}
 	lan->info = *info;
+	if (left)
+		rejoin(lan, offer);
+	for (int side = 0; side < UPNP_FAMILIES; side++)
+		if (lan->sides[side].ssdp &&
+		    !has_same_location(&old, info, families[side]))
+			ssdp_server_renew(lan->sides[side].ssdp);
 	(void)upnp_lan_open(lan, offer);
+	return left;
 }
 
 void upnp_lan_count(const struct upnp_lan *lan, struct worker_ready *ready)

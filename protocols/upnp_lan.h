@@ -38,6 +38,9 @@ struct upnp_side {
 /** One LAN and what is open on it. */
 struct upnp_lan {
 	struct lan_info info; /* ifindex 0 = not there */
+	/** How often a family has left and joined: added to BOOTID, of both (SSDP-15).
+	 */
+	uint32_t rejoins;
 	struct upnp_side sides[UPNP_FAMILIES];
 };
 
@@ -46,12 +49,18 @@ struct upnp_lan {
  * by offer->retry. Returns true when something was opened or failed.
  */
 bool upnp_lan_open(struct upnp_lan *lan, const struct upnp_offer *offer);
+/** Families that have said byebye. */
+#define UPNP_LEFT_IPV4 1u
+#define UPNP_LEFT_IPV6 2u
+
 /**
  * Take what core says of the LAN: close what it is not served with any more, with
- * byebye from the old addresses (SSDP-14, SSDP-15), and open what it is.
+ * byebye from the old addresses (SSDP-14, SSDP-15), and open what it is. An address
+ * that came is no reason for byebye; one that went is. Returns UPNP_LEFT_...: what was
+ * subscribed to in these families is void (GENA-13).
  */
-void upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
-		     const struct upnp_offer *offer);
+unsigned int upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
+			     const struct upnp_offer *offer);
 /** Close everything. */
 void upnp_lan_close(struct upnp_lan *lan);
 /** Count what is open and what failed. */

@@ -4,6 +4,7 @@
 #include <libxml/parser.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -148,6 +149,8 @@ static int take_table(struct worker *worker, const void *body)
 static int take_lan(struct worker *worker, const void *body)
 {
 	struct lan_info info;
+	struct upnp_lan *lan;
+	unsigned int left;
 
 	memcpy(&info, body, sizeof(info));
 	if (info.lan >= LANS_MAX || info.address_count > LAN_ADDRESSES_MAX ||
@@ -156,8 +159,13 @@ static int take_lan(struct worker *worker, const void *body)
 		return -EPROTO;
 	if (!worker->is_setup)
 		return -EPROTO;
-	upnp_lan_update(&worker->lans[info.lan], &info, &worker->offer);
-	upnp_events_take_lan(worker->events, &worker->lans[info.lan].info);
+	lan = &worker->lans[info.lan];
+	left = upnp_lan_update(lan, &info, &worker->offer);
+	if (left & UPNP_LEFT_IPV4)
+		upnp_events_end(worker->events, &lan->info, AF_INET);
+	if (left & UPNP_LEFT_IPV6)
+		upnp_events_end(worker->events, &lan->info, AF_INET6);
+	upnp_events_take_lan(worker->events, &lan->info);
 	if (worker->lans_due > 0)
 		worker->lans_due--;
 	worker->changed = true;

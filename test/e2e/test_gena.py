@@ -464,6 +464,36 @@ def test_lost_lan_address(lab, daemon, sink):
     assert wait_for(renew, "the gateway to be back") == 412
 
 
+def test_another_lan_address(lab, daemon, sink):
+    """GENA-13: void with byebye, in the family that said it; what came takes nothing"""
+    sid = subscribe(lab.lan1, WANIP1, sink.url())
+    sink.take()
+    url6 = "http://[fd77::1]:49152/igd1/evt/WANIPConn1"
+    with Sink(lab.lan1, socket.AF_INET6) as other:
+        sid6 = subscribe(lab.lan1, url6, other.url())
+        other.take()
+        lab.gw.ip("address", "add", "192.168.77.9/24", "dev", "lan0")
+        try:
+            wait_for(lambda: subscribe_to(lab.lan1, "192.168.77.9", sink),
+                     "the other address to be served")
+            assert ask(lab.lan1, "SUBSCRIBE", WANIP1, SID=sid)[0] == 200
+        finally:
+            lab.gw.ip("address", "del", "192.168.77.9/24", "dev", "lan0")
+        wait_for(lambda: ask(lab.lan1, "SUBSCRIBE", WANIP1, SID=sid)[0] == 412,
+                 "the end of the subscription")
+        assert ask(lab.lan1, "SUBSCRIBE", url6, SID=sid6)[0] == 200
+        assert other.is_quiet()
+
+
+def subscribe_to(host, address, sink):
+    """By that address of the gateway; None while it is not served."""
+    with contextlib.suppress(OSError):
+        status, _ = ask(host, "SUBSCRIBE", f"http://{address}:49152/igd1/evt/WANIPConn1",
+                        CALLBACK=f"<{sink.url()}>", NT="upnp:event")
+        return status == 200
+    return None
+
+
 # IPv6
 
 

@@ -3,8 +3,10 @@
 
 import contextlib
 import itertools
+import os
 import re
 import select
+import signal
 import socket
 import threading
 import xml.etree.ElementTree
@@ -264,6 +266,16 @@ def addresses(lab, host, *words):
                                *["nodad"] * (":" in address))
             stack.callback(lab.hosts[host].ip, "address", "del", address, "dev", words[0])
         yield
+
+
+@contextlib.contextmanager
+def without(lab, interface, address):
+    """An address of the gateway less, for a while."""
+    lab.gw.ip("address", "del", address, "dev", interface)
+    try:
+        yield
+    finally:
+        lab.gw.ip("address", "replace", address, "dev", interface, "nodad")
 
 
 def wait_location(host, address, to=igd.GROUP, source=None):
@@ -527,32 +539,94 @@ def test_alive_and_byebye(lab, own_daemon):
         daemon.start()
         ear.wait("ssdp:alive", 2)
         [second], again = get_ids(ear.listen())
-        assert int(second) == int(boot) + 1 and again == names
+        assert int(second) > int(boot) and again == names
         assert wan.listen() == []
         assert {x[1]["location"].rpartition(":")[0] for x in guest.listen()
                 if x[1]["nts"] == "ssdp:alive"} == {"http://192.168.78.1", "http://[fd78::1]"}
 
 
+def get_boot(heard, kind):
+    """The one BOOTID of what was heard of that kind."""
+    [boot] = {int(x[1]["bootid.upnp.org"]) for x in heard if x[1]["nts"] == kind}
+    return boot
+
+
+def wait_rejoin(ear, names, address):
+    """The BOOTID of the alive set that follows byebye, in these groups."""
+    wait_for(lambda: all(any(address in x[1]["location"] for x in ear.of(name, "ssdp:alive"))
+                         for name in names), "the new one")
+    for name in names:
+        kinds = [x[1]["nts"] for x in ear.listen() if x[0] == name]
+        assert kinds.index("ssdp:byebye") < kinds.index("ssdp:alive")
+    return get_boot([x for x in ear.listen() if x[0] in names], "ssdp:alive")
+
+
 def test_another_address(lab, own_daemon, ways):
-    """SSDP-15: byebye and alive with the new one, in the family that has it"""
+    """SSDP-14, 15: byebye, alive and a new BOOTID in the family that lost the one it had;
+    the other hears of BOOTID alone"""
     with Ear(lab.lan1) as ear:
+        daemon = own_daemon.start()
+        ear.wait("ssdp:alive", 2)
+        first = get_boot(ear.listen(), "ssdp:alive")
+        ear.clear()
+        with without(lab, "lan0", "fd77::1/64"), addresses(lab, "gw", "lan0", "fd77::9/64"):
+            second = wait_rejoin(ear, ("link", "site"), "[fd77::9]")
+            assert second > first
+            wait_location(lab.lan1, "[fd77::9]", *ways["link"])
+            assert {x[1]["nts"] for x in ear.listen() if x[0] == "ipv4"} == {"ssdp:update"}
+            heard = ear.of("ipv4", "ssdp:update")
+            assert int(heard[0][1]["bootid.upnp.org"]) == first
+            assert int(heard[-1][1]["nextbootid.upnp.org"]) == second
+            assert len({x[1]["usn"] for x in heard}) == 2 * SET
+            [answer] = search(lab.lan1, IGD1)
+            assert int(answer["bootid.upnp.org"]) == second, "both families alike"
+            ear.clear()
+        wait_location(lab.lan1, "[fd77::1]", *ways["link"])
+        ear.wait("ssdp:alive", 1, ("link", "site"))
+        third = get_boot(ear.of("site", "ssdp:alive")[-SET:], "ssdp:alive")
+        assert third > second
+        ear.clear()
+        os.kill(daemon.roles()["upnp"], signal.SIGKILL)
+        ear.wait("ssdp:alive", 1)
+        assert get_boot(ear.listen(), "ssdp:alive") > third
+
+
+def test_address_gained(lab, own_daemon):
+    """SSDP-14, 15: nobody is told to forget what is still there"""
+    with Ear(lab.lan1) as ear, addresses(lab, "lan1", "eth0", "10.77.0.2/24"):
         own_daemon.start()
         ear.wait("ssdp:alive", 2)
+        boot = get_boot(ear.listen(), "ssdp:alive")
         ear.clear()
-        lab.gw.ip("address", "del", "fd77::1/64", "dev", "lan0")
-        try:
-            with addresses(lab, "gw", "lan0", "fd77::9/64"):
-                wait_for(lambda: any("[fd77::9]" in x[1]["location"]
-                                     for x in ear.of("site", "ssdp:alive")), "the new one")
-                assert ear.of("site", "ssdp:byebye") and ear.of("link", "ssdp:byebye")
-                wait_location(lab.lan1, "[fd77::9]", *ways["link"])
-                assert not [x for x in ear.listen() if x[0] == "ipv4"]
-        finally:
-            lab.gw.ip("address", "replace", "fd77::1/64", "dev", "lan0")
+        with addresses(lab, "gw", "lan0", "10.77.0.1/24"):
+            wait_location(lab.lan1, "10.77.0.1", source="10.77.0.2")
+            assert ear.listen() == [], "LOCATION stays"
+            with addresses(lab, "gw", "lan0", "2001:db8:77::1/64"):
+                ear.wait("ssdp:alive", 2, ("link", "site"))
+                assert get_boot(ear.listen(), "ssdp:alive") == boot
+                assert {x[1]["nts"] for x in ear.listen()} == {"ssdp:alive"}
+                assert {x[0] for x in ear.listen()} == {"link", "site"}
+                assert all("[2001:db8:77::1]" in x[1]["location"] for x in ear.listen())
+                ear.clear()
+            assert wait_rejoin(ear, ("link", "site"), "[fd77::1]") > boot
+            ear.clear()
+        assert wait_rejoin(ear, ("ipv4",), "192.168.77.1") > boot
+
+
+def test_byebye_for_an_earlier_run(lab, own_daemon):
+    """SSDP-14: for both roots, though this run has one"""
+    with Ear(lab.lan1) as ear:
+        daemon = own_daemon.start()
+        ear.wait("ssdp:alive", 2)
+        daemon.kill()
         ear.clear()
-        with addresses(lab, "gw", "lan0", "192.168.77.9/24"):
-            ear.wait("ssdp:alive", 1, ("ipv4",))
-            assert ear.of("ipv4", "ssdp:byebye")
+        daemon.configure("[lan lan0]\nigd = 1\n")
+        daemon.start()
+        wait_for(lambda: all(len(ear.of(name, "ssdp:alive")) >= 2 * SET
+                             for name in ear.socks), "the sets of one root")
+        for name in ear.socks:
+            assert {x[1]["nt"] for x in ear.of(name, "ssdp:byebye")} >= {*TYPES1, *TYPES2}
+            assert IGD2 not in {x[1]["nt"] for x in ear.of(name, "ssdp:alive")}
 
 
 def test_names_are_stable(lab, own_daemon):

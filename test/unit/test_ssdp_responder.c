@@ -89,6 +89,7 @@ static void begin(struct fixture *fixture, int family, uint8_t igd)
 {
 	static const struct ssdp_responder_ops ops = {.send = take_batch, .draw = draw};
 	struct ssdp_config *config = &fixture->config;
+	bool offered = false;
 
 	ssdp_responder_free(fixture->responder);
 	fixture->lan.igd = igd;
@@ -101,16 +102,18 @@ static void begin(struct fixture *fixture, int family, uint8_t igd)
 	for (size_t i = 0; i < FACES; i++) {
 		const struct igd_site *site = fixture->sites[i];
 
-		if (!(igd & site->face->bit))
-			continue;
+		const bool here = igd & site->face->bit;
+
 		config->roots[config->root_count] = (struct ssdp_root){
 			.targets = site->targets,
 			.target_count = site->target_count,
 			.path = site->documents[0].path,
 			.config_id = site->config_id,
-			.reserved = config->root_count > 0,
+			.reserved = offered,
+			.former = !here,
 		};
 		config->root_count++;
+		offered |= here;
 	}
 	fixture->count = 0;
 	fixture->responder =
@@ -541,6 +544,75 @@ static void test_alive(void **state)
 			 fixture->count);
 }
 
+/* SSDP-15: the old BOOTID and the next one, which all has from then on */
+static void test_update(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int family = 0; family < 2; family++) {
+		begin(fixture, family == 0 ? AF_INET : AF_INET6, 3);
+		settle(fixture);
+		ssdp_responder_say_update(fixture->responder, 78);
+		assert_int_equal(fixture->count,
+				 SSDP_REPEAT * FACES * SET * (family + 1));
+		assert_int_equal(count_holding(fixture, "\r\nNTS: ssdp:update\r\n"),
+				 fixture->count);
+		assert_int_equal(count_holding(fixture,
+					       "\r\nNEXTBOOTID.UPNP.ORG: 78\r\n"
+					       "BOOTID.UPNP.ORG: 77\r\n"),
+				 fixture->count);
+		assert_int_equal(count_holding(fixture, "\r\nLOCATION: http://"),
+				 fixture->count);
+		fixture->count = 0;
+		ssdp_responder_say_byebye(fixture->responder);
+		assert_int_equal(count_holding(fixture, "\r\nBOOTID.UPNP.ORG: 78\r\n"),
+				 fixture->count);
+	}
+}
+
+/* SSDP-13: announced anew, as at the start, and not the rest of a set before */
+static void test_renew(void **state)
+{
+	struct fixture *fixture = *state;
+
+	begin(fixture, AF_INET, 3);
+	pass(fixture, 0);
+	fixture->chance = 60;
+	for (int i = 0; i < 2; i++) { /* before the repetition, and long after it */
+		fixture->count = 0;
+		ssdp_responder_renew(fixture->responder, fixture->moment.now_ms);
+		pass(fixture, 59);
+		assert_int_equal(fixture->count, 0);
+		pass(fixture, 1);
+		assert_int_equal(fixture->count, FACES * SET);
+		pass(fixture, 200);
+		assert_int_equal(fixture->count, 2 * FACES * SET);
+		assert_int_equal(count_holding(fixture, "\r\nNTS: ssdp:alive\r\n"),
+				 fixture->count);
+		pass(fixture, 60000);
+		assert_int_equal(fixture->count, 2 * FACES * SET);
+	}
+}
+
+/* SSDP-14: a root that is not offered here is not heard of after the first byebye */
+static void test_former(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->chance = 0;
+	begin(fixture, AF_INET, 1);
+	ssdp_responder_say_first_byebye(fixture->responder);
+	assert_int_equal(fixture->count, SSDP_REPEAT * FACES * SET);
+	fixture->count = 0;
+	pass(fixture, 0);
+	pass(fixture, 200);
+	ssdp_responder_say_update(fixture->responder, 78);
+	ssdp_responder_say_byebye(fixture->responder);
+	assert_int_equal(fixture->count, (2 + 2 * SSDP_REPEAT) * SET);
+	assert_int_equal(count_holding(fixture, "InternetGatewayDevice:2"), 0);
+	assert_int_equal(count_holding(fixture, "/igd2/"), 0);
+}
+
 /* SSDP-1, SSDP-12, SSDP-16: to both groups, each from an address of its scope */
 static void test_alive_ipv6(void **state)
 {
@@ -577,6 +649,30 @@ static void test_alive_ipv6(void **state)
 	begin(fixture, AF_INET6, 3);
 	pass(fixture, 0);
 	assert_int_equal(fixture->count, 0);
+}
+
+/* SSDP-14: a group that an address comes for is told byebye first */
+static void test_group_joins(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct prefix global = fixture->lan.addresses[3];
+
+	fixture->lan.addresses[2] = fixture->lan.addresses[4];
+	fixture->lan.address_count = 3;
+	begin(fixture, AF_INET6, 1);
+	ssdp_responder_say_first_byebye(fixture->responder);
+	settle(fixture);
+	fixture->lan.addresses[fixture->lan.address_count++] = global;
+	ssdp_responder_renew(fixture->responder, fixture->moment.now_ms);
+	pass(fixture, 0);
+	pass(fixture, 200);
+	assert_int_equal(count_holding(fixture, "\r\nNTS: ssdp:alive\r\n"), 4 * SET);
+	assert_int_equal(count_holding(fixture, "\r\nNTS: ssdp:byebye\r\n"),
+			 FACES * SET);
+	for (size_t i = 0; i < fixture->count; i++)
+		if (holds(&fixture->messages[i], "ssdp:byebye"))
+			assert_holds(&fixture->messages[i], "HOST: [FF05::C]:1900\r\n");
+	assert_int_equal(fixture->count, (4 + FACES) * SET);
 }
 
 /* ---- SSDP-18 ---- */
@@ -628,6 +724,8 @@ int main(void)
 		TEST(test_addresses_ipv6), TEST(test_silence),
 		TEST(test_delay),	   TEST(test_strict),
 		TEST(test_alive),	   TEST(test_alive_ipv6),
+		TEST(test_update),	   TEST(test_renew),
+		TEST(test_former),	   TEST(test_group_joins),
 		TEST(test_single),	   TEST(test_crowd),
 	};
 

@@ -154,6 +154,17 @@ static struct lab_client *listener_new(void)
 	return client;
 }
 
+static bool has_two_sets(const void *user)
+{
+	return ((const struct lab_client *)user)->datagrams >= 2 * SETS;
+}
+
+/* Of both roots the first time, of one the second. */
+static bool has_three_sets(const void *user)
+{
+	return ((const struct lab_client *)user)->datagrams >= 3 * SETS;
+}
+
 static bool has_four_sets(const void *user)
 {
 	return ((const struct lab_client *)user)->datagrams >= 4 * SETS;
@@ -238,6 +249,75 @@ static void test_notify(void **state)
 	lab_client_free(client);
 }
 
+/* Everything up to that many sets; what came is forgotten then. */
+static void hear(struct lab_client *client, bool (*enough)(const void *user),
+		 unsigned int sets)
+{
+	assert_true(lab_wait_for(enough, client));
+	assert_int_equal(client->datagrams, sets * SETS);
+	client->datagrams = 0;
+	client->used = 0;
+}
+
+/* SSDP-15: BOOTID grows each time the LAN joins again, and with nothing less */
+static void test_boot_id(void **state)
+{
+	struct lab_client *client = listener_new();
+	struct lan_info lan = lab_make_lan();
+
+	(void)state;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	hear(client, has_four_sets, 4);
+	/* another address, the first one stays in front: no news */
+	lan.addresses[1] = lan.addresses[0];
+	assert_true(addr_parse(HOST_2, &lan.addresses[1].addr));
+	lan.address_count = 2;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	lab_wait_ready(2);
+	/* the other order: LOCATION is another, which is told, and no more */
+	lan.addresses[1] = lan.addresses[0];
+	assert_true(addr_parse(HOST_2, &lan.addresses[0].addr));
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	assert_true(lab_wait_for(has_two_sets, client));
+	assert_int_equal(count_text(client->in, "NTS: ssdp:alive"), 2 * SETS);
+	assert_int_equal(count_text(client->in, "LOCATION: http://" HOST_2), 2 * SETS);
+	assert_int_equal(count_text(client->in, "BOOTID.UPNP.ORG: 77\r\n"), 2 * SETS);
+	hear(client, has_two_sets, 2);
+	/* the address that was there first has gone */
+	lan.address_count = 1;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	assert_true(lab_wait_for(has_six_sets, client));
+	assert_int_equal(count_text(client->in, "NTS: ssdp:byebye"), 4 * SETS);
+	assert_int_equal(count_text(client->in, "BOOTID.UPNP.ORG: 77\r\n"), 2 * SETS);
+	assert_int_equal(count_text(client->in, "BOOTID.UPNP.ORG: 78\r\n"), 4 * SETS);
+	hear(client, has_six_sets, 6);
+	/* nothing is served there for a while */
+	lan.protocols = 0;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	hear(client, has_two_sets, 2);
+	lan.protocols = LAN_PROTOCOL_UPNP;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	assert_true(lab_wait_for(has_four_sets, client));
+	assert_int_equal(count_text(client->in, "BOOTID.UPNP.ORG: 79\r\n"), 4 * SETS);
+	lab_client_free(client);
+}
+
+/* SSDP-14: byebye for both roots first, whatever an earlier run had; alive for one */
+static void test_one_face(void **state)
+{
+	struct lab_client *client = listener_new();
+	struct lan_info lan = lab_make_lan();
+
+	(void)state;
+	lan.igd = 1;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	assert_true(lab_wait_for(has_three_sets, client));
+	assert_int_equal(count_text(client->in, "NTS: ssdp:byebye"), 2 * SETS);
+	assert_int_equal(count_text(client->in, "NTS: ssdp:alive"), 2 * SET);
+	assert_int_equal(count_text(client->in, "/igd1/root.xml"), 2 * SET);
+	lab_client_free(client);
+}
+
 /* A new address: clients hear byebye and alive, and the new LOCATION (SSDP-15). */
 static void test_address_change(void **state)
 {
@@ -269,6 +349,8 @@ int main(void)
 		SERVING(test_search_silence),
 		SERVING(test_address_change),
 		BARE(test_notify),
+		BARE(test_boot_id),
+		BARE(test_one_face),
 		BARE(test_ttl),
 	};
 
