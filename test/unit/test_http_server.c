@@ -462,21 +462,6 @@ static int setup_patient(void **state)
 	return 0;
 }
 
-/* Every descriptor that is free is beyond the limit; the limit that was. */
-static struct rlimit use_up_descriptors(void)
-{
-	struct rlimit limit;
-	struct rlimit used;
-	int lowest = dup(STDERR_FILENO);
-
-	assert_true(lowest >= 0);
-	assert_int_equal(close(lowest), 0);
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	used = (struct rlimit){(rlim_t)lowest, limit.rlim_max};
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &used), 0);
-	return limit;
-}
-
 /* HTTP-3: without a descriptor left, who waits longest gives his to the next one */
 static void test_no_descriptors(void **state)
 {
@@ -490,7 +475,7 @@ static void test_no_descriptors(void **state)
 	for (int i = 0; i < 4; i++) /* it is let in */
 		event_base_loop(lab_get()->base, EVLOOP_NONBLOCK);
 	next = lab_client_new(SOCK_STREAM, HOST_2, 0);
-	limit = use_up_descriptors();
+	limit = lab_use_up_descriptors();
 	assert_int_equal(connect(next->fd, (struct sockaddr *)&in, sizeof(in)), 0);
 	lab_say(next, "GET /igd1/root.xml HTTP/1.1\r\nHost: " GATEWAY "\r\n\r\n");
 	assert_true(lab_wait_for(lab_is_closed, next));

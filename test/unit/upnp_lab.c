@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -375,4 +376,18 @@ int lab_teardown(void **state)
 		event_base_free(lab.base);
 	lab.base = NULL;
 	return 0;
+}
+
+struct rlimit lab_use_up_descriptors(void)
+{
+	struct rlimit limit;
+	struct rlimit used;
+	int lowest = dup(STDERR_FILENO);
+
+	assert_true(lowest >= 0);
+	assert_int_equal(close(lowest), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	used = (struct rlimit){(rlim_t)lowest, limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &used), 0);
+	return limit;
 }

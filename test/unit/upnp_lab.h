@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include "base/msg.h"
 #include "protocols/worker.h"
@@ -82,6 +83,10 @@ struct lab_client *lab_exchange(const char *from, const char *text);
 int lab_status_of(const struct lab_client *client);
 void lab_assert_status(const char *text, int status);
 void lab_assert_holds(const struct lab_client *client, const char *text);
+
+/** Every descriptor that is free is beyond the limit now; returns the limit that was.
+ */
+struct rlimit lab_use_up_descriptors(void);
 
 struct lan_info lab_make_lan(void);
 /** A worker that has its channel and its set-up, but no LAN yet. */
