@@ -20,7 +20,8 @@ struct igd_listing {
 	struct request request;
 	struct xml_writer *writer;
 	uint32_t count;
-	uint32_t limit; /* entries wanted */
+	uint32_t wanted; /* entries; UINT32_MAX = all */
+	bool too_long;	 /* there are more than there may be */
 };
 
 struct igd_listing *igd_listing_new(const struct request *request)
@@ -30,9 +31,7 @@ struct igd_listing *igd_listing_new(const struct request *request)
 	if (!listing)
 		return NULL;
 	listing->request = *request;
-	listing->limit = request->index > 0 && request->index < IGD_LISTING_MAX
-				 ? request->index
-				 : IGD_LISTING_MAX;
+	listing->wanted = request->index > 0 ? request->index : UINT32_MAX;
 	listing->writer = xml_writer_new();
 	if (!listing->writer) {
 		free(listing);
@@ -92,7 +91,7 @@ static void add_entry(struct xml_writer *writer, const struct reply *reply)
 
 static bool is_full(const struct igd_listing *listing)
 {
-	return listing->count >= listing->limit ||
+	return listing->count >= IGD_LISTING_MAX ||
 	       igd_listing_get_size(listing) >= IGD_LISTING_OCTETS_MAX;
 }
 
@@ -107,9 +106,12 @@ static enum igd_listing_state end_page(struct igd_listing *listing,
 
 	if (reply->result != RESULT_OK && reply->result != RESULT_NO_ENTRY)
 		return IGD_LISTING_FAILS;
-	if (more && !is_full(listing)) {
+	if (listing->too_long)
+		return IGD_LISTING_TOO_LONG;
+	if (more && listing->count < listing->wanted) {
 		listing->request.after = reply->next;
-		listing->request.index = listing->limit - listing->count;
+		if (listing->wanted < UINT32_MAX)
+			listing->request.index = listing->wanted - listing->count;
 		return IGD_LISTING_ASKS;
 	}
 	return listing->count > 0 ? IGD_LISTING_DONE : IGD_LISTING_FAILS;
@@ -120,10 +122,14 @@ enum igd_listing_state igd_listing_take(struct igd_listing *listing,
 {
 	if (!reply->more)
 		return end_page(listing, reply);
-	if (!is_full(listing)) {
-		add_entry(listing->writer, reply);
-		listing->count++;
+	if (listing->count >= listing->wanted)
+		return IGD_LISTING_READS;
+	if (is_full(listing)) {
+		listing->too_long = true;
+		return IGD_LISTING_READS;
 	}
+	add_entry(listing->writer, reply);
+	listing->count++;
 	return IGD_LISTING_READS;
 }
 

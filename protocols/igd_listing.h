@@ -8,7 +8,8 @@
 #include "protocols/request.h"
 #include "protocols/xmldoc.h"
 
-/** Entries, and octets, of one listing; what is beyond is left to the next range. */
+/** Entries, and octets, of one listing. One that would be longer is none, so that
+ * nobody takes a part for the whole: who asks for fewer at a time gets them. */
 #define IGD_LISTING_MAX 4096
 #define IGD_LISTING_OCTETS_MAX ((size_t)2 * 1024 * 1024)
 
@@ -20,6 +21,7 @@ enum igd_listing_state {
 	IGD_LISTING_ASKS,  /* send igd_listing_get_request() */
 	IGD_LISTING_DONE,
 	IGD_LISTING_FAILS, /* there is none: the reply's result says why */
+	IGD_LISTING_TOO_LONG,
 };
 
 /** For a REQUEST_LIST, which is copied. Owns: caller frees. Errors: NULL (memory). */

@@ -15,7 +15,6 @@
 #include "protocols/upnp_events.h"
 
 #define QUERY_ACTION "QueryStateVariable"
-#define QUERY_ARGUMENT "varName"
 #define COOKIE_SLOT_BITS 16
 
 /* A control request that waits for core. */
@@ -259,6 +258,9 @@ static void take_page(struct upnp_control *control, struct upnp_pending *pending
 		igd_action_finish(&pending->call, &last, &answer);
 		finish_pending(control, pending, &answer);
 		break;
+	case IGD_LISTING_TOO_LONG:
+		fail_pending(control, pending, 603);
+		break;
 	}
 }
 
@@ -306,7 +308,7 @@ static void run_query(struct upnp_control *control, struct http_exchange *exchan
 		      const struct igd_context *context,
 		      const struct igd_service *service, const struct soap_call *call)
 {
-	const struct soap_arg *arg = soap_call_get_arg(call, QUERY_ARGUMENT);
+	const struct soap_arg *arg = soap_call_get_arg(call, IGD_QUERY_ARGUMENT);
 	struct upnp_wording wording = {
 		.call = {.service = service, .version = context->version},
 		.type = SOAP_CONTROL_TYPE,
@@ -351,26 +353,12 @@ static void run_action(struct upnp_control *control, struct http_exchange *excha
 	conclude(control, exchange, &wording, &asker, &answer);
 }
 
-/* Of an action, the arguments that it has (SOAP-3). */
-static bool keep_argument(const void *user, const struct soap_action *call,
-			  const char *name)
-{
-	const struct igd_action *action = igd_service_find_action(user, call->name);
-
-	if (!action)
-		return strcmp(name, QUERY_ARGUMENT) == 0;
-	for (size_t i = 0; i < IGD_ARGS_MAX && action->in[i].name; i++)
-		if (strcmp(action->in[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 /* HTTP-level errors are HTTP's (SOAP-7); 0 = a call was parsed. */
 static uint16_t parse_control(const struct http_request *request,
 			      const struct igd_service *service,
 			      struct soap_action *header, struct soap_call *call)
 {
-	const struct soap_filter filter = {.keep = keep_argument, .user = service};
+	const struct soap_filter filter = igd_service_get_filter(service);
 	const char *text;
 
 	if (!http_content_type_is_xml(request->headers->content_type))

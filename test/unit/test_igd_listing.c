@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* PortListing, held against its schema by libxml2's validator (IGD-34, IGD-35). */
+#include <limits.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -258,44 +259,74 @@ static void test_nothing(void **state)
 	assert_int_equal(end(RESULT_OK, 5), IGD_LISTING_DONE);
 }
 
-/* However many there are, a listing ends. */
+/* Give up to that many of the same; what becomes of the listing. */
+static enum igd_listing_state fill(const struct reply *reply, unsigned int entries)
+{
+	enum igd_listing_state state = IGD_LISTING_ASKS;
+	uint64_t pages = 0;
+
+	while (state == IGD_LISTING_ASKS) {
+		unsigned int n = 0;
+
+		for (; n < REQUEST_LIST_MAX && entries > 0; n++, entries--)
+			give(*reply);
+		state = end(n > 0 ? RESULT_OK : RESULT_NO_ENTRY,
+			    n == REQUEST_LIST_MAX ? ++pages : 0);
+	}
+	return state;
+}
+
+/* However many there are, a listing ends; and a part is not taken for the whole. */
 static void test_bounds(void **state)
 {
 	struct reply reply = make_entry(1024);
-	uint64_t pages = 0;
 	xmlDocPtr xml;
 
 	(void)state;
 	memset(reply.description, '"', DESCRIPTION_MAX);
-	do {
-		for (unsigned int i = 0; i < REQUEST_LIST_MAX; i++)
-			give(reply);
-	} while (end(RESULT_OK, ++pages) == IGD_LISTING_ASKS);
+	assert_int_equal(fill(&reply, UINT_MAX), IGD_LISTING_TOO_LONG);
 	assert_true(igd_listing_get_size(listing) < IGD_LISTING_OCTETS_MAX + 65536);
+	limit(IGD_LISTING_MAX);
+	assert_int_equal(fill(&reply, IGD_LISTING_MAX), IGD_LISTING_TOO_LONG);
+	limit(1000);
+	assert_int_equal(fill(&reply, UINT_MAX), IGD_LISTING_DONE);
 	xml = finish();
-	assert_true(count_entries(xml) <= IGD_LISTING_MAX);
-	assert_true(count_entries(xml) > 1000);
+	assert_int_equal(count_entries(xml), 1000);
 	xmlFreeDoc(xml);
 }
 
-/* Neither by all that there are, nor by a number that the client chooses. */
+/* IGD-34: 0 is all of them or an error, and a number is not more than that */
 static void test_most_entries(void **state)
 {
-	static const uint32_t wanted[] = {0, IGD_LISTING_MAX, IGD_LISTING_MAX + 1,
-					  UINT16_MAX};
+	static const struct {
+		uint32_t wanted;
+		unsigned int there;
+		enum igd_listing_state state;
+	} rows[] = {
+		{0, IGD_LISTING_MAX, IGD_LISTING_DONE},
+		{0, IGD_LISTING_MAX + 1, IGD_LISTING_TOO_LONG},
+		{IGD_LISTING_MAX, UINT_MAX, IGD_LISTING_DONE},
+		{IGD_LISTING_MAX + 1, IGD_LISTING_MAX, IGD_LISTING_DONE},
+		{IGD_LISTING_MAX + 1, IGD_LISTING_MAX + 1, IGD_LISTING_TOO_LONG},
+		{UINT16_MAX, IGD_LISTING_MAX - 1, IGD_LISTING_DONE},
+		{UINT16_MAX, UINT_MAX, IGD_LISTING_TOO_LONG},
+	};
 	struct reply reply = make_entry(1024);
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		unsigned int given = 0;
-		uint64_t pages = 0;
+	reply.description[0] = '\0';
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		limit(rows[i].wanted);
+		assert_int_equal(fill(&reply, rows[i].there), rows[i].state);
+		if (rows[i].state == IGD_LISTING_DONE) {
+			xmlDocPtr xml = finish();
 
-		limit(wanted[i]);
-		do {
-			for (unsigned int n = 0; n < REQUEST_LIST_MAX; n++, given++)
-				give(reply);
-		} while (end(RESULT_OK, ++pages) == IGD_LISTING_ASKS);
-		assert_int_equal(given, IGD_LISTING_MAX);
+			assert_int_equal(count_entries(xml),
+					 rows[i].there < IGD_LISTING_MAX
+						 ? rows[i].there
+						 : IGD_LISTING_MAX);
+			xmlFreeDoc(xml);
+		}
 	}
 }
 
