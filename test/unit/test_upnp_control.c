@@ -491,6 +491,22 @@ static bool has_answer(const void *client)
 	return lab_status_of(client) != 0;
 }
 
+/* IGD-34: one that is too long is none, rather than a part of it */
+static void test_listing_too_long(void **state)
+{
+	struct lab_client *client = ask_listing();
+	struct request request = lab_get()->request;
+	struct reply reply = make_entry(&request, 1024);
+
+	(void)state;
+	memset(reply.description, '"', DESCRIPTION_MAX);
+	fill_listing(&reply);
+	send_end(&request, RESULT_OK, 0);
+	assert_true(lab_wait_for(lab_is_closed, client));
+	lab_assert_holds(client, "<errorCode>603</errorCode>");
+	lab_client_free(client);
+}
+
 /* All listings together are bounded: the one too many is told so, the rest go on. */
 static void test_listings_bounded(void **state)
 {
@@ -538,6 +554,7 @@ int main(void)
 		SERVING(test_listing),
 		SERVING(test_empty_listing),
 		SERVING(test_listing_left),
+		SERVING(test_listing_too_long),
 		SERVING(test_listings_bounded),
 	};
 
