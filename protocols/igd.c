@@ -217,6 +217,24 @@ static void request_init(const struct igd_context *context, struct request *requ
 	request->internal = context->client;
 }
 
+static bool keep_argument(const void *user, const struct soap_action *call,
+			  const char *name)
+{
+	const struct igd_action *action = igd_service_find_action(user, call->name);
+
+	if (!action)
+		return strcmp(name, IGD_QUERY_ARGUMENT) == 0;
+	for (size_t i = 0; i < IGD_ARGS_MAX && action->in[i].name; i++)
+		if (strcmp(action->in[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+struct soap_filter igd_service_get_filter(const struct igd_service *service)
+{
+	return (struct soap_filter){.keep = keep_argument, .user = service};
+}
+
 void igd_action_start(const struct igd_context *context,
 		      const struct igd_service *service,
 		      const struct igd_action *action, const struct soap_call *call,

@@ -158,6 +158,15 @@ bool igd_service_has_events(const struct igd_service *service);
  */
 uint8_t igd_service_parse_type(const struct igd_service *service, const char *type);
 
+/** Argument of QueryStateVariable (SOAP-9). */
+#define IGD_QUERY_ARGUMENT "varName"
+
+/**
+ * Which arguments of a call to the service are worth keeping: those that its action
+ * has, and where it is none of the service's, that of QueryStateVariable (SOAP-3).
+ */
+struct soap_filter igd_service_get_filter(const struct igd_service *service);
+
 /** Check arguments and run the action (SOAP-4) by the rules of context->version; the
  * result is in *answer. */
 void igd_action_start(const struct igd_context *context,

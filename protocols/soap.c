@@ -366,11 +366,6 @@ static char *escape_ampersands(const char *body, size_t length, size_t *out_leng
 	return copy;
 }
 
-bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
-{
-	return soap_parse_call_for(body, length, NULL, out);
-}
-
 bool soap_parse_call_for(const char *body, size_t length,
 			 const struct soap_filter *filter, struct soap_call *out)
 {

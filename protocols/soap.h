@@ -57,15 +57,6 @@ struct soap_call {
 	char text[SOAP_TEXT_SIZE]; /* values, NUL-terminated, trimmed, decoded once */
 };
 
-/**
- * Parse the body of a control request. No DTD, no entity but the five of XML itself, no
- * file and no network are ever looked at; a DOCTYPE is an error (SOAP-10).
- * Errors: false: not well-formed, not an envelope, too deep, too long (HTTP 400,
- * SOAP-7).
- */
-bool soap_parse_call(const char *body, size_t length, struct soap_call *out)
-	__attribute__((warn_unused_result));
-
 /** Says which arguments of a call are worth keeping. */
 struct soap_filter {
 	bool (*keep)(const void *user, const struct soap_action *action,
@@ -74,8 +65,12 @@ struct soap_filter {
 };
 
 /**
- * The same, with only the arguments that the filter wants: however many others there
- * are, they take nobody's place (SOAP-3). NULL keeps all.
+ * Parse the body of a control request. No DTD, no entity but the five of XML itself, no
+ * file and no network are ever looked at; a DOCTYPE is an error (SOAP-10). Only the
+ * arguments that the filter wants are kept: however many others there are, they take
+ * nobody's place (SOAP-3). NULL keeps all.
+ * Errors: false: not well-formed, not an envelope, too deep, too long (HTTP 400,
+ * SOAP-7).
  */
 bool soap_parse_call_for(const char *body, size_t length,
 			 const struct soap_filter *filter, struct soap_call *out)

@@ -78,6 +78,7 @@ void igd_lab_run(const struct igd_service *service, const char *name, const char
 {
 	const struct igd_context context = make_context(service);
 	const struct igd_action *action = igd_service_find_action(service, name);
+	const struct soap_filter filter = igd_service_get_filter(service);
 	static char body[16384];
 	static struct soap_call call;
 
@@ -87,7 +88,7 @@ void igd_lab_run(const struct igd_service *service, const char *name, const char
 		"<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">"
 		"<s:Body><u:%s xmlns:u=\"urn:x\">%s</u:%s></s:Body></s:Envelope>",
 		name, args, name);
-	assert_true(soap_parse_call(body, strlen(body), &call));
+	assert_true(soap_parse_call_for(body, strlen(body), &filter, &call));
 	igd_action_start(&context, service, action, &call, answer);
 }
 
