@@ -311,13 +311,11 @@ static int client_await_work(struct upnp_client *client, struct work *work,
 	return work->result;
 }
 
-/* Begin it and wait. Takes work, and NULL for no memory; the response moves out. */
-static int client_do(struct upnp_client *client, struct work *work, int64_t deadline_ms,
-		     struct work *out)
+/* Have a thread do it, which sends a note at its end. Takes work, and NULL for no
+ * memory. */
+static int work_begin(struct work *work)
 {
 	pthread_t thread;
-	bool done = false;
-	int result;
 
 	if (!work)
 		return UPNP_CLIENT_NO_MEMORY;
@@ -326,6 +324,18 @@ static int client_do(struct upnp_client *client, struct work *work, int64_t dead
 		return UPNP_CLIENT_NO_MEMORY;
 	}
 	(void)pthread_detach(thread);
+	return 0;
+}
+
+/* Begin it and wait. Takes work as work_begin() does; the response moves out. */
+static int client_do(struct upnp_client *client, struct work *work, int64_t deadline_ms,
+		     struct work *out)
+{
+	bool done = false;
+	int result = work_begin(work);
+
+	if (result != 0)
+		return result;
 	result = client_await_work(client, work, deadline_ms, &done);
 	if (!done)
 		return result;
@@ -337,9 +347,16 @@ static int client_do(struct upnp_client *client, struct work *work, int64_t dead
 	return result;
 }
 
+static void work_search(struct work *work)
+{
+	work->result = UpnpSearchAsync(work->client->handle, SEARCH_MX_S, work->url,
+				       work->client);
+}
+
 int upnp_client_search(struct upnp_client *client, const char *target)
 {
-	return UpnpSearchAsync(client->handle, SEARCH_MX_S, target, client);
+	/* libupnp pauses after each datagram that it sends. */
+	return work_begin(work_new(client, target, work_search));
 }
 
 int upnp_client_listen(struct upnp_client *client, int64_t deadline_ms,
@@ -355,11 +372,14 @@ int upnp_client_listen(struct upnp_client *client, int64_t deadline_ms,
 		found = note->kind == NOTE_FOUND;
 		if (found)
 			*out = note->found;
-		if (note->kind == NOTE_WORK)
+		/* A search has been sent, or could not be. */
+		if (note->kind == NOTE_WORK) {
+			result = note->work->result;
 			work_free(note->work);
+		}
 		free(note);
-		if (found)
-			return 0;
+		if (found || result != 0)
+			return result;
 	}
 }
 

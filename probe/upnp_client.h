@@ -45,7 +45,7 @@ struct upnp_found {
 	struct ip_addr host; /* that the location is on; none where it is a name */
 };
 
-/** Send a search; what answers comes by upnp_client_listen(). */
+/** Begin a search; what answers, or went wrong, comes by upnp_client_listen(). */
 int upnp_client_search(struct upnp_client *client, const char *target)
 	__attribute__((warn_unused_result));
 /** The next answer to one of the searches. Errors: a code. */
