@@ -60,6 +60,11 @@ static bool has_one(const void *user)
 	return ((const struct lab_client *)user)->datagrams >= 1;
 }
 
+static bool has_answers(const void *user)
+{
+	return ((const struct lab_client *)user)->datagrams >= 2;
+}
+
 /* SSDP-1, SSDP-3, SSDP-6, SSDP-8, SSDP-12, CL-9, CL-11 */
 static void test_search_all(void **state)
 {
@@ -336,6 +341,31 @@ static void test_address_change(void **state)
 	lab_client_free(client);
 }
 
+/* IGD-6: another face is another set of answers, on the same interface and address. */
+static void test_face_change(void **state)
+{
+	static const char igd_2[] =
+		"urn:schemas-upnp-org:device:InternetGatewayDevice:2";
+	static const char *const location[] = {"/igd1/root.xml", "/igd2/root.xml"};
+	struct lan_info lan = lab_make_lan();
+
+	(void)state;
+	for (unsigned int face = 1; face <= 2; face++) {
+		struct lab_client *client = searcher_new(HOST);
+
+		lan.igd = (uint8_t)face;
+		lab_core_send(MSG_LAN, &lan, sizeof(lan));
+		lab_wait_ready(1 + face);
+		search_for(client, GATEWAY, igd_2);
+		search_for(client, GATEWAY, IGD_1);
+		assert_true(lab_wait_for(face == 1 ? has_one : has_answers, client));
+		assert_int_equal(client->datagrams, face);
+		assert_int_equal(count_text(client->in, location[face - 1]), face);
+		assert_int_equal(count_text(client->in, igd_2) > 0, face == 2);
+		lab_client_free(client);
+	}
+}
+
 #define SERVING(name)                                                                  \
 	cmocka_unit_test_setup_teardown(name, lab_setup_serving, lab_teardown)
 #define BARE(name) cmocka_unit_test_setup_teardown(name, lab_setup_bare, lab_teardown)
@@ -348,6 +378,7 @@ int main(void)
 		SERVING(test_search_burst),
 		SERVING(test_search_silence),
 		SERVING(test_address_change),
+		SERVING(test_face_change),
 		BARE(test_notify),
 		BARE(test_boot_id),
 		BARE(test_one_face),
