@@ -165,7 +165,8 @@ static void map_grant(const struct table *table, const struct plan_context *cont
 	uint32_t lifetime_max_s;
 	struct lease after = lease_from_request(context, port);
 
-	if (face != 0 && !context->request->prefer_failure)
+	if (face != 0 && !context->request->prefer_failure &&
+	    port_is_available(table, context, face))
 		port = face;
 	plan->result = plan_check_quota(table, context);
 	if (plan->result == RESULT_OK)

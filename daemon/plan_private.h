@@ -53,7 +53,8 @@ uint16_t plan_get_lan(const struct lease *lease, const struct request *request);
 
 /**
  * The lease that a MAP of this internal port is about: not one that is open to one peer
- * only, IGD's or PEER's. Of several PCP's own. NULL = none.
+ * only, IGD's or PEER's, nor, for a MAP with filters, what another protocol opened to
+ * everybody. Of several PCP's own. NULL = none.
  */
 const struct lease *plan_find_map(const struct table *table,
 				  const struct request *request, uint16_t port);

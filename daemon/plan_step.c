@@ -133,6 +133,17 @@ static int lease_get_rank(const struct lease *lease, const struct request *reque
 		       : 1;
 }
 
+/*
+ * What another protocol was promised is open to everybody: a MAP with filters, which
+ * would narrow it, passes it over and is a lease beside it. What the owner made is
+ * found, and refused by those who look at it.
+ */
+static bool map_passes_over(const struct lease *lease, const struct request *request)
+{
+	return request->filter_count > 0 && lease->filter_count == 0 &&
+	       !lease->has_nonce && lease->origin != ORIGIN_STATIC;
+}
+
 const struct lease *plan_find_map(const struct table *table,
 				  const struct request *request, uint16_t port)
 {
@@ -142,9 +153,10 @@ const struct lease *plan_find_map(const struct table *table,
 	int best = 0;
 
 	for (; lease; lease = table_get_next_of_internal(table, lease)) {
-		int rank = lease_has_peer(lease) ? 0 : lease_get_rank(lease, request);
+		int rank = lease_get_rank(lease, request);
 
-		if (rank <= best)
+		if (rank <= best || lease_has_peer(lease) ||
+		    map_passes_over(lease, request))
 			continue;
 		best = rank;
 		found = lease;

@@ -323,6 +323,8 @@ static enum result port_choose_ipv6(const struct table *table,
 				    const struct plan_context *context,
 				    uint16_t suggested, uint16_t *out)
 {
+	struct lease like =
+		lease_from_request(context, context->request->internal_port);
 	uint32_t ignored;
 
 	*out = context->request->internal_port;
@@ -332,8 +334,11 @@ static enum result port_choose_ipv6(const struct table *table,
 		return RESULT_CONFLICT; /* PCP-94 */
 	if (port_is_available(table, context, *out))
 		return RESULT_OK;
-	/* one that is never mapped, unlike in IPv4 with no other to take (PCP-56) */
-	return context->request->prefer_failure ? RESULT_CONFLICT : RESULT_DENIED;
+	/* another protocol has opened it to everybody, and there is no other to take,
+	 * as there is in IPv4; or it is never mapped (PCP-56) */
+	return context->request->prefer_failure || table_get_by_external(table, &like)
+		       ? RESULT_CONFLICT
+		       : RESULT_DENIED;
 }
 
 /*

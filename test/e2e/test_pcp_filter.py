@@ -333,14 +333,15 @@ def test_limit_of_the_owner(lab, keeper, limit):
             hole.check(True, False)
 
 
-def test_adopted_with_filter(lab, daemon):
-    """PCP-53, PCP-81: a lease of UPnP that a MAP narrows is narrow from then on"""
+def test_adopted_and_narrowed(lab, daemon):
+    """PCP-53, PCP-81: a lease of UPnP that MAP took over is PCP's to narrow from then on"""
     port = next(PORTS)
     gateway = igd.Gateway(lab.lan1)
     gateway.add(port, port)
     with pcp.Client(lab.lan1) as client, lab.inet2.udp() as source:
         hole = Hole(lab, client, port)
         assert hole.opens(lab.inet2, source=source)
+        hole.map()
         hole.map(pcp.pack_filter(lab.inet1.ipv4))
         hole.check(True, False)
         wait_for(lambda: not hole.opens(lab.inet2, source=source),
@@ -348,6 +349,22 @@ def test_adopted_with_filter(lab, daemon):
         with pytest.raises(igd.SoapError):
             gateway.add(port, port)
         hole.check(True, False)
+
+
+def test_not_for_others(lab, daemon):
+    """PCP-81: what UPnP was promised is not narrowed; the filters have another port"""
+    inside, port = next(PORTS), next(PORTS)
+    igd.Gateway(lab.lan1).add(inside, inside)
+    with pcp.Client(lab.lan1) as client:
+        filters = [pcp.pack_filter(lab.inet1.ipv4)]
+        refusal = client.map("udp", inside, inside,
+                             options=[pcp.prefer_failure(), *filters])
+        assert refusal.result == pcp.CANNOT_PROVIDE_EXTERNAL
+        assert client.grant("udp", inside, port, options=filters).port == port
+    for host, known in ((lab.inet1, True), (lab.inet2, False)):
+        assert lab.udp_arrives(host, (WAN, inside), lab.lan1, inside) is not None
+        arrived = lab.udp_arrives(host, (WAN, port), lab.lan1, inside)
+        assert (arrived is not None) == known
 
 
 def test_igd_listing(lab, daemon):

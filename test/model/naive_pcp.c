@@ -173,6 +173,9 @@ static struct naive_lease *find_map(struct model *model, const struct request *r
 			continue;
 		if (lease->has_nonce)
 			return lease;
+		/* what others opened to everybody is not narrowed */
+		if (request->filter_count > 0 && lease->origin != ORIGIN_STATIC)
+			continue;
 		real = table_get_by_external(model->ledger->table, &like);
 		if (!found || (real && real->has_nonce) ||
 		    lease->external_port == told ||
@@ -351,6 +354,15 @@ static const char *map_renew(struct model *model, const struct request *request,
 
 /* --- new leases --- */
 
+/* A port of an IPv6 host that others have opened to everybody. */
+static bool is_opened(struct model *model, const struct request *request, uint32_t port)
+{
+	struct naive_lease like = naive_from(model, request, (uint16_t)port);
+
+	like.internal_port = (uint16_t)port;
+	return !addr_is_ipv4(&request->internal) && naive_find_external(model, &like);
+}
+
 /* Ports from the first on that have no lease, as many as the client may have more. */
 static uint16_t get_wanted(struct model *model, const struct request *request,
 			   size_t quota)
@@ -359,7 +371,8 @@ static uint16_t get_wanted(struct model *model, const struct request *request,
 	uint16_t count = 1;
 
 	while (count < size && count < quota &&
-	       !find_map(model, request, (uint32_t)request->internal_port + count, 0))
+	       !find_map(model, request, (uint32_t)request->internal_port + count, 0) &&
+	       !is_opened(model, request, (uint32_t)request->internal_port + count))
 		count++;
 	/* the policy as it is by default: nothing below 1024 */
 	if (!addr_is_ipv4(&request->internal) && request->internal_port < 1024)
@@ -395,7 +408,10 @@ static enum result get_grant(struct model *model, const struct request *request)
 	if (!ipv4 && request->internal_port < 1024)
 		return RESULT_DENIED;
 	if (!ipv4 && !is_grantable(model, request, request->internal_port, 0))
-		return request->prefer_failure ? RESULT_CONFLICT : RESULT_DENIED;
+		return request->prefer_failure ||
+				       is_opened(model, request, request->internal_port)
+			       ? RESULT_CONFLICT
+			       : RESULT_DENIED;
 	if (request->prefer_failure &&
 	    !is_grantable(model, request, request->external_port, 0))
 		return RESULT_CONFLICT;
@@ -518,12 +534,16 @@ static bool has_peer(const struct model *model, const struct request *request,
 	return false;
 }
 
+/* *next: the port to go on with. Of a set's ports nothing else is looked at. */
 static enum result unmap_one(struct model *model, const struct request *request,
-			     uint32_t port)
+			     uint32_t port, uint32_t *next)
 {
 	const struct naive_lease *lease = find_map(model, request, port, 0);
 
+	*next = port + 1;
 	if (lease && lease->has_nonce) {
+		if (lease->set_count > 0)
+			*next = (uint32_t)lease->set_first + lease->set_count;
 		if (!knows_nonce(model, lease, request))
 			return RESULT_FOREIGN;
 		naive_remove(model, lease);
@@ -546,12 +566,12 @@ const char *naive_pcp_unmap(struct model *model, const struct request *request,
 		find_map(model, request, request->internal_port, 0);
 	uint32_t left_s = lease ? get_left_s(model, lease) : 0;
 	bool guarded = lease && lease->has_nonce;
-	enum result result = unmap_one(model, request, request->internal_port);
-	uint16_t size = get_size(request);
+	uint32_t end = (uint32_t)request->internal_port + get_size(request), port;
+	enum result result = unmap_one(model, request, request->internal_port, &port);
 
 	if (result == RESULT_FOREIGN && guarded && reply->lifetime_s != left_s)
 		return "a wrong nonce is not told what is left";
-	for (uint16_t i = 1; i < size && result == RESULT_OK; i++)
-		(void)unmap_one(model, request, (uint32_t)request->internal_port + i);
+	while (port < end && result == RESULT_OK)
+		(void)unmap_one(model, request, port, &port);
 	return naive_expect(reply, result);
 }

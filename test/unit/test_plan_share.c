@@ -218,6 +218,74 @@ static enum result get(struct plan_lab *lab, uint16_t external_port, const char 
 	return lab_decide(lab);
 }
 
+/*
+ * PCP-53, PCP-81: what UPnP or NAT-PMP was promised is open to everybody; a MAP with
+ * filters gets a lease beside it, by another port, or none.
+ */
+static void test_pcp81_not_for_others(void **state)
+{
+	static const enum origin origins[] = {ORIGIN_IGD, ORIGIN_NATPMP};
+	struct plan_lab *lab = *state;
+
+	for (uint16_t i = 0; i < 2; i++) {
+		uint16_t port = (uint16_t)(5000 + 100 * i);
+		const struct lease *lease = lab_make(lab, origins[i], C1, port, port);
+		const uint64_t id = lease->id;
+
+		lab_ask(lab, REQUEST_MAP, C1, port, port)->prefer_failure = 1;
+		lab_filter(lab, R2, 0);
+		assert_int_equal(lab_decide(lab), RESULT_CONFLICT);
+		assert_int_equal(map_filtered(lab, port, (uint16_t)(port + 7)),
+				 RESULT_OK);
+		assert_int_equal(lab_get_port(lab), port + 7); /* as suggested */
+		lease = table_get_by_id(lab->table, id);
+		assert_int_equal(lease->filter_count, 0);
+		assert_int_equal(lease->origin, origins[i]);
+		assert_false(lease->has_nonce);
+		assert_true(lease->outbound);
+		/* that is its own by now, and widened it is its own still */
+		assert_int_equal(map_filtered(lab, port, 0), RESULT_OK);
+		assert_int_equal(lab_get_port(lab), port + 7);
+		lab_ask(lab, REQUEST_MAP, C1, port, 0)->filter_clear = 1;
+		assert_int_equal(lab_decide(lab), RESULT_OK);
+		assert_int_equal(lab_get_port(lab), port + 7);
+		/* and it ends alone */
+		lab_ask(lab, REQUEST_UNMAP, C1, port, 0)->lifetime_s = 0;
+		assert_int_equal(lab_decide(lab), RESULT_OK);
+		assert_non_null(table_get_by_id(lab->table, id));
+		/* without filters it is adopted, as ever */
+		assert_int_equal(lab_map(lab, C1, port, 0), RESULT_OK);
+		assert_true(table_get_by_id(lab->table, id)->has_nonce);
+	}
+}
+
+/* PCP-93: in IPv6 there is no other port. */
+static void test_pcp81_not_for_others_ipv6(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	lab_ask(lab, REQUEST_PINHOLE, V6, 5000, 0)->origin = ORIGIN_IGD;
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	for (uint8_t prefer = 0; prefer < 2; prefer++) {
+		lab_ask(lab, REQUEST_MAP, V6, 5000, 5000)->prefer_failure = prefer;
+		lab_filter(lab, "2001:db8:99::1", 0);
+		assert_int_equal(lab_decide(lab), RESULT_CONFLICT);
+		assert_int_equal(lab_find(lab, V6, 5000)->filter_count, 0);
+	}
+	/* a set ends before it */
+	lab_ask(lab, REQUEST_MAP, V6, 4997, 0)->port_count = 5;
+	lab_filter(lab, "2001:db8:99::1", 0);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(lab->plan.port_count, 3);
+	/* the owner's is refused as before */
+	(void)lab_make(lab, ORIGIN_STATIC, V6, 6000, 6000);
+	lab_ask(lab, REQUEST_MAP, V6, 6000, 0);
+	lab_filter(lab, "2001:db8:99::1", 0);
+	assert_int_equal(lab_decide(lab), RESULT_FOREIGN);
+	assert_int_equal(lab_map(lab, V6, 5000, 0), RESULT_OK);
+	assert_int_equal(lab_find(lab, V6, 5000)->origin, ORIGIN_PCP);
+}
+
 /* UPnP lists mappings, and finds each by what it shows of it (PCP-85, IGD-31). */
 static void test_pcp85_listing(void **state)
 {
@@ -283,6 +351,8 @@ int main(void)
 		TEST(test_pcp58_until_it_ends),
 		TEST(test_counts),
 		TEST(test_pcp56_pinhole),
+		TEST(test_pcp81_not_for_others),
+		TEST(test_pcp81_not_for_others_ipv6),
 		TEST(test_pcp85_listing),
 	};
 
