@@ -212,6 +212,8 @@ static void test_bad_callbacks(void **state)
 		"<http://192.168.1.20:65536/e>",
 		"<http://192.168.1.20:-5000/e>",
 		"<http://192.168.1.20:5000#e>",
+		"<http://192.168.1.20:5000/e#f>",
+		"<http://192.168.1.20:5000/\"e>",
 		/* what would get out of the request line */
 		"<http://192.168.1.20:5000/e\r\nX: y>",
 		"<http://192.168.1.20:5000/e HTTP/1.1>",

@@ -33,6 +33,22 @@ static void test_methods(void **state)
 	assert_int_equal(http_parse_method(""), HTTP_UNKNOWN);
 }
 
+/* IGD-6, DESC-7: whatever it writes large or small */
+static void test_legacy_agents(void **state)
+{
+	static const char *const legacy[] = {
+		"FDSSDP", "fdssdp", "Microsoft-Windows/10.0 UPnP/1.0",
+		"microsoft-windows/10.0", "UPnP/1.0 XBOX/2.0"};
+	static const char *const modern[] = {"", "Microsoft", "FDSS DP", "miniupnpc"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(legacy) / sizeof(legacy[0]); i++)
+		assert_true(http_agent_is_legacy(legacy[i]));
+	for (size_t i = 0; i < sizeof(modern) / sizeof(modern[0]); i++)
+		assert_false(http_agent_is_legacy(modern[i]));
+	assert_false(http_agent_is_legacy(NULL));
+}
+
 /* HTTP-4 */
 static void test_host(void **state)
 {
@@ -285,6 +301,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_legacy_agents),
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_content_type),
 		cmocka_unit_test(test_check),

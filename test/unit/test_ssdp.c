@@ -35,6 +35,9 @@ static void test_parse_variants(void **state)
 		"st: \t upnp:rootdevice \t\r\nman: \"SSDP:discover\"\r\nmx: 3\r\n"
 		"\r\n",
 		SEARCH "ST: upnp:rootdevice\nMAN: \"ssdp:discover\"\nMX: 120\n\n",
+		/* of two the first is meant */
+		SEARCH "ST: upnp:rootdevice\r\nST: ssdp:all\r\n"
+		       "MAN: \"ssdp:discover\"\r\nMX: 3\r\n\r\n",
 		SEARCH "nonsense\r\nST: upnp:rootdevice\r\nMAN: \"ssdp:discover\"\r\n"
 		       "MX: 5",
 	};
