@@ -20,6 +20,27 @@ static void check(bool good)
 		abort();
 }
 
+/* GENA-11: as many URLs of the header name the client as were accepted, or more. */
+static void check_hosts(const char *header, const struct ip_addr *client, size_t urls)
+{
+	size_t found = 0;
+
+	check(strlen(header) <= GENA_CALLBACK_MAX);
+	for (const char *at = header; (at = strstr(at, "//")); at += 2) {
+		char text[ADDR_TEXT_SIZE];
+		const char *host = at + 2 + (at[2] == '[');
+		size_t length = strcspn(host, at[2] == '[' ? "]" : ":/>");
+		struct ip_addr addr;
+
+		if (length >= sizeof(text))
+			continue;
+		memcpy(text, host, length);
+		text[length] = '\0';
+		found += addr_parse(text, &addr) && addr_equal(&addr, client);
+	}
+	check(found >= urls);
+}
+
 /* Nine lines and the empty one, whatever was subscribed. */
 static void check_head(const struct gena_subscription *sub, size_t url)
 {
@@ -76,6 +97,7 @@ static void act(struct gena_table *table, const struct gena_call *call,
 	sub = gena_table_find(table, call->sid, &subscriber, 0);
 	if (!sub)
 		return;
+	check(addr_equal(&sub->subscriber.host, client)); /* GENA-3 */
 	if (call->kind == GENA_RENEW)
 		gena_subscription_renew(sub, call->timeout_s, 0);
 	else if (gena_subscription_leave(sub))
@@ -116,6 +138,8 @@ static void run_request(struct gena_table *table, char **text)
 		return;
 	check(call.timeout_s >= GENA_TIMEOUT_MIN_S &&
 	      call.timeout_s <= GENA_TIMEOUT_MAX_S);
+	if (call.kind == GENA_SUBSCRIBE)
+		check_hosts(headers.callback, &client, call.callback.count);
 	act(table, &call, &client);
 	check(table->count <= 2 * GENA_SUBSCRIPTIONS_PER_HOST_MAX);
 }
