@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "protocols/igd_desc.h"
 #include "protocols/ssdp_limit.h"
+#include "protocols/ssdp_queue.h"
 #include "protocols/ssdp_responder.h"
 #include "test/fuzz/arrival.h"
 #include "test/fuzz/expect.h"
@@ -19,6 +20,8 @@
 #define START_MS 1000000
 #define STEPS_MAX 400
 #define FACES 2
+/* More than pick_address() knows. */
+#define PEERS_MAX 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,6 +37,12 @@ struct run {
 	size_t answers;		      /* in this step */
 	size_t total;
 	uint32_t chance;
+	size_t peer_count;
+	struct {
+		struct ip_addr addr;
+		size_t answers;
+	} peers[PEERS_MAX];
+	struct ssdp_queue queue; /* of all that was asked, apart from the responder */
 };
 
 static bool holds(const struct datagram *out, const char *text)
@@ -64,6 +73,59 @@ static void check_answer(const struct run *run, const struct datagram *out)
 		expect_true(!holds(out, "/igd2/") && !holds(out, "WANIPv6Firewall"));
 }
 
+/* SSDP-18: what one source gets, as long as none is forgotten */
+static void count_answer(struct run *run, const struct ip_addr *peer)
+{
+	size_t i = 0;
+
+	while (i < run->peer_count && !addr_equal(&run->peers[i].addr, peer))
+		i++;
+	expect_true(i < PEERS_MAX);
+	if (i == run->peer_count)
+		run->peers[run->peer_count++].addr = *peer;
+	run->peers[i].answers++;
+	expect_true((int64_t)run->peers[i].answers <=
+		    SSDP_LIMIT_SOURCE_BURST + (run->moment.now_ms - START_MS) *
+						      SSDP_LIMIT_SOURCE_RATE / 1000);
+}
+
+/* SSDP-18: nobody waits twice for the same, and nobody fills the queue */
+static void check_queue(const struct ssdp_queue *queue)
+{
+	expect_true(queue->count <= SSDP_QUEUE_MAX);
+	for (size_t i = 0; i < queue->count; i++) {
+		const struct ssdp_wait *wait = &queue->waits[i];
+		unsigned int share = 1;
+
+		for (size_t k = 0; k < i; k++) {
+			const struct ssdp_wait *other = &queue->waits[k];
+
+			if (!addr_equal(&wait->peer, &other->peer))
+				continue;
+			expect_true(wait->peer_port != other->peer_port ||
+				    strcmp(wait->search.st, other->search.st) != 0);
+			share++;
+		}
+		expect_true(share <= SSDP_QUEUE_PER_SOURCE_MAX);
+	}
+}
+
+static void fill_queue(struct run *run, const struct datagram *in)
+{
+	struct ssdp_wait early;
+	struct ssdp_wait wait = {
+		.due_ms = run->moment.now_ms + in->length,
+		.peer = in->peer,
+		.peer_port = in->peer_port,
+	};
+
+	if (!ssdp_parse_search(in->bytes, in->length, &wait.search) ||
+	    !ssdp_queue_admits(&run->queue, &wait))
+		return;
+	(void)ssdp_queue_add(&run->queue, &wait, &early);
+	check_queue(&run->queue);
+}
+
 static void check_notification(const struct run *run, const struct datagram *out)
 {
 	expect_true(ssdp_group_find(&out->peer) != NULL && out->peer_port == SSDP_PORT);
@@ -91,6 +153,7 @@ static void on_send(void *user, struct datagram_batch *batch)
 		}
 		check_answer(run, out);
 		run->answers++;
+		count_answer(run, &out->peer);
 	}
 }
 
@@ -127,6 +190,7 @@ static void step_datagram(struct run *run, struct reader *input)
 		in.length = (uint16_t)input->left;
 	reader_copy(input, in.bytes, in.length);
 	run->asked = ssdp_group_find(&in.local) ? NULL : &in;
+	fill_queue(run, &in);
 	ssdp_responder_take(run->responder, &in, &run->moment);
 	expect_true(ssdp_responder_run(run->responder, &run->moment) >
 		    run->moment.now_ms);
