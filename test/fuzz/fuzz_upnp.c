@@ -5,15 +5,22 @@
  * replies what the input says; and every answer is read as a client reads it. The first
  * four octets say how core behaves (struct manner); the rest are requests, each over a
  * connection of its own, with the octet 0x1e between them. "@SID@" stands for the SID
- * told last.
+ * told last. Events to SUBSCRIBER come to the harness, if there is time for them: the
+ * first is taken in, another is caused, and held until all is over.
  */
+#include <arpa/inet.h>
 #include <event2/event.h>
 #include <libxml/parser.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,8 +42,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define GO_ON "HTTP/1.1 100 Continue\r\n\r\n"
 #define PAGES_MAX 3
 #define SID_MARK "@SID@"
-#define SID_MARK_LENGTH (sizeof(SID_MARK) - 1)
 #define SID_LENGTH 41
+#define GATEWAY "192.168.1.1"
+#define NETMASK "255.255.255.0"
+#define SUBSCRIBER "192.168.1.10"
+#define SUBSCRIBER_PORT 5000
+/* Units: ms, and more than an event waits for to leave. */
+#define EVENT_MS (2 * UPNP_FIRST_EVENT_DELAY_MS)
 
 /* Octet 0 of the input, in bits. */
 #define MANNER_IPV6 0x1u   /* clients ask over IPv6 */
@@ -45,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MANNER_REFUSE 0x8u /* core takes no requests */
 #define MANNER_PIECES 0x10u
 #define MANNER_PRIVATE 0x20u /* no address on the WAN */
+#define MANNER_EVENTS 0x40u  /* time for them to come */
 
 struct manner {
 	uint8_t bits;
@@ -59,6 +72,7 @@ static struct {
 	struct igd_site *sites[UPNP_SITES_MAX];
 	size_t site_count;
 	char *answer;
+	int listener;
 	/* for each input */
 	struct lan_info lan;
 	struct wan_info wan;
@@ -72,6 +86,7 @@ static struct {
 	unsigned int pages;
 	uint32_t random;
 	char sid[SID_LENGTH + 1];
+	int held; /* connection of an event that is not answered; -1 = none */
 } run;
 
 static uint32_t get_random(void)
@@ -208,6 +223,53 @@ static const char *find_field(const char *head, const char *name)
 	return at ? at + strlen(name) : NULL;
 }
 
+/* The value of a header of the request, where it names one so; it may be long. */
+static const char *find_header(const char *text, size_t length, const char *name,
+			       size_t *value_length)
+{
+	const char *end = text + length;
+	const char *line = text;
+	bool begun = false;
+	const char *next;
+
+	while ((next = memchr(line, '\n', (size_t)(end - line)))) {
+		size_t size = (size_t)(next - line);
+
+		if (size > 0 && line[size - 1] == '\r')
+			size--;
+		if (size == 0 && begun)
+			return NULL;
+		begun |= size > 0;
+		if (size > strlen(name) && line[strlen(name)] == ':' &&
+		    strncasecmp(line, name, strlen(name)) == 0) {
+			*value_length = size - strlen(name) - 1;
+			return line + strlen(name) + 1;
+		}
+		line = next + 1;
+	}
+	return NULL;
+}
+
+/* An address of ours stands in it, or something that may be IPv6. */
+static bool may_be_ours(const char *host, size_t length)
+{
+	return memmem(host, length, GATEWAY, strlen(GATEWAY)) ||
+	       memchr(host, '[', length);
+}
+
+/* HTTP-2, HTTP-4: what no request may be served with */
+static void check_request(const char *text, size_t length, unsigned long status)
+{
+	size_t size;
+	const char *host = find_header(text, length, "Host", &size);
+
+	if (host && !may_be_ours(host, size))
+		expect_true(status >= 400);
+	if (find_header(text, length, "Content-Length", &size) &&
+	    find_header(text, length, "Transfer-Encoding", &size))
+		expect_true(status >= 400);
+}
+
 /* Status line, one length, which is the body's; XML where it says so. */
 static void check_answer(char *answer, size_t length, bool may_be_head)
 {
@@ -282,8 +344,8 @@ static void send_request(int fd, const char *text, size_t length)
 static void make_request(const char *text, size_t length)
 {
 	bool ipv6 = run.manner.bits & MANNER_IPV6;
-	struct ip_addr client = expect_addr(ipv6 ? "fd00::10" : "192.168.1.10");
-	struct ip_addr local = expect_addr(ipv6 ? "fd00::1" : "192.168.1.1");
+	struct ip_addr client = expect_addr(ipv6 ? "fd00::10" : SUBSCRIBER);
+	struct ip_addr local = expect_addr(ipv6 ? "fd00::1" : GATEWAY);
 	bool is_open = true;
 	size_t used = 0;
 	int pair[2];
@@ -300,33 +362,147 @@ static void make_request(const char *text, size_t length)
 	run.answer[used] = '\0';
 	/* A part of a request may be waited for; a part of an answer may not. */
 	expect_true(!is_open || used == 0 || strcmp(run.answer, GO_ON) == 0);
-	if (!is_open)
-		check_answers(run.answer, used,
-			      length > 5 && memmem(text, length, "HEAD ", 5));
+	if (is_open)
+		return;
+	check_answers(run.answer, used, length > 5 && memmem(text, length, "HEAD ", 5));
+	if (used > 12 && strncmp(run.answer, GO_ON, strlen(GO_ON)) != 0)
+		check_request(text, length, strtoul(run.answer + 9, NULL, 10));
 }
 
-/* The SID told last where the input wants it. */
-static void make_request_with_sid(char *text, size_t length)
+/* The text with what is meant in the place of a mark, to be freed. */
+static char *replace(char *text, size_t *length, const char *mark, const char *meant)
 {
-	char *mark = memmem(text, length, SID_MARK, SID_MARK_LENGTH);
-	size_t before = mark ? (size_t)(mark - text) : 0;
-	size_t sid = strlen(run.sid);
-	char *copy;
+	char *at = memmem(text, *length, mark, strlen(mark));
+	const size_t before = at ? (size_t)(at - text) : *length;
+	const size_t after = at ? *length - before - strlen(mark) : 0;
+	char *copy = malloc(*length + strlen(meant) + 1);
 
-	if (!mark || sid == 0) {
-		make_request(text, length);
-		return;
-	}
-	copy = malloc(length + sid);
 	if (!copy)
 		abort();
 	memcpy(copy, text, before);
-	for (size_t i = 0; i < sid; i++)
-		copy[before + i] = run.sid[i];
-	memcpy(copy + before + sid, mark + SID_MARK_LENGTH,
-	       length - before - SID_MARK_LENGTH);
-	make_request(copy, length + sid - SID_MARK_LENGTH);
-	free(copy);
+	if (at) {
+		memcpy(copy + before, meant, strlen(meant));
+		memcpy(copy + before + strlen(meant), at + strlen(mark), after);
+		*length = before + strlen(meant) + after;
+	}
+	return copy;
+}
+
+static void make_marked_request(char *text, size_t length)
+{
+	char *with_sid = replace(text, &length, SID_MARK, run.sid[0] ? run.sid : "-");
+
+	make_request(with_sid, length);
+	free(with_sid);
+}
+
+/* ---- a subscriber ---- */
+
+static void on_wait(evutil_socket_t fd, short what, void *user)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)user = true;
+}
+
+/* The connection of the next event; -1 = none comes. */
+static int accept_event(void)
+{
+	const struct timeval patience = {.tv_usec = EVENT_MS * 1000};
+	bool over = false;
+	struct event *timer = evtimer_new(run.base, on_wait, &over);
+	int fd = -1;
+
+	expect_true(timer && event_add(timer, &patience) == 0);
+	while (!over && fd < 0) {
+		event_base_loop(run.base, EVLOOP_ONCE);
+		fd = accept4(run.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	}
+	event_free(timer);
+	turn(); /* the event is sent */
+	turn();
+	return fd;
+}
+
+/* The first event is taken in; then something changes, and the next one is held. */
+static void take_events(void)
+{
+	static const char ok[] = "HTTP/1.1 200 OK\r\n\r\n";
+	char bytes[4096];
+	int fd;
+
+	if (run.listener < 0 || run.held >= 0 || run.sid[0] == '\0')
+		return;
+	fd = accept_event();
+	if (fd < 0)
+		return;
+	expect_true(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0);
+	expect_true(strncmp(bytes, "NOTIFY /", 8) == 0);
+	(void)send(fd, ok, strlen(ok), MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)close(fd);
+	turn();
+	run.wan.external.bytes[15]++;
+	run.wan.carrier = !run.wan.carrier;
+	upnp_events_take_wan(run.events);
+	run.held = accept_event();
+}
+
+/* The event that is held fails, whatever has become of its subscription. */
+static void end_events(void)
+{
+	if (run.held < 0)
+		return;
+	(void)close(run.held);
+	run.held = -1;
+	for (int i = 0; i < 4; i++)
+		turn();
+}
+
+static struct sockaddr_in make_address(const char *text)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+
+	expect_true(inet_pton(AF_INET, text, &in.sin_addr) == 1);
+	return in;
+}
+
+/* A network of our own, where the gateway's addresses are, and its hosts'. Errors:
+ * false: who is not root has none, and no events. */
+static bool make_network(void)
+{
+	const struct sockaddr_in address = make_address(GATEWAY);
+	const struct sockaddr_in mask = make_address(NETMASK);
+	struct ifreq request = {.ifr_name = "lo"};
+	int fd;
+	bool made;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return false;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	memcpy(&request.ifr_addr, &address, sizeof(address));
+	made = ioctl(fd, SIOCSIFADDR, &request) == 0;
+	memcpy(&request.ifr_netmask, &mask, sizeof(mask));
+	made = made && ioctl(fd, SIOCSIFNETMASK, &request) == 0;
+	request.ifr_flags = IFF_UP;
+	made = made && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+	(void)close(fd);
+	return made;
+}
+
+static void open_listener(void)
+{
+	struct sockaddr_in in = make_address(SUBSCRIBER);
+	socklen_t length = sizeof(in);
+
+	run.held = -1;
+	run.listener = -1;
+	if (!make_network())
+		return;
+	in.sin_port = htons(SUBSCRIBER_PORT);
+	run.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	expect_true(run.listener >= 0 &&
+		    bind(run.listener, (struct sockaddr *)&in, length) == 0 &&
+		    listen(run.listener, 64) == 0);
 }
 
 /* ---- the worker ---- */
@@ -341,6 +517,7 @@ static void begin_all(void)
 	run.base = event_base_new();
 	run.answer = malloc(ANSWER_SIZE + 1);
 	expect_true(run.base && run.answer);
+	open_listener();
 	while (run.site_count < UPNP_SITES_MAX && (face = igd_face_get(run.site_count)))
 		run.sites[run.site_count++] = igd_site_new(face, &setup);
 }
@@ -433,10 +610,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		char *to = memchr(from, SEPARATOR, left);
 		size_t length = to ? (size_t)(to - from) : left;
 
-		make_request_with_sid(from, length);
+		make_marked_request(from, length);
+		if (run.manner.bits & MANNER_EVENTS)
+			take_events();
 		from += to ? length + 1 : length;
 		left -= to ? length + 1 : length;
 	}
+	end_events();
 	end();
 	free(text);
 	return 0;
