@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -9,6 +12,8 @@
 #include "probe/upnp_client.h"
 #include "probe/words.h"
 
+#define SSDP_PORT 1900
+#define SSDP_GROUP UINT32_C(0xeffffffa) /* 239.255.255.250 */
 #define GATEWAY_TYPE_1 "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
 #define GATEWAY_TYPE_2 "urn:schemas-upnp-org:device:InternetGatewayDevice:2"
 /* After the first answer of the gateway, for others that answer too. */
@@ -480,21 +485,40 @@ static void talk_run(struct talk *talk)
 	talk_clean_up(talk, mapped);
 }
 
+/*
+ * libupnp does not tell that nothing of its search has left this host: see whether an
+ * empty datagram to the same place does. Errors: an errno.
+ */
+static int search_try_sending(const struct run *run, int target)
+{
+	const struct in_addr own = addr_to_ipv4(&run->own);
+	const struct sockaddr_in group = {.sin_family = AF_INET,
+					  .sin_port = htons(SSDP_PORT),
+					  .sin_addr.s_addr = htonl(SSDP_GROUP)};
+
+	if (setsockopt(target, IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof(own)) < 0 ||
+	    sendto(target, "", 0, 0, (const struct sockaddr *)&group, sizeof(group)) <
+		    0)
+		return errno;
+	return 0;
+}
+
 void attempt_run_upnp(const struct run *run)
 {
 	struct talk talk = {.run = run};
 	uint16_t port = 0;
 	int64_t began_ms = clock_now_ms();
 	int target = run_open_target(run, &port);
-	int result = upnp_client_open(run, &talk.client);
+	int error = target < 0 ? -target : search_try_sending(run, target);
+	int result = error == 0 ? upnp_client_open(run, &talk.client) : 0;
 
 	(void)snprintf(talk.port, sizeof(talk.port), "%u", port);
 	(void)addr_format(&run->own, talk.own);
-	if (result != 0 || target < 0) {
+	if (result != 0 || error != 0) {
 		struct step step = step_init(STEP_UPNP, "search");
 
 		talk_say_untried(&step, result != 0 ? upnp_client_get_words(result)
-						    : words_get_network(-target));
+						    : words_get_network(error));
 		run_tell(run, &step, began_ms);
 	} else {
 		talk_run(&talk);

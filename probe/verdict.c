@@ -120,7 +120,8 @@ static void conclude_silence(struct step_list *list)
 		if (tally.answered)
 			return;
 	}
-	if (!tried)
+	/* The gateway itself is not heard by what serves its LANs. */
+	if (!tried || tally_make(list, STEP_GATEWAY).untried)
 		return;
 	(void)step_say(
 		&silence, STEP_NO,

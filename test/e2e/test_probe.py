@@ -216,19 +216,23 @@ def test_port_of_events_is_taken(lab, daemon):
     assert result.exit == 0 and result.outcomes("upnp")["event"] == "ok", result
 
 
-def test_this_host_is_in_the_way(lab, daemon):
+@pytest.mark.parametrize("port, steps, verdict", [
+    (5351, {"nat-pmp": "address", "pcp": "announce"},
+     "it works: upnp; could not be tried: nat-pmp, pcp"),
+    (1900, {"upnp": "search"}, "it works: nat-pmp, pcp; could not be tried: upnp")])
+def test_this_host_is_in_the_way(lab, daemon, port, steps, verdict):
     """What could not be tried is no success, and no failure of the gateway."""
     lab.lan1.nft("table inet probe { chain out { type filter hook output priority 0;\n"
-                 "udp dport 5351 drop\n}\n}\n")
+                 f"udp dport {port} drop\n}}\n}}\n")
     try:
         result = probe(lab.lan1)
     finally:
         lab.lan1.nft("delete table inet probe\n")
     assert result.exit == 1, result
-    for name, step in (("nat-pmp", "address"), ("pcp", "announce")):
+    for name, step in steps.items():
         assert result.steps[name, step]["ok"] is None
         assert result.text(name, step).startswith("could not be tried: a firewall"), result
-    assert result.verdict == "it works: upnp; could not be tried: nat-pmp, pcp"
+    assert result.verdict == verdict
 
 
 def test_on_the_gateway(lab, daemon):

@@ -64,6 +64,15 @@ static struct verdict decide(const struct row *rows, size_t count)
 	return verdict_decide(&list, false);
 }
 
+/** How many steps follow from these. */
+static size_t count_concluded(const struct row *rows, size_t count)
+{
+	struct step_list list = make_list(rows, count);
+
+	verdict_conclude(&list);
+	return list.count - count;
+}
+
 #define DECIDE(...)                                                                    \
 	decide((const struct row[]){__VA_ARGS__},                                      \
 	       sizeof((const struct row[]){__VA_ARGS__}) / sizeof(struct row))
@@ -77,40 +86,40 @@ static void assert_verdict(struct verdict verdict, int exit, const char *text)
 static void test_one_that_works_is_enough(void **state)
 {
 	(void)state;
-	assert_verdict(DECIDE({STEP_NATPMP, STEP_OK, true, "203.0.113.1"},
-			      {STEP_PCP, STEP_NO, false, NULL},
-			      {STEP_UPNP, STEP_NO, false, NULL}),
+	assert_verdict(DECIDE({STEP_NATPMP, STEP_OK, true, "203.0.113.1", 0},
+			      {STEP_PCP, STEP_NO, false, NULL, 0},
+			      {STEP_UPNP, STEP_NO, false, NULL, 0}),
 		       0, "it works: nat-pmp");
-	assert_verdict(DECIDE({STEP_NATPMP, STEP_NONE, true, NULL},
-			      {STEP_PCP, STEP_OK, true, NULL},
-			      {STEP_UPNP, STEP_WARN, true, NULL}),
+	assert_verdict(DECIDE({STEP_NATPMP, STEP_NONE, true, NULL, 0},
+			      {STEP_PCP, STEP_OK, true, NULL, 0},
+			      {STEP_UPNP, STEP_WARN, true, NULL, 0}),
 		       0, "it works: pcp, upnp");
 }
 
 static void test_what_answers_must_work(void **state)
 {
 	(void)state;
-	assert_verdict(DECIDE({STEP_NATPMP, STEP_OK, true, NULL},
-			      {STEP_PCP, STEP_OK, true, NULL},
-			      {STEP_PCP, STEP_NO, true, NULL}),
+	assert_verdict(DECIDE({STEP_NATPMP, STEP_OK, true, NULL, 0},
+			      {STEP_PCP, STEP_OK, true, NULL, 0},
+			      {STEP_PCP, STEP_NO, true, NULL, 0}),
 		       7, "pcp does not work; working: nat-pmp");
 	/* the address of a pinhole is the host's own */
-	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, "203.0.113.1"},
-			      {STEP_PCP6, STEP_OK, true, "2001:db8::5"}),
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, "203.0.113.1", 0},
+			      {STEP_PCP6, STEP_OK, true, "2001:db8::5", 0}),
 		       0, "it works: pcp, pcp-v6");
 	/* a silence after an answer is a failure */
-	assert_verdict(DECIDE({STEP_NATPMP, STEP_OK, true, NULL},
-			      {STEP_NATPMP, STEP_NO, false, NULL},
-			      {STEP_UPNP, STEP_NO, true, NULL}),
+	assert_verdict(DECIDE({STEP_NATPMP, STEP_OK, true, NULL, 0},
+			      {STEP_NATPMP, STEP_NO, false, NULL, 0},
+			      {STEP_UPNP, STEP_NO, true, NULL, 0}),
 		       7, "nat-pmp, upnp do not work");
 }
 
 static void test_nothing_answers(void **state)
 {
-	const struct row rows[] = {{STEP_GATEWAY, STEP_OK, false, NULL},
-				   {STEP_NATPMP, STEP_NO, false, NULL},
-				   {STEP_PCP, STEP_NO, false, NULL},
-				   {STEP_UPNP, STEP_NO, false, NULL}};
+	const struct row rows[] = {{STEP_GATEWAY, STEP_OK, false, NULL, 0},
+				   {STEP_NATPMP, STEP_NO, false, NULL, 0},
+				   {STEP_PCP, STEP_NO, false, NULL, 0},
+				   {STEP_UPNP, STEP_NO, false, NULL, 0}};
 	struct step_list list = make_list(rows, 4);
 
 	(void)state;
@@ -120,46 +129,53 @@ static void test_nothing_answers(void **state)
 	assert_verdict(verdict_decide(&list, false), 7,
 		       "this gateway opens no ports: nothing answers");
 	/* only "not offered": nothing works either */
-	assert_verdict(DECIDE({STEP_NATPMP, STEP_NONE, true, NULL},
-			      {STEP_PCP, STEP_NONE, true, NULL}),
+	assert_verdict(DECIDE({STEP_NATPMP, STEP_NONE, true, NULL, 0},
+			      {STEP_PCP, STEP_NONE, true, NULL, 0}),
 		       7, "this gateway opens no ports: nothing answers");
 	/* IPv6 has a gateway of its own */
-	assert_verdict(DECIDE({STEP_GATEWAY, STEP_NO, false, NULL},
-			      {STEP_PCP6, STEP_OK, true, "2001:db8::5"}),
+	assert_verdict(DECIDE({STEP_GATEWAY, STEP_NO, false, NULL, 0},
+			      {STEP_PCP6, STEP_OK, true, "2001:db8::5", 0}),
 		       0, "it works: pcp-v6");
-	assert_verdict(DECIDE({STEP_GATEWAY, STEP_NO, false, NULL}), 7,
+	assert_verdict(DECIDE({STEP_GATEWAY, STEP_NO, false, NULL, 0}), 7,
 		       "there is no gateway to ask");
 }
 
 static void test_refused_is_no_failure(void **state)
 {
 	(void)state;
-	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL},
-			      {STEP_PCP6, STEP_OK, true, NULL},
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL, 0},
+			      {STEP_PCP6, STEP_OK, true, NULL, 0},
 			      {STEP_PCP6, STEP_NONE, true, NULL, STEP_CAUSE_REFUSED}),
 		       0, "it works: pcp; refused: pcp-v6");
-	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL},
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL, 0},
 			      {STEP_PCP, STEP_NONE, true, NULL, STEP_CAUSE_REFUSED},
-			      {STEP_UPNP, STEP_NO, false, NULL}),
+			      {STEP_UPNP, STEP_NO, false, NULL, 0}),
 		       7, "this gateway opens no ports for this host; refused: pcp");
 }
 
 static void test_what_was_not_tried_is_no_success(void **state)
 {
 	(void)state;
-	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL},
+	assert_verdict(DECIDE({STEP_PCP, STEP_OK, true, NULL, 0},
 			      {STEP_UPNP, STEP_NONE, false, NULL, STEP_CAUSE_HOST}),
 		       1, "it works: pcp; could not be tried: upnp");
-	assert_verdict(DECIDE({STEP_PCP, STEP_NO, true, NULL},
+	assert_verdict(DECIDE({STEP_PCP, STEP_NO, true, NULL, 0},
 			      {STEP_UPNP, STEP_NONE, false, NULL, STEP_CAUSE_HOST}),
 		       7, "pcp does not work; could not be tried: upnp");
-	assert_verdict(DECIDE({STEP_PCP, STEP_NONE, false, NULL},
+	assert_verdict(DECIDE({STEP_PCP, STEP_NONE, false, NULL, 0},
 			      {STEP_UPNP, STEP_NONE, false, NULL, STEP_CAUSE_HOST}),
 		       7, "nothing answers; could not be tried: upnp");
 	/* on the gateway, silence says nothing */
+	assert_int_equal(
+		count_concluded(
+			(const struct row[]){
+				{STEP_GATEWAY, STEP_WARN, false, NULL, STEP_CAUSE_HOST},
+				{STEP_PCP, STEP_NO, false, NULL, 0}},
+			2),
+		0);
 	assert_verdict(DECIDE({STEP_GATEWAY, STEP_WARN, false, NULL, STEP_CAUSE_HOST},
-			      {STEP_PCP, STEP_NO, false, NULL},
-			      {STEP_UPNP, STEP_OK, true, NULL}),
+			      {STEP_PCP, STEP_NO, false, NULL, 0},
+			      {STEP_UPNP, STEP_OK, true, NULL, 0}),
 		       1,
 		       "this host is the gateway itself: run it on a host of the LAN; "
 		       "what works from here: upnp");
@@ -168,10 +184,10 @@ static void test_what_was_not_tried_is_no_success(void **state)
 static void test_external_addresses(void **state)
 {
 	struct step_list list;
-	const struct row differ[] = {{STEP_NATPMP, STEP_OK, true, "203.0.113.1"},
-				     {STEP_UPNP, STEP_OK, true, "203.0.113.2"}};
-	const struct row shared[] = {{STEP_NATPMP, STEP_OK, true, "100.64.0.1"},
-				     {STEP_PCP, STEP_OK, true, "100.64.0.1"}};
+	const struct row differ[] = {{STEP_NATPMP, STEP_OK, true, "203.0.113.1", 0},
+				     {STEP_UPNP, STEP_OK, true, "203.0.113.2", 0}};
+	const struct row shared[] = {{STEP_NATPMP, STEP_OK, true, "100.64.0.1", 0},
+				     {STEP_PCP, STEP_OK, true, "100.64.0.1", 0}};
 
 	(void)state;
 	list = make_list(differ, 2);
