@@ -131,18 +131,18 @@ static const char *peers_format(char out[PEERS_TEXT_SIZE], const struct lease *l
 	size_t used =
 		remote_format(out, PEERS_TEXT_SIZE, &lease->remote, lease->remote_port);
 	struct {
-		bool is;
 		const char *name;
 		unsigned int first;
-		char glue;
 		unsigned int second;
+		bool is;
+		char glue; /* NUL: there is no second */
 	} rows[] = {
-		{lease->filter_count > 0 || changed, "filters", lease->filter_count,
-		 '\0', 0},
-		{changed, "filters-before", before ? before->filter_count : 0, '\0', 0},
-		{lease->set_count > 0, "set", lease->set_first, '-',
-		 lease->set_first + lease->set_count - 1U},
-		{lease->pinhole != 0, "pinhole", lease->pinhole, '\0', 0},
+		{"filters", lease->filter_count, 0, lease->filter_count > 0 || changed,
+		 '\0'},
+		{"filters-before", before ? before->filter_count : 0, 0, changed, '\0'},
+		{"set", lease->set_first, lease->set_first + lease->set_count - 1U,
+		 lease->set_count > 0, '-'},
+		{"pinhole", lease->pinhole, 0, lease->pinhole != 0, '\0'},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -253,18 +253,17 @@ static void asked_format(char out[ASKED_TEXT_SIZE], const struct request *reques
 	char internal[ADDR_ENDPOINT_TEXT_SIZE];
 	const struct {
 		unsigned int bit;
+		unsigned int number;
 		const char *name;
 		const char *text; /* NULL: the number */
-		unsigned int number;
 	} rows[] = {
-		{BY_PROTOCOL, "proto", protocol_get_name(request->protocol), 0},
-		{BY_INTERNAL, "int",
+		{BY_PROTOCOL, 0, "proto", protocol_get_name(request->protocol)},
+		{BY_INTERNAL, 0, "int",
 		 addr_format_endpoint(&request->internal, request->internal_port,
-				      internal),
-		 0},
-		{BY_EXTERNAL, "ext", NULL, request->external_port},
-		{BY_RANGE, "last", NULL, request->external_last},
-		{BY_PINHOLE, "pinhole", NULL, request->pinhole},
+				      internal)},
+		{BY_EXTERNAL, request->external_port, "ext", NULL},
+		{BY_RANGE, request->external_last, "last", NULL},
+		{BY_PINHOLE, request->pinhole, "pinhole", NULL},
 	};
 	size_t used = 0;
 
