@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include <string.h>
+#include <strings.h>
 
 struct reader reader_init(const void *bytes, size_t length)
 {
@@ -264,4 +265,45 @@ void text_copy_clean(char *out, size_t size, const char *text, size_t length)
 		length -= step;
 	}
 	out[used] = '\0';
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+struct span span_trim(struct span span)
+{
+	while (span.length > 0 && is_blank(span.at[span.length - 1]))
+		span.length--;
+	while (span.length > 0 && is_blank(*span.at)) {
+		span.at++;
+		span.length--;
+	}
+	return span;
+}
+
+struct span span_from_text(const char *text)
+{
+	return span_trim((struct span){text, strlen(text)});
+}
+
+bool span_copy(struct span span, char *out, size_t size)
+{
+	if (span.length >= size)
+		return false;
+	memcpy(out, span.at, span.length);
+	out[span.length] = '\0';
+	return true;
+}
+
+bool span_equals(struct span span, const char *text)
+{
+	return span.length == strlen(text) && memcmp(span.at, text, span.length) == 0;
+}
+
+bool span_resembles(struct span span, const char *text)
+{
+	return span.length == strlen(text) &&
+	       strncasecmp(span.at, text, span.length) == 0;
 }

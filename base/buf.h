@@ -58,6 +58,23 @@ bool parse_number(const char *text, uint64_t max, uint64_t *out)
  */
 bool parse_time(const char *text, uint32_t *out_s) __attribute__((warn_unused_result));
 
+/** A piece of a text: it ends at its length, not at a NUL. Owns: borrows the text. */
+struct span {
+	const char *at;
+	size_t length;
+};
+
+/** Without the blanks and tabs at both ends. */
+struct span span_trim(struct span span);
+/** The same of a whole text. */
+struct span span_from_text(const char *text);
+/** Copy it with a NUL behind it. Errors: false, out untouched: it does not fit. */
+bool span_copy(struct span span, char *out, size_t size)
+	__attribute__((warn_unused_result));
+bool span_equals(struct span span, const char *text);
+/** The same, whether letters are large or small. */
+bool span_resembles(struct span span, const char *text);
+
 /** True when the octets are well-formed UTF-8, as none at all are. */
 bool text_is_utf8(const char *text, size_t length);
 

@@ -13,38 +13,6 @@
 /* Longest port as text, with its NUL. */
 #define PORT_SIZE 6
 
-/* A piece of a header. */
-struct span {
-	const char *at;
-	size_t length;
-};
-
-static struct span span_trim(const char *text)
-{
-	struct span span = {.at = text + strspn(text, BLANKS)};
-
-	span.length = strlen(span.at);
-	while (span.length > 0 && strchr(BLANKS, span.at[span.length - 1]))
-		span.length--;
-	return span;
-}
-
-/* Copy with a NUL; false when it does not fit. */
-static bool span_copy(const struct span *span, char *out, size_t size)
-{
-	if (span->length >= size)
-		return false;
-	memcpy(out, span->at, span->length);
-	out[span->length] = '\0';
-	return true;
-}
-
-static bool span_equals(const struct span *span, const char *text)
-{
-	return span->length == strlen(text) &&
-	       strncmp(span->at, text, span->length) == 0;
-}
-
 /* ---- CALLBACK ---- */
 
 /*
@@ -67,7 +35,7 @@ static bool parse_port(const struct span *text, uint16_t *out)
 	char digits[PORT_SIZE];
 	uint64_t port;
 
-	if (!span_copy(text, digits, sizeof(digits)) ||
+	if (!span_copy(*text, digits, sizeof(digits)) ||
 	    !parse_number(digits, UINT16_MAX, &port) || port < GENA_PORT_MIN)
 		return false;
 	*out = (uint16_t)port;
@@ -97,7 +65,7 @@ static bool parse_authority(const struct span *authority, const struct ip_addr *
 			return false;
 		host = (struct span){host.at + 1, host.length - 2};
 	}
-	return span_copy(&host, text, sizeof(text)) && addr_parse(text, &addr) &&
+	return span_copy(host, text, sizeof(text)) && addr_parse(text, &addr) &&
 	       addr_is_ipv4(&addr) == !bracket && addr_equal(&addr, client) &&
 	       parse_port(&digits, port);
 }
@@ -123,11 +91,12 @@ static bool add_url(struct gena_callback *callback, const struct span *url,
 		return false;
 	if (path.length == 0)
 		path = (struct span){"/", 1};
+	/* It fits: scheme and host were longer than "/" and the NUL are. */
+	if (!span_copy(path, callback->text + callback->used,
+		       sizeof(callback->text) - callback->used))
+		return false;
 	callback->urls[callback->count++] =
 		(struct gena_url){port, (uint16_t)callback->used};
-	/* It fits: scheme and host were longer than "/" and the NUL are. */
-	(void)span_copy(&path, callback->text + callback->used,
-			sizeof(callback->text) - callback->used);
 	callback->used += path.length + 1;
 	return true;
 }
@@ -164,14 +133,14 @@ const char *gena_callback_get_path(const struct gena_callback *callback, size_t 
 static uint32_t parse_timeout(const char *text)
 {
 	const size_t prefix = strlen(TIMEOUT_PREFIX);
-	struct span span = span_trim(text ? text : "");
+	struct span span = span_from_text(text ? text : "");
 	char digits[24];
 	uint64_t asked_s;
 
 	if (span.length < prefix || strncasecmp(span.at, TIMEOUT_PREFIX, prefix) != 0)
 		return GENA_TIMEOUT_MIN_S;
 	span = (struct span){span.at + prefix, span.length - prefix};
-	if (!span_copy(&span, digits, sizeof(digits)) ||
+	if (!span_copy(span, digits, sizeof(digits)) ||
 	    !parse_number(digits, UINT64_MAX, &asked_s) || asked_s < GENA_TIMEOUT_MIN_S)
 		return GENA_TIMEOUT_MIN_S;
 	return asked_s < GENA_TIMEOUT_MAX_S ? (uint32_t)asked_s : GENA_TIMEOUT_MAX_S;
@@ -180,9 +149,9 @@ static uint32_t parse_timeout(const char *text)
 static uint16_t parse_new(const struct http_headers *headers,
 			  const struct ip_addr *client, struct gena_call *out)
 {
-	struct span nt = span_trim(headers->nt ? headers->nt : "");
+	struct span nt = span_from_text(headers->nt ? headers->nt : "");
 
-	if (!headers->callback || !span_equals(&nt, EVENT_NT) ||
+	if (!headers->callback || !span_equals(nt, EVENT_NT) ||
 	    !parse_callback(headers->callback, client, &out->callback))
 		return 412;
 	out->kind = GENA_SUBSCRIBE;
@@ -199,8 +168,8 @@ uint16_t gena_parse_call(enum http_method method, const struct http_headers *hea
 		return 400;
 	if (!headers->sid)
 		return method == HTTP_SUBSCRIBE ? parse_new(headers, client, out) : 412;
-	sid = span_trim(headers->sid);
-	if (!span_copy(&sid, out->sid, sizeof(out->sid)))
+	sid = span_from_text(headers->sid);
+	if (!span_copy(sid, out->sid, sizeof(out->sid)))
 		return 412; /* none of ours */
 	out->kind = method == HTTP_SUBSCRIBE ? GENA_RENEW : GENA_UNSUBSCRIBE;
 	return 0;

@@ -155,22 +155,6 @@ void http_headers_add(struct http_headers *headers, const char *name, const char
 	}
 }
 
-/* Cut blanks off both ends; false when it does not fit. */
-static bool copy_trimmed(char *out, size_t size, const char *text)
-{
-	size_t length;
-
-	text += strspn(text, BLANKS);
-	length = strlen(text);
-	while (length > 0 && strchr(BLANKS, text[length - 1]))
-		length--;
-	if (length >= size)
-		return false;
-	memcpy(out, text, length);
-	out[length] = '\0';
-	return true;
-}
-
 static bool is_ours(const char *host, const struct lan_info *lan)
 {
 	char text[ADDR_TEXT_SIZE];
@@ -200,7 +184,8 @@ bool http_host_is_ours(const char *host, const struct lan_info *lan)
 {
 	char text[HOST_SIZE];
 
-	return copy_trimmed(text, sizeof(text), host) && is_ours(text, lan);
+	return span_copy(span_from_text(host), text, sizeof(text)) &&
+	       is_ours(text, lan);
 }
 
 const char *http_target_get_path(const char *target, const struct lan_info *lan)
@@ -241,7 +226,7 @@ uint16_t http_headers_check(const struct http_headers *headers, bool is_http_1_0
 	if (headers->host && !http_host_is_ours(headers->host, lan))
 		return 403;
 	if (headers->content_length &&
-	    (!copy_trimmed(text, sizeof(text), headers->content_length) ||
+	    (!span_copy(span_from_text(headers->content_length), text, sizeof(text)) ||
 	     !parse_number(text, UINT64_MAX, &length)))
 		return 400;
 	return length > HTTP_BODY_MAX ? 413 : 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protocols/ssdp.h"
+#include "base/buf.h"
 
 #include <string.h>
 #include <strings.h>
@@ -39,34 +40,6 @@ const struct ssdp_group *ssdp_group_find(const struct ip_addr *addr)
 	return NULL;
 }
 
-/* A piece of the datagram: text without NUL. */
-struct span {
-	const char *at;
-	size_t length;
-};
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct span span_trim(struct span span)
-{
-	while (span.length > 0 && is_blank(span.at[span.length - 1]))
-		span.length--;
-	while (span.length > 0 && is_blank(*span.at)) {
-		span.at++;
-		span.length--;
-	}
-	return span;
-}
-
-static bool span_equals(struct span span, const char *text)
-{
-	return strlen(text) == span.length &&
-	       strncasecmp(span.at, text, span.length) == 0;
-}
-
 /* Cut the next line off, at LF or at the end; CR before it goes too. */
 static struct span take_line(struct span *rest)
 {
@@ -82,16 +55,12 @@ static struct span take_line(struct span *rest)
 }
 
 /* Copy a value that may be used as text: it fits, and is printable ASCII. */
-static bool span_copy(struct span span, char *out, size_t size)
+static bool copy_value(struct span span, char *out, size_t size)
 {
-	if (span.length == 0 || span.length >= size)
-		return false;
 	for (size_t i = 0; i < span.length; i++)
 		if (span.at[i] <= ' ' || span.at[i] > '~')
 			return false;
-	memcpy(out, span.at, span.length);
-	out[span.length] = '\0';
-	return true;
+	return span.length > 0 && span_copy(span, out, size);
 }
 
 static void parse_mx(struct span value, struct ssdp_search *search)
@@ -99,7 +68,7 @@ static void parse_mx(struct span value, struct ssdp_search *search)
 	char text[12];
 	uint64_t mx_s;
 
-	if (!span_copy(value, text, sizeof(text)) ||
+	if (!copy_value(value, text, sizeof(text)) ||
 	    !parse_number(text, UINT32_MAX, &mx_s))
 		return;
 	search->has_mx = true;
@@ -120,13 +89,13 @@ static bool is_legacy(struct span agent)
 static void parse_header(struct span name, struct span value,
 			 struct ssdp_search *search)
 {
-	if (span_equals(name, "ST") && search->st[0] == '\0')
-		(void)span_copy(value, search->st, sizeof(search->st));
-	else if (span_equals(name, "MAN"))
-		search->has_man = span_equals(value, "\"ssdp:discover\"");
-	else if (span_equals(name, "MX"))
+	if (span_resembles(name, "ST") && search->st[0] == '\0')
+		(void)copy_value(value, search->st, sizeof(search->st));
+	else if (span_resembles(name, "MAN"))
+		search->has_man = span_resembles(value, "\"ssdp:discover\"");
+	else if (span_resembles(name, "MX"))
 		parse_mx(value, search);
-	else if (span_equals(name, "USER-AGENT"))
+	else if (span_resembles(name, "USER-AGENT"))
 		search->legacy |= is_legacy(value);
 }
 
