@@ -122,7 +122,8 @@ static void fill_queue(struct run *run, const struct datagram *in)
 	if (!ssdp_parse_search(in->bytes, in->length, &wait.search) ||
 	    !ssdp_queue_admits(&run->queue, &wait))
 		return;
-	(void)ssdp_queue_add(&run->queue, &wait, &early);
+	if (ssdp_queue_add(&run->queue, &wait, &early))
+		expect_true(run->queue.count == SSDP_QUEUE_MAX);
 	check_queue(&run->queue);
 }
 
