@@ -276,10 +276,11 @@ int datagram_receive(int fd, struct datagram_batch *batch)
 }
 
 /* One item of control; returns the octets it takes. */
-static socklen_t write_item(struct cmsghdr *control, struct cmsghdr head,
+static socklen_t write_item(struct cmsghdr *control, int level, int type,
 			    const void *data, size_t size)
 {
-	*control = head;
+	control->cmsg_level = level;
+	control->cmsg_type = type;
 	control->cmsg_len = CMSG_LEN(size);
 	memcpy(CMSG_DATA(control), data, size);
 	return (socklen_t)CMSG_SPACE(size);
@@ -292,10 +293,7 @@ static socklen_t write_way4(struct cmsghdr *control, const struct datagram *from
 		.ipi_spec_dst = addr_to_ipv4(&from->local),
 	};
 
-	return write_item(
-		control,
-		(struct cmsghdr){.cmsg_level = IPPROTO_IP, .cmsg_type = IP_PKTINFO},
-		&info, sizeof(info));
+	return write_item(control, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
 }
 
 static socklen_t write_way6(struct cmsghdr *control, const struct datagram *from)
@@ -303,22 +301,19 @@ static socklen_t write_way6(struct cmsghdr *control, const struct datagram *from
 	struct in6_pktinfo info = {.ipi6_ifindex = from->ifindex};
 
 	memcpy(&info.ipi6_addr, from->local.bytes, sizeof(info.ipi6_addr));
-	return write_item(
-		control,
-		(struct cmsghdr){.cmsg_level = IPPROTO_IPV6, .cmsg_type = IPV6_PKTINFO},
-		&info, sizeof(info));
+	return write_item(control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
 }
 
 static socklen_t write_hops(struct cmsghdr *control, const struct datagram *from)
 {
 	const int hops = from->hops;
-	const bool ipv4 = addr_is_ipv4(&from->peer);
-	const struct cmsghdr head = {
-		.cmsg_level = ipv4 ? IPPROTO_IP : IPPROTO_IPV6,
-		.cmsg_type = ipv4 ? IP_TTL : IPV6_HOPLIMIT,
-	};
 
-	return hops == 0 ? 0 : write_item(control, head, &hops, sizeof(hops));
+	if (hops == 0)
+		return 0;
+	return addr_is_ipv4(&from->peer)
+		       ? write_item(control, IPPROTO_IP, IP_TTL, &hops, sizeof(hops))
+		       : write_item(control, IPPROTO_IPV6, IPV6_HOPLIMIT, &hops,
+				    sizeof(hops));
 }
 
 /* How it is to leave; returns the octets that takes. */
