@@ -64,6 +64,28 @@ static uint32_t get_boot_id(const struct upnp_lan *lan, const struct upnp_offer 
 	return (offer->setup->boot_id + lan->rejoins) & BOOT_ID_MAX;
 }
 
+void upnp_lan_fill_roots(struct igd_site *const *sites, size_t count, uint8_t igd,
+			 struct ssdp_config *config)
+{
+	bool offered = false;
+
+	config->root_count = 0;
+	for (size_t i = 0; i < count && i < SSDP_ROOTS_MAX; i++) {
+		const struct igd_site *site = sites[i];
+		const bool here = igd & site->face->bit;
+
+		config->roots[config->root_count++] = (struct ssdp_root){
+			.targets = site->targets,
+			.target_count = site->target_count,
+			.path = site->documents[0].path,
+			.config_id = site->config_id,
+			.reserved = offered,
+			.former = !here,
+		};
+		offered |= here;
+	}
+}
+
 static int open_ssdp(struct upnp_lan *lan, const struct upnp_offer *offer, int side)
 {
 	struct ssdp_config config = {
@@ -74,24 +96,8 @@ static int open_ssdp(struct upnp_lan *lan, const struct upnp_offer *offer, int s
 		.strict = offer->setup->ssdp_strict,
 		.boot_id = get_boot_id(lan, offer),
 	};
-	bool offered = false;
 
-	for (size_t i = 0; i < offer->site_count; i++) {
-		const struct igd_site *site = offer->sites[i];
-
-		const bool here = lan->info.igd & site->face->bit;
-
-		config.roots[config.root_count] = (struct ssdp_root){
-			.targets = site->targets,
-			.target_count = site->target_count,
-			.path = site->documents[0].path,
-			.config_id = site->config_id,
-			.reserved = offered,
-			.former = !here,
-		};
-		config.root_count++;
-		offered |= here;
-	}
+	upnp_lan_fill_roots(offer->sites, offer->site_count, lan->info.igd, &config);
 	return ssdp_server_open(&config, &lan->sides[side].ssdp);
 }
 

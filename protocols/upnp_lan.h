@@ -12,6 +12,7 @@
 struct event;
 struct event_base;
 struct http_server;
+struct ssdp_config;
 struct ssdp_server;
 
 /** Address families that a LAN is served in. */
@@ -61,6 +62,12 @@ bool upnp_lan_open(struct upnp_lan *lan, const struct upnp_offer *offer);
  */
 unsigned int upnp_lan_update(struct upnp_lan *lan, const struct lan_info *info,
 			     const struct upnp_offer *offer);
+/**
+ * The root devices that a LAN is told of, by its lan_info.igd: the first one offered
+ * there stands for all (IGD-6). Those not offered are there for their byebye.
+ */
+void upnp_lan_fill_roots(struct igd_site *const *sites, size_t count, uint8_t igd,
+			 struct ssdp_config *config);
 /** Close everything. */
 void upnp_lan_close(struct upnp_lan *lan);
 /** Count what is open and what failed. */

@@ -15,6 +15,7 @@
 #include "protocols/ssdp_address.h"
 #include "protocols/ssdp_limit.h"
 #include "protocols/ssdp_responder.h"
+#include "protocols/upnp_lan.h"
 
 #define IFINDEX 7
 #define START_MS 1000000
@@ -89,7 +90,6 @@ static void begin(struct fixture *fixture, int family, uint8_t igd)
 {
 	static const struct ssdp_responder_ops ops = {.send = take_batch, .draw = draw};
 	struct ssdp_config *config = &fixture->config;
-	bool offered = false;
 
 	ssdp_responder_free(fixture->responder);
 	fixture->lan.igd = igd;
@@ -99,22 +99,7 @@ static void begin(struct fixture *fixture, int family, uint8_t igd)
 		.http_port = 49152,
 		.boot_id = 77,
 	};
-	for (size_t i = 0; i < FACES; i++) {
-		const struct igd_site *site = fixture->sites[i];
-
-		const bool here = igd & site->face->bit;
-
-		config->roots[config->root_count] = (struct ssdp_root){
-			.targets = site->targets,
-			.target_count = site->target_count,
-			.path = site->documents[0].path,
-			.config_id = site->config_id,
-			.reserved = offered,
-			.former = !here,
-		};
-		config->root_count++;
-		offered |= here;
-	}
+	upnp_lan_fill_roots(fixture->sites, FACES, igd, config);
 	fixture->count = 0;
 	fixture->responder =
 		ssdp_responder_new(config, &ops, fixture, fixture->moment.now_ms);
