@@ -13,6 +13,7 @@
 #define RULE_FILTERS_MAX 16
 /** Interfaces and addresses in struct backend_network. */
 #define BACKEND_LANS_MAX 32
+#define BACKEND_LAN_NETWORKS_MAX 16
 #define BACKEND_ADDRESSES_MAX 8
 
 /** A remote peer that may use a rule; length 0 and port 0 mean any. */
@@ -61,6 +62,10 @@ struct backend_network {
 	char wan[IF_NAMESIZE]; /* may be empty: no WAN now */
 	size_t lan_count;
 	char lans[BACKEND_LANS_MAX][IF_NAMESIZE];
+	/** Hosts of each LAN, of both families; for backends that cannot tell by which
+	 * interface a packet came when it leaves. */
+	uint8_t lan_network_counts[BACKEND_LANS_MAX];
+	struct prefix lan_networks[BACKEND_LANS_MAX][BACKEND_LAN_NETWORKS_MAX];
 	size_t address_count; /* external addresses on the WAN interface */
 	struct ip_addr addresses[BACKEND_ADDRESSES_MAX];
 };

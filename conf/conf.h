@@ -17,6 +17,11 @@
 #define CONF_NETWORKS_MAX 8
 #define CONF_PATTERN_MAX 64
 #define CONF_ERROR_MAX 512
+#define CONF_HOST_MAX 128
+/** As long as the kernel lets names of tables and chains be that people write. */
+#define CONF_CHAIN_NAME_MAX 64
+/** RFC 8489 §18.6 */
+#define CONF_STUN_PORT 3478
 /* The most that limits.filters_per_lease and ports_per_request may say; the same as
  * REQUEST_FILTERS_MAX and REQUEST_PORTS_MAX of the workers. */
 #define CONF_FILTERS_MAX 16
@@ -58,8 +63,11 @@ enum conf_pinholes {
 struct conf_wan {
 	char interface[IF_NAMESIZE]; /* "" = auto: the interface of the default route */
 	struct ip_addr address;	     /* reported to clients; none = auto */
-	bool nat;		     /* off: answer no NAT-PMP (NP-5) */
-	uint64_t bit_rate_up;	     /* bit/s, 0 = ask the kernel */
+	/** Where the address is asked for, a name or an address; "" = nowhere. */
+	char stun_host[CONF_HOST_MAX];
+	uint16_t stun_port;
+	bool nat;	      /* off: answer no NAT-PMP (NP-5) */
+	uint64_t bit_rate_up; /* bit/s, 0 = ask the kernel */
 	uint64_t bit_rate_down;
 	struct prefix nat64; /* told to PCP clients that ask; length 0 = none */
 	enum conf_pinholes pinholes;
@@ -88,6 +96,21 @@ enum conf_backend {
 	CONF_BACKEND_MEMORY,
 };
 
+/** May the firewall of the host be changed so that it lets leased traffic pass? */
+enum conf_integrate {
+	CONF_INTEGRATE_OFF,   /* nothing of others is touched */
+	CONF_INTEGRATE_AUTO,  /* one rule in each chain that would keep it out */
+	CONF_INTEGRATE_CHAIN, /* one rule in this chain */
+};
+
+/** The value of `integrate =`; family, table and chain are "" but for one chain. */
+struct conf_chain {
+	enum conf_integrate how;
+	char family[8]; /* inet, ip or ip6 */
+	char table[CONF_CHAIN_NAME_MAX];
+	char chain[CONF_CHAIN_NAME_MAX];
+};
+
 /** Everything the files say, with every default filled in. Plain data, no pointers. */
 struct conf {
 	struct conf_wan wan;
@@ -95,11 +118,14 @@ struct conf {
 	struct conf_lan lans[CONF_LANS_MAX];
 	size_t rule_count;
 	struct conf_rule rules[CONF_RULES_MAX];
+	/** Leases that rules of a reload would not allow stay until they end. */
+	bool keep_forbidden;
 	struct {
 		enum conf_backend type;
 		uint32_t mark;
 		bool keep_rules; /* leave our table in the kernel at a clean stop */
 		bool keep_flows; /* do not cut live flows of deleted leases */
+		struct conf_chain integrate;
 	} backend;
 	struct {
 		uint32_t leases_per_client; /* 0 = no limit, for all of these */
@@ -119,6 +145,9 @@ struct conf {
 		/** A pinhole's host may ask from another address of its own: it is
 		 * known by its MAC (V6FW-7). */
 		bool igd_same_host_mac;
+		/** Leases are a machine's, known by its MAC, and follow it to another
+		 * address of the LAN; else they are an address's. */
+		bool hosts_by_mac;
 		uint8_t pcp_opcodes; /* CONF_PCP_... */
 		bool pcp_nonce_relaxed;
 		enum log_level log_level;

@@ -37,6 +37,7 @@ void conf_init(struct conf *conf)
 	conf->limits.igd_lifetime_max_s = 604800;
 	conf->limits.filters_per_lease = 8;
 	conf->limits.ports_per_request = 16;
+	conf->global.hosts_by_mac = true;
 	conf->global.pcp_opcodes = CONF_PCP_MAP | CONF_PCP_PEER;
 	memcpy(conf->global.state_dir, "/var/lib/portreeve",
 	       sizeof("/var/lib/portreeve"));

@@ -13,13 +13,13 @@
 /** Longest line of a file with its comment, and room for its NUL. */
 #define CONF_LINE_SIZE 1024
 /** Rows of all sections together. */
-#define CONF_FIELDS_MAX 40
+#define CONF_FIELDS_MAX 48
 
 /** How a value is written, and what an error says about it. */
 enum conf_type {
 	CONF_TYPE_INTERFACE,	  /* name of a network interface */
 	CONF_TYPE_INTERFACE_AUTO, /* the same or auto */
-	CONF_TYPE_ADDRESS_AUTO,	  /* IPv4 address of a host or auto */
+	CONF_TYPE_WAN_ADDRESS,	  /* into a struct conf_wan */
 	CONF_TYPE_WORD,		  /* one of field->words */
 	CONF_TYPE_FLAGS,	  /* some of field->words */
 	CONF_TYPE_NUMBER,
@@ -34,6 +34,7 @@ enum conf_type {
 	CONF_TYPE_PREFIX,
 	CONF_TYPE_NETWORKS,	 /* into a struct conf_lan */
 	CONF_TYPE_NAT64_OR_NONE, /* IPv6 prefix that IPv4 addresses stand behind */
+	CONF_TYPE_CHAIN,	 /* off, auto, or family, table and chain */
 	CONF_TYPE_PATTERN,
 	CONF_TYPE_RULE, /* not a value: conf_rule_parse() reads it */
 };

@@ -41,6 +41,11 @@ static const struct conf_word pinhole_words[] = {
 static const struct conf_word same_host_words[] = {
 	{"address", 0}, {"mac", 1}, {NULL, 0}};
 
+static const struct conf_word forbidden_words[] = {{"end", 0}, {"keep", 1}, {NULL, 0}};
+
+static const struct conf_word identity_words[] = {
+	{"address", 0}, {"mac", 1}, {NULL, 0}};
+
 static const struct conf_word backend_words[] = {
 	{"auto", CONF_BACKEND_AUTO},
 	{"nftables", CONF_BACKEND_NFTABLES},
@@ -59,7 +64,7 @@ static const struct conf_word level_words[] = {
 
 static const struct conf_field wan_fields[] = {
 	{"interface", CONF_TYPE_INTERFACE_AUTO, MEMBER(struct conf, wan.interface)},
-	{"address", CONF_TYPE_ADDRESS_AUTO, MEMBER(struct conf, wan.address)},
+	{"address", CONF_TYPE_WAN_ADDRESS, MEMBER(struct conf, wan)},
 	{"nat", CONF_TYPE_WORD, MEMBER(struct conf, wan.nat), .words = yes_words},
 	{"bit-rate-up", CONF_TYPE_RATE, MEMBER(struct conf, wan.bit_rate_up)},
 	{"bit-rate-down", CONF_TYPE_RATE, MEMBER(struct conf, wan.bit_rate_down)},
@@ -80,6 +85,8 @@ static const struct conf_field lan_fields[] = {
 
 static const struct conf_field policy_fields[] = {
 	{"rule", CONF_TYPE_RULE, .offset = 0},
+	{"forbidden-leases", CONF_TYPE_WORD, MEMBER(struct conf, keep_forbidden),
+	 .words = forbidden_words},
 };
 
 static const struct conf_field backend_fields[] = {
@@ -90,6 +97,7 @@ static const struct conf_field backend_fields[] = {
 	 .words = yes_words},
 	{"keep-flows", CONF_TYPE_WORD, MEMBER(struct conf, backend.keep_flows),
 	 .words = yes_words},
+	{"integrate", CONF_TYPE_CHAIN, MEMBER(struct conf, backend.integrate)},
 };
 
 static const struct conf_field limits_fields[] = {
@@ -120,6 +128,8 @@ static const struct conf_field global_fields[] = {
 	 .words = delay_words},
 	{"igd-same-host", CONF_TYPE_WORD, MEMBER(struct conf, global.igd_same_host_mac),
 	 .words = same_host_words},
+	{"host-identity", CONF_TYPE_WORD, MEMBER(struct conf, global.hosts_by_mac),
+	 .words = identity_words},
 	{"pcp-opcodes", CONF_TYPE_FLAGS, MEMBER(struct conf, global.pcp_opcodes),
 	 .words = opcode_words},
 	{"pcp-nonce-check", CONF_TYPE_WORD,

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 
 #define WANT_SIZE 160
+#define STUN_PREFIX "stun:"
 /* A million gigabits: far above any link, far below an overflow. */
 #define RATE_MAX 1000000000000000u
 
@@ -90,15 +91,84 @@ static bool parse_interface(const struct conf_field *field, void *at, char *bad)
 	return conf_interface_is_valid(bad) && store_text(at, field->size, bad);
 }
 
-static bool parse_address(const struct conf_field *field, void *at, char *bad)
+/* A name, or an IPv4 address: it is the address of IPv4 that is asked for. */
+static bool host_is_valid(const char *text)
 {
+	struct ip_addr addr;
+
+	if (strspn(text, "0123456789.") == strlen(text))
+		return addr_parse(text, &addr) && addr_is_host(&addr);
+	return text[0] != '-' && text[0] != '.' &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			    "0123456789.-") == strlen(text);
+}
+
+/* HOST or HOST:PORT. */
+static bool parse_stun(struct conf_wan *wan, const char *text)
+{
+	char host[CONF_HOST_MAX];
+	const char *colon = strchr(text, ':');
+	const size_t length = colon ? (size_t)(colon - text) : strlen(text);
+	uint64_t port = CONF_STUN_PORT;
+
+	if (length == 0 || length >= sizeof(host))
+		return false;
+	memcpy(host, text, length);
+	host[length] = '\0';
+	if (!host_is_valid(host) ||
+	    (colon && (!parse_number(colon + 1, UINT16_MAX, &port) || port == 0)))
+		return false;
+	wan->address = (struct ip_addr){{0}};
+	wan->stun_port = (uint16_t)port;
+	return store_text(wan->stun_host, sizeof(wan->stun_host), host);
+}
+
+static bool parse_wan_address(const struct conf_field *field, void *at, char *bad)
+{
+	struct conf_wan *wan = at;
 	struct ip_addr addr = {0};
 
+	(void)field;
+	if (strncmp(bad, STUN_PREFIX, strlen(STUN_PREFIX)) == 0)
+		return parse_stun(wan, bad + strlen(STUN_PREFIX));
 	/* NAT-PMP and IGD tell IPv4 addresses only. */
 	if (strcmp(bad, "auto") != 0 &&
 	    !(addr_parse(bad, &addr) && addr_is_ipv4(&addr) && addr_is_host(&addr)))
 		return false;
-	memcpy(at, &addr, field->size);
+	wan->address = addr;
+	wan->stun_port = 0;
+	return store_text(wan->stun_host, sizeof(wan->stun_host), "");
+}
+
+static bool take_chain_word(const char **next, char *word, void *at, size_t size)
+{
+	return conf_word_next(next, word) && word[0] != '\0' &&
+	       strpbrk(word, "{};\"'") == NULL && store_text(at, size, word);
+}
+
+static bool parse_chain(const struct conf_field *field, void *at, char *bad)
+{
+	struct conf_chain value;
+	char list[CONF_LINE_SIZE];
+	const char *next = list;
+
+	memset(&value, 0, sizeof(value));
+	memcpy(list, bad, strlen(bad) + 1);
+	if (strcmp(list, "auto") == 0)
+		value.how = CONF_INTEGRATE_AUTO;
+	else if (strcmp(list, "off") != 0)
+		value.how = CONF_INTEGRATE_CHAIN;
+	if (value.how == CONF_INTEGRATE_CHAIN &&
+	    (!take_chain_word(&next, bad, value.family, sizeof(value.family)) ||
+	     (strcmp(bad, "inet") != 0 && strcmp(bad, "ip") != 0 &&
+	      strcmp(bad, "ip6") != 0) ||
+	     !take_chain_word(&next, bad, value.table, sizeof(value.table)) ||
+	     !take_chain_word(&next, bad, value.chain, sizeof(value.chain)) ||
+	     conf_word_next(&next, bad))) {
+		memcpy(bad, list, strlen(list) + 1);
+		return false;
+	}
+	memcpy(at, &value, field->size);
 	return true;
 }
 
@@ -356,11 +426,11 @@ static const struct {
 	[CONF_TYPE_INTERFACE_AUTO] = {"interface name",
 				      "auto, or a name as \"ip link\" shows it",
 				      parse_interface},
-	[CONF_TYPE_ADDRESS_AUTO] =
+	[CONF_TYPE_WAN_ADDRESS] =
 		{"address",
-		 "auto, or the IPv4 address to tell clients, such as "
-		 "192.0.2.1",
-		 parse_address},
+		 "auto, the IPv4 address to tell clients, such as 192.0.2.1, or "
+		 "stun:HOST or stun:HOST:PORT",
+		 parse_wan_address},
 	[CONF_TYPE_WORD] = {"value", NULL, parse_word},
 	[CONF_TYPE_FLAGS] = {"value", NULL, parse_flags},
 	[CONF_TYPE_NUMBER] = {"number", NULL, parse_plain},
@@ -403,6 +473,11 @@ static const struct {
 		 "as 192.168.2.0/24 2001:db8::/32",
 		 parse_networks},
 	[CONF_TYPE_NAT64_OR_NONE] = {"prefix", NULL, parse_nat64},
+	[CONF_TYPE_CHAIN] =
+		{"chain",
+		 "write off, auto, or family, table and chain, such as inet fw4 "
+		 "forward",
+		 parse_chain},
 	[CONF_TYPE_PATTERN] = {"pattern", "a pattern has 1 to 63 octets",
 			       parse_pattern},
 	[CONF_TYPE_RULE] = {"rule", NULL, NULL},

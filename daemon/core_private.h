@@ -82,6 +82,13 @@ void core_plan_heal(struct core *core, int64_t delay_ms);
  */
 void core_follow_up(struct core *core);
 
+/* core_network.c */
+/** Read and choose anew. Errors: false, logged. */
+bool core_read_network(struct core *core, struct network *out)
+	__attribute__((warn_unused_result));
+/** For the event of rtnetlink's descriptor; user is the core. */
+void core_network_changed(evutil_socket_t fd, short what, void *user);
+
 /* core_log.c */
 /** Log what the lines about the network say now and did not say before; before NULL =
  * all of it. */

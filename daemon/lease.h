@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "protocols/request.h"
 
+/** Octets of a network card's address. */
+#define LEASE_MAC_SIZE 6
+
 /**
  * A promise: until it expires, the internal endpoint has the external port. What stands
  * here is what clients were told and what the kernel does. Plain data, no pointers: it
@@ -40,8 +43,10 @@ struct lease {
 	bool enabled;	/* false: an entry only, no rule in the kernel (IGD-26) */
 	bool has_nonce;
 	bool outbound; /* this lease gives the internal endpoint its outbound port */
-	bool exact; /* asked with PREFER_FAILURE for this external address (PCP-41) */
+	bool exact;   /* asked with PREFER_FAILURE for this external address (PCP-41) */
+	bool has_mac; /* mac is the internal host's, as it was when last seen */
 	uint8_t filter_count; /* 0 = any peer; never where remote is set */
+	uint8_t mac[LEASE_MAC_SIZE];
 	uint8_t nonce[NONCE_SIZE];
 	int64_t created_ms;
 	int64_t expires_ms; /* TIME_NEVER = static */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/ledger_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,10 +43,10 @@ const char *lease_event_get_name(enum lease_event event)
 const char *lease_end_get_name(enum lease_end end)
 {
 	static const char *const names[LEASE_END_COUNT] = {
-		[LEASE_END_CLIENT] = "client",
-		[LEASE_END_TIME] = "time",
-		[LEASE_END_OWNER] = "owner",
-		[LEASE_END_ADDRESS] = "address",
+		[LEASE_END_CLIENT] = "client", [LEASE_END_TIME] = "time",
+		[LEASE_END_OWNER] = "owner",   [LEASE_END_ADDRESS] = "address",
+		[LEASE_END_POLICY] = "policy", [LEASE_END_HOST] = "host",
+		[LEASE_END_MOVED] = "moved",
 	};
 
 	return names[end];
@@ -304,6 +305,19 @@ void ledger_close(struct ledger *ledger)
 
 /* --- following the network and the kernel --- */
 
+static_assert(BACKEND_LAN_NETWORKS_MAX == LAN_ADDRESSES_MAX,
+	      "every network of a LAN has its place");
+
+static void ledger_fill_lan(const struct lan_info *lan, struct backend_network *out)
+{
+	size_t place = out->lan_count++;
+
+	memcpy(out->lans[place], lan->name, IF_NAMESIZE);
+	out->lan_network_counts[place] = (uint8_t)lan->network_count;
+	memcpy(out->lan_networks[place], lan->networks,
+	       lan->network_count * sizeof(lan->networks[0]));
+}
+
 static void ledger_fill_network(const struct network *network,
 				struct backend_network *out)
 {
@@ -312,8 +326,7 @@ static void ledger_fill_network(const struct network *network,
 		memcpy(out->wan, network->wan.name, sizeof(out->wan));
 	for (size_t i = 0; i < network->lan_count && i < BACKEND_LANS_MAX; i++)
 		if (network->lans[i].ifindex != 0)
-			memcpy(out->lans[out->lan_count++], network->lans[i].name,
-			       IF_NAMESIZE);
+			ledger_fill_lan(&network->lans[i], out);
 	if (!addr_is_none(&network->wan.address))
 		out->addresses[out->address_count++] = network->wan.address;
 }

@@ -32,15 +32,18 @@ enum lease_end {
 	LEASE_END_TIME,
 	LEASE_END_OWNER,   /* of the gateway, by the admin tool */
 	LEASE_END_ADDRESS, /* it was for an external address that is gone (PCP-41) */
+	LEASE_END_POLICY,  /* the rules of a reload do not allow it */
+	LEASE_END_HOST,	   /* another machine has its address now */
+	LEASE_END_MOVED,   /* its machine has another address: a new one follows it */
 };
 
-#define LEASE_END_COUNT (LEASE_END_ADDRESS + 1)
+#define LEASE_END_COUNT (LEASE_END_MOVED + 1)
 
 /** "nat-pmp", "pcp", "igd", "static". */
 const char *origin_get_name(uint8_t origin);
 /** "added", "renewed", ... */
 const char *lease_event_get_name(enum lease_event event);
-/** "client", "time", "owner", "address". */
+/** "client", "time", "owner", "address", "policy", "host", "moved". */
 const char *lease_end_get_name(enum lease_end end);
 
 /** What `status` says of the ledger. */

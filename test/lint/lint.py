@@ -38,10 +38,13 @@ LAYERS = {
     "daemon": {"daemon", "protocols", "backends", "conf", "base"},
     "admin": {"admin", "conf", "base"},
     "probe": {"probe", "protocols", "conf", "base"},
+    "doctor": {"doctor", "daemon", "backends", "conf", "base"},
 }
 # What is not all of a directory: who may include which files of it.
 NARROW_LAYERS = {
     ("probe", "protocols"): {"pcp.h", "request.h"},
+    # The doctor looks at the network with the eyes of the daemon.
+    ("doctor", "daemon"): {"network.h", "wan.h"},
 }
 SOURCE_DIRS = tuple(LAYERS) + ("test",)
 

@@ -211,6 +211,46 @@ static void test_pcp_keys(void **state)
 	}
 }
 
+static void test_stun(void **state)
+{
+	struct conf conf;
+
+	(void)state;
+	parse("[wan]\naddress = stun:stun.example.net", &conf);
+	assert_string_equal(conf.wan.stun_host, "stun.example.net");
+	assert_int_equal(conf.wan.stun_port, 3478);
+	assert_true(addr_is_none(&conf.wan.address));
+	parse("[wan]\naddress = stun:192.0.2.7:19302", &conf);
+	assert_string_equal(conf.wan.stun_host, "192.0.2.7");
+	assert_int_equal(conf.wan.stun_port, 19302);
+	parse("[wan]\naddress = 192.0.2.7", &conf);
+	assert_string_equal(conf.wan.stun_host, "");
+}
+
+static void test_integrate(void **state)
+{
+	struct conf conf;
+
+	(void)state;
+	parse("", &conf);
+	assert_int_equal(conf.backend.integrate.how, CONF_INTEGRATE_OFF);
+	assert_true(conf.global.hosts_by_mac);
+	assert_false(conf.keep_forbidden);
+	parse("[backend]\nintegrate = auto\n[global]\nhost-identity = address\n"
+	      "[policy]\nforbidden-leases = keep",
+	      &conf);
+	assert_int_equal(conf.backend.integrate.how, CONF_INTEGRATE_AUTO);
+	assert_false(conf.global.hosts_by_mac);
+	assert_true(conf.keep_forbidden);
+	parse("[backend]\nintegrate = ip6 filter FORWARD", &conf);
+	assert_int_equal(conf.backend.integrate.how, CONF_INTEGRATE_CHAIN);
+	assert_string_equal(conf.backend.integrate.family, "ip6");
+	assert_string_equal(conf.backend.integrate.table, "filter");
+	assert_string_equal(conf.backend.integrate.chain, "FORWARD");
+	parse("[backend]\nintegrate = off", &conf);
+	assert_int_equal(conf.backend.integrate.how, CONF_INTEGRATE_OFF);
+}
+
 /* V6FW-1, V6FW-7 */
 static void test_upnp_words(void **state)
 {
@@ -588,7 +628,7 @@ static void test_defaults_file_is_complete(void **state)
 			if (strstr(text, line) == NULL)
 				fail_msg("no line %s", line + 1);
 		}
-	assert_int_equal(keys, 35);
+	assert_int_equal(keys, 38);
 	free(text);
 }
 
@@ -601,6 +641,8 @@ int main(void)
 		cmocka_unit_test(test_other_keys),
 		cmocka_unit_test(test_pcp_keys),
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_stun),
+		cmocka_unit_test(test_integrate),
 		cmocka_unit_test(test_upnp_words),
 		cmocka_unit_test(test_rule),
 		cmocka_unit_test(test_lines),

@@ -203,15 +203,30 @@ static void test_value_errors(void **state)
 		 "\"ip "
 		 "link\" shows it"},
 		{"[wan]\naddress = 300.1.1.1\n",
-		 "f:2: bad address \"300.1.1.1\"; auto, or the IPv4 address to tell "
+		 "f:2: bad address \"300.1.1.1\"; auto, the IPv4 address to tell "
 		 "clients, "
-		 "such as 192.0.2.1"},
+		 "such as 192.0.2.1, or stun:HOST or stun:HOST:PORT"},
 		{"[wan]\naddress = 2001:db8::1\n",
-		 "f:2: bad address \"2001:db8::1\"; auto, or the IPv4 address to tell "
-		 "clients, such as 192.0.2.1"},
+		 "f:2: bad address \"2001:db8::1\"; auto, the IPv4 address to tell "
+		 "clients, such as 192.0.2.1, or stun:HOST or stun:HOST:PORT"},
 		{"[wan]\naddress = 127.0.0.1\n",
-		 "f:2: bad address \"127.0.0.1\"; auto, or the IPv4 address to tell "
-		 "clients, such as 192.0.2.1"},
+		 "f:2: bad address \"127.0.0.1\"; auto, the IPv4 address to tell "
+		 "clients, such as 192.0.2.1, or stun:HOST or stun:HOST:PORT"},
+		{"[wan]\naddress = stun:\n",
+		 "f:2: bad address \"stun:\"; auto, the IPv4 address to tell "
+		 "clients, such as 192.0.2.1, or stun:HOST or stun:HOST:PORT"},
+		{"[wan]\naddress = stun:300.1.1.1\n",
+		 "f:2: bad address \"stun:300.1.1.1\"; auto, the IPv4 address to tell "
+		 "clients, such as 192.0.2.1, or stun:HOST or stun:HOST:PORT"},
+		{"[wan]\naddress = stun:a.example:0\n",
+		 "f:2: bad address \"stun:a.example:0\"; auto, the IPv4 address to "
+		 "tell clients, such as 192.0.2.1, or stun:HOST or stun:HOST:PORT"},
+		{"[backend]\nintegrate = inet fw4\n",
+		 "f:2: bad chain \"inet fw4\"; write off, auto, or family, table and "
+		 "chain, such as inet fw4 forward"},
+		{"[backend]\nintegrate = bridge a b\n",
+		 "f:2: bad chain \"bridge a b\"; write off, auto, or family, table "
+		 "and chain, such as inet fw4 forward"},
 		{"[wan]\nnat = maybe\n",
 		 "f:2: bad value \"maybe\" for nat; write yes, no, on or off"},
 		{"[wan]\nbit-rate-up = 5 M\n",

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BACKENDS_FOREIGN_H
+#define BACKENDS_FOREIGN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backends/backend.h"
+#include "backends/ruleset.h"
+
+/**
+ * The firewall of the host besides our own table: which ports it gives away, whether it
+ * keeps leased traffic out, and the one rule per chain that makes it let that pass.
+ */
+struct foreign;
+
+enum foreign_how {
+	FOREIGN_OFF,   /* look only */
+	FOREIGN_AUTO,  /* a rule in each base chain that would keep traffic out */
+	FOREIGN_CHAIN, /* a rule in the chain that is named */
+};
+
+struct foreign_config {
+	uint32_t mark;
+	enum foreign_how how;
+	char family[8];
+	char table[RULESET_NAME_MAX];
+	char chain[RULESET_NAME_MAX];
+};
+
+/** Rules of ours in chains of others, at most. */
+#define FOREIGN_RULES_MAX 16
+
+/** What `status` says. */
+struct foreign_figures {
+	bool readable; /* else nothing below is known */
+	size_t rule_count;
+	/** Chains that hold a rule of ours: "inet fw4 forward". */
+	char rules[FOREIGN_RULES_MAX][8 + 2 * RULESET_NAME_MAX];
+	uint64_t restored; /* times that somebody removed one and it was put back */
+	/** A marked packet of a lease, by family of the address: IPv4, IPv6. */
+	struct packet_verdict verdicts[2];
+	bool chain_missing; /* FOREIGN_CHAIN and there is no such chain */
+};
+
+/**
+ * Begin to watch. Nothing is read or changed before foreign_refresh().
+ * Owns: caller frees by foreign_close(). Errors: -errno, logged; -EPROTONOSUPPORT where
+ * the kernel has no nf_tables, not logged.
+ */
+int foreign_open(const struct foreign_config *config, struct foreign **out)
+	__attribute__((warn_unused_result));
+/** Take our rules out of chains of others, unless keep. Safe on NULL. */
+void foreign_close(struct foreign *foreign, bool keep);
+/** Another configuration, by a reload; foreign_refresh() makes it so. */
+void foreign_set_config(struct foreign *foreign, const struct foreign_config *config);
+int foreign_get_fd(const struct foreign *foreign);
+/** Drain notifications: true when others changed theirs, so that a refresh is due. */
+bool foreign_drain(struct foreign *foreign);
+/**
+ * Read the ruleset and put our rules where they belong: one, first in its chain, no
+ * other. Errors: -errno, logged once for each kind in a row.
+ */
+int foreign_refresh(struct foreign *foreign, const struct backend_network *network);
+/** True when a rule of others may translate that port at the WAN. */
+bool foreign_has_port(const struct foreign *foreign, uint8_t protocol, uint16_t port);
+const struct foreign_figures *foreign_get_figures(const struct foreign *foreign);
+
+#endif

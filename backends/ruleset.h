@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BACKENDS_RULESET_H
+#define BACKENDS_RULESET_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+/**
+ * What others have in nf_tables, read to find out what becomes of a packet. Nobody is
+ * asked to write such a ruleset in a way that we understand: what is not understood is
+ * kept as such, and an answer that depends on it is "cannot tell".
+ */
+struct ruleset;
+
+/** Larger ones are not read: -E2BIG. */
+#define RULESET_RULES_MAX 65536
+#define RULESET_NAME_MAX 64
+
+/** Owns: caller frees by ruleset_free(). Errors: -EPERM, -EPROTONOSUPPORT: no nf_tables
+ * in this kernel; -E2BIG, -errno. */
+int ruleset_read(struct ruleset **out) __attribute__((warn_unused_result));
+/** Safe on NULL. */
+void ruleset_free(struct ruleset *ruleset);
+
+/** A packet as a hook sees it. */
+struct packet {
+	bool ipv6;
+	char in[IF_NAMESIZE];  /* "" = comes from this host */
+	char out[IF_NAMESIZE]; /* "" = is for this host */
+	uint8_t protocol;
+	bool is_new;	 /* first of its flow; else of an established one */
+	bool translated; /* its destination was translated: ct status dnat */
+	bool multicast;	 /* for a group: to us, and to others */
+	struct ip_addr source;
+	struct ip_addr destination; /* behind the translation */
+	uint16_t source_port;
+	uint16_t destination_port;
+	uint32_t mark; /* of the connection */
+};
+
+enum packet_fate {
+	PACKET_PASSES,	/* as far as nf_tables is asked */
+	PACKET_DROPPED, /* for certain; rejected counts as dropped */
+	PACKET_UNKNOWN, /* it depends on what we do not understand */
+};
+
+/** Why: where the packet ends, or what is not understood. */
+struct packet_verdict {
+	enum packet_fate fate;
+	char family[8]; /* "inet", "ip", "ip6" */
+	char table[RULESET_NAME_MAX];
+	char base_chain[RULESET_NAME_MAX]; /* that the kernel called */
+	char chain[RULESET_NAME_MAX];	   /* where the rule stands; may be the same */
+	uint64_t handle;  /* of the rule; 0 = the policy of the base chain */
+	int32_t priority; /* of the base chain */
+	/** The chain is one that iptables (nf_tables variant) looks after. */
+	bool is_xtables;
+};
+
+enum packet_hook { PACKET_HOOK_INPUT, PACKET_HOOK_FORWARD };
+
+/**
+ * Where a packet would end on its way through all base chains of type filter at this
+ * hook, in their order, but those of our own table. The first chain that drops it
+ * decides; a chain that may drop it makes PACKET_UNKNOWN unless a later one drops for
+ * certain. Pure.
+ */
+void ruleset_walk(const struct ruleset *ruleset, enum packet_hook hook,
+		  const struct packet *packet, struct packet_verdict *out);
+
+/**
+ * The same for one base chain alone, the index-th at the hook in the order of
+ * priorities. Returns false past the last.
+ */
+bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
+		      size_t index, const struct packet *packet,
+		      struct packet_verdict *out);
+
+/**
+ * Call visit for each range of ports that rules or maps of others translate at
+ * prerouting for packets from `wan` (DNAT, redirect). Ranges that depend on what is not
+ * understood are told too: the port may be taken. Errors: none; visit cannot stop it.
+ */
+void ruleset_visit_dnat(const struct ruleset *ruleset, const char *wan,
+			void (*visit)(void *user, uint8_t protocol,
+				      struct port_range range),
+			void *user);
+
+/** A rule by its place, as ruleset_find_chain() and integrate need it. */
+struct ruleset_chain_view {
+	const char *family, *table, *chain;
+	bool is_xtables; /* native expressions there break iptables -L */
+	bool is_base;
+	int32_t priority;
+};
+
+/** NULL family = any. Errors: false: there is no such chain. */
+bool ruleset_find_chain(const struct ruleset *ruleset, const char *family,
+			const char *table, const char *chain,
+			struct ruleset_chain_view *out);
+
+/**
+ * Rules of the chain, or of all chains when chain is NULL, that carry the comment of
+ * ours (FOREIGN_COMMENT in their user data): visit gets chain, handle and whether it is
+ * the first of its chain.
+ */
+void ruleset_visit_own_rules(const struct ruleset *ruleset,
+			     void (*visit)(void *user,
+					   const struct ruleset_chain_view *chain,
+					   uint64_t handle, bool first),
+			     void *user);
+
+/** How the accept rule of ours is known again. */
+#define FOREIGN_COMMENT "portreeve"
+
+#endif
