@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import firewall  # noqa: E402 (found by the path above)
 import pcp  # noqa: E402 (found by the path above)
 import wire  # noqa: E402 (found by the path above)
 from daemon import Daemon  # noqa: E402 (found by the path above)
@@ -21,6 +22,18 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 # Logs of the processes started last that a failed test shows.
 SHOWN_LOGS = 3
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "nftables(why): a test of the nftables backend, or of what it alone has")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        mark = item.get_closest_marker("nftables")
+        if mark and firewall.BACKEND != firewall.NFTABLES:
+            item.add_marker(pytest.mark.skip(reason=f"nftables only: {mark.args[0]}"))
 
 
 def get_build(name):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 
+from firewall import configure, firewall
 from lab import PATIENCE_S, LabError, wait_for
 
 # Sanitizers write into the log; the sandbox lets no process open another file.
@@ -52,7 +53,7 @@ class Daemon:
             config = config.replace("[global]\n", head, 1)
             head = ""
         with open(self.file, "w", encoding="utf-8") as file:
-            file.write(head + config)
+            file.write(configure(head + config))
 
     def make_run_directory(self):
         """The directory of the control socket, before the daemon makes it itself."""
@@ -177,9 +178,12 @@ class Daemon:
         return found
 
     def table(self):
-        """The text of our nftables table in the kernel; empty when there is none."""
-        done = self.lab.gw.run(["nft", "list", "table", "inet", "portreeve"])
-        return done.stdout if done.returncode == 0 else ""
+        """The text of what is ours in the kernel; empty when there is nothing."""
+        return firewall(self.lab).read()
+
+    def rules(self):
+        """The mappings without filters that the kernel holds: a set of firewall.Rule."""
+        return firewall(self.lab).rules()
 
 
 def children(pid):

@@ -12,6 +12,7 @@ import natpmp
 import pcp
 import pytest
 from daemon import CommandError
+from firewall import BACKEND
 from lab import Lab, wait_for
 
 WAN = Lab.WAN_ADDRESS
@@ -86,7 +87,7 @@ def test_status(daemon, leases):
     assert {lan["name"] for lan in status["lans"]} == {"lan0", "guest0"}
     assert status["store"]["state"] == "ok"
     assert {w["name"]: w["state"] for w in status["workers"]}.keys() == {"upnp", "pcp"}
-    assert status["backend"]["name"] == "nftables"
+    assert status["backend"]["name"] == BACKEND
     assert "ok" in daemon.admin("status").splitlines()[0]
 
 

@@ -9,6 +9,7 @@ import tempfile
 
 import models
 import pytest
+from firewall import firewall
 from igd import SoapError
 from lab import wait_for
 from models import reaches
@@ -91,7 +92,7 @@ def test_adding_again_keeps_the_way_open(lab, daemon):
     [lease] = daemon.leases()
     assert lease["external_port"] == PORT
     # what somebody removed behind our back is there again, too
-    lab.gw.nft("flush table inet portreeve")
+    firewall(lab).remove()
     client.map(PORT, "UDP")
     wait_for(lambda: reaches(lab, PORT, lab.lan1, PORT), "the rule to be back")
 

@@ -9,6 +9,7 @@ import igd
 import pcp
 import pytest
 import wire
+from firewall import WRECKS, firewall
 from lab import Lab, wait_for
 
 WAN = Lab.WAN_ADDRESS
@@ -94,14 +95,13 @@ def test_restart(hole, daemon, how):
     hole.check(True, False)
 
 
-@pytest.mark.parametrize("command", ["flush ruleset", "delete table inet portreeve"])
+@pytest.mark.parametrize("command", WRECKS[:2])
 def test_firewall_reload(lab, hole, daemon, command):
     """PCP-81: a stranger's flush is healed with the filters in place"""
     hole.map(pcp.pack_filter(hole.one))
-    others = "".join(lab.gw.run(["nft", "list", "table", *name.split()]).stdout
-                     for name in ("ip lab_nat", "inet lab_firewall"))
-    lab.gw.nft(command + "\n" + (others if "ruleset" in command else ""))
-    wait_for(lambda: hole.opens(lab.inet1), "the table to come back", 5)
+    kernel = firewall(lab)
+    kernel.wreck(command)
+    wait_for(lambda: hole.opens(lab.inet1), "the table to come back", kernel.HEALED_S)
     hole.check(True, False)
     hole.map()
     hole.check(True, False)

@@ -8,6 +8,7 @@ import socket
 import pcp
 import pytest
 import wire
+from firewall import firewall
 from lab import Lab, wait_for
 
 WAN6 = Lab.WAN_ADDRESS6
@@ -214,10 +215,9 @@ def test_restart(lab, lan1, daemon, port, how):
 def test_firewall_reload(lab, lan1, daemon, port):
     """A stranger's flush is healed."""
     lan1.grant("udp", port)
-    others = "".join(lab.gw.run(["nft", "list", "table", *name.split()]).stdout
-                     for name in ("ip lab_nat", "inet lab_firewall"))
-    lab.gw.nft("flush ruleset\n" + others)
-    wait_for(lambda: arrives(lab, port), "the pinhole to come back", 5)
+    kernel = firewall(lab)
+    kernel.wreck(kernel.WRECK6)
+    wait_for(lambda: arrives(lab, port), "the pinhole to come back", kernel.HEALED_S)
 
 
 def test_flows_end_with_the_pinhole(lab, lan1, port):

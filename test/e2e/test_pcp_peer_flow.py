@@ -7,6 +7,7 @@ import socket
 import pcp
 import pytest
 import wire
+from firewall import firewall
 from lab import Lab, wait_for
 
 WAN = Lab.WAN_ADDRESS
@@ -158,7 +159,7 @@ def test_mapping_with_filters_after_it(lab, daemon, family, client, inside, port
     filters = [pcp.pack_filter(one.remote[0], port=SINK), pcp.pack_filter(two.remote[0])]
     assert client.grant("udp", port, 0, 3600, filters).endpoint == target
     healed = daemon.log().count(HEALED)
-    lab.gw.run(["nft", "delete", "table", "inet", "portreeve"], check=True)
+    firewall(lab).remove()
     daemon.wait_log(HEALED, healed + 1)
     assert one.reaches(target, inside) and two.reaches(target, inside)
     assert not three.reaches(target, inside)
