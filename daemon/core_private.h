@@ -14,7 +14,7 @@
 
 /** What the files of core share; nobody else includes this. */
 /** Kinds of workers. */
-#define WORKERS_MAX 2
+#define WORKERS_MAX 3
 struct core_worker {
 	struct core *core;
 	const struct worker_ops *ops;

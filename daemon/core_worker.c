@@ -165,12 +165,15 @@ static int worker_take_request(struct core_worker *worker, const void *body,
 	return 0;
 }
 
+/* Those that clients talk to: every protocol is spoken. */
 static bool core_are_workers_ready(const struct core *core)
 {
+	unsigned int spoken = 0;
+
 	for (size_t i = 0; i < WORKERS_MAX; i++)
-		if (!core->workers[i].ready)
-			return false;
-	return true;
+		if (core->workers[i].ready)
+			spoken |= core->workers[i].ops->protocols;
+	return spoken == (LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP);
 }
 
 static int worker_message(void *user, uint32_t type, const void *body, size_t length,

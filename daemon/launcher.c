@@ -101,15 +101,18 @@ static void launcher_on_child_gone(struct launcher *launcher, pid_t pid,
 				   int wait_status)
 {
 	struct child *child = launcher_find_child(launcher, pid);
+	bool wanted;
 
 	if (!child)
 		return;
-	launcher_note_end(child, wait_status, launcher->phase != LAUNCHER_RUNNING);
+	wanted = launcher->phase == LAUNCHER_RUNNING &&
+		 (child == &launcher->core || launcher_wants_worker(child));
+	launcher_note_end(child, wait_status, !wanted);
 	if (child == &launcher->core)
 		launcher_on_core_gone(launcher, wait_status);
-	else if (launcher->phase == LAUNCHER_RUNNING && child->delay_ms == 0)
+	else if (wanted && child->delay_ms == 0)
 		launcher_start_worker(child);
-	else if (launcher->phase == LAUNCHER_RUNNING)
+	else if (wanted)
 		launcher_schedule(child);
 	if (launcher->phase != LAUNCHER_RUNNING)
 		launcher_advance(launcher);
@@ -244,8 +247,7 @@ static void launcher_start_all(struct launcher *launcher)
 			launcher_leave(launcher, EXIT_STATUS_ERROR);
 		return;
 	}
-	for (size_t i = 0; i < launcher->worker_count; i++)
-		launcher_start_worker(&launcher->workers[i]);
+	launcher_select_workers(launcher);
 }
 
 static void launcher_on_core_due(evutil_socket_t fd, short what, void *user)

@@ -120,6 +120,28 @@ void launcher_start_worker(struct child *worker)
 	launcher_schedule(worker);
 }
 
+bool launcher_wants_worker(const struct child *worker)
+{
+	return role_is_wanted(worker->index, worker->launcher->conf);
+}
+
+void launcher_select_workers(struct launcher *launcher)
+{
+	for (size_t i = 0; i < launcher->worker_count; i++) {
+		struct child *worker = &launcher->workers[i];
+
+		if (launcher_wants_worker(worker)) {
+			/* One that waits for its next try goes on waiting. */
+			if (worker->pid == 0 && !evtimer_pending(worker->restart, NULL))
+				launcher_start_worker(worker);
+			continue;
+		}
+		(void)evtimer_del(worker->restart);
+		if (worker->pid > 0)
+			(void)kill(worker->pid, SIGTERM);
+	}
+}
+
 void launcher_note_end(struct child *child, int wait_status, bool expected)
 {
 	char how[48];

@@ -65,6 +65,14 @@ int launcher_start_core(struct launcher *launcher, const struct msg_handler *han
 	__attribute__((warn_unused_result));
 /** Start a worker and give core the other end. A failure is retried later. */
 void launcher_start_worker(struct child *worker);
+/**
+ * Make the workers that run those that launcher->conf asks for: start what is missing,
+ * have the others end. Again whenever the configuration is another one. An end that is
+ * wanted starts nothing anew; see launcher_note_end().
+ */
+void launcher_select_workers(struct launcher *launcher);
+/** Whether launcher->conf asks for this worker. */
+bool launcher_wants_worker(const struct child *worker);
 /** A process has ended: say so in one line, set child->delay_ms. */
 void launcher_note_end(struct child *child, int wait_status, bool expected);
 /** The running child with this pid, or NULL. */

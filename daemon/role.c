@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "conf/conf.h"
 
 #define ROLE_PREFIX "--role="
 
@@ -23,9 +24,10 @@ static const struct worker_ops *role_get_upnp(void)
 static const struct role_worker_row {
 	const struct worker_ops *(*get)(void);
 	enum module module;
+	bool (*is_wanted)(const struct conf *conf); /* NULL = always */
 } role_workers[] = {
-	{role_get_upnp, MODULE_UPNP},
-	{worker_get_pcp, MODULE_NONE},
+	{role_get_upnp, MODULE_UPNP, NULL},
+	{worker_get_pcp, MODULE_NONE, NULL},
 };
 
 size_t role_get_worker_count(void)
@@ -36,6 +38,13 @@ size_t role_get_worker_count(void)
 const struct worker_ops *role_get_worker(size_t index)
 {
 	return index < role_get_worker_count() ? role_workers[index].get() : NULL;
+}
+
+bool role_is_wanted(size_t index, const struct conf *conf)
+{
+	if (index >= role_get_worker_count())
+		return false;
+	return !role_workers[index].is_wanted || role_workers[index].is_wanted(conf);
 }
 
 enum module role_get_worker_module(size_t index)

@@ -50,6 +50,11 @@ struct role {
  */
 const struct worker_ops *role_get_worker(size_t index);
 size_t role_get_worker_count(void);
+/**
+ * Whether a worker is to run: some do only where the configuration asks for them. Pure.
+ * False past the end.
+ */
+bool role_is_wanted(size_t index, const struct conf *conf);
 /** The module of a worker; MODULE_NONE past the end. */
 enum module role_get_worker_module(size_t index);
 /**

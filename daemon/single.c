@@ -32,6 +32,7 @@ struct single_worker {
 
 struct single {
 	struct event_base *base;
+	const struct conf *conf;
 	struct core *core;
 	struct single_worker workers[SINGLE_WORKERS_MAX];
 	size_t worker_count;
@@ -73,7 +74,8 @@ static void single_on_worker_ended(void *user, const struct worker_ops *ops)
 	struct single *single = user;
 
 	for (size_t i = 0; i < single->worker_count; i++)
-		if (single->workers[i].ops == ops && !single->ending)
+		if (single->workers[i].ops == ops && !single->ending &&
+		    role_is_wanted(i, single->conf))
 			single_schedule(&single->workers[i]);
 }
 
@@ -132,20 +134,48 @@ static const struct worker_ops *single_load_worker(size_t index)
 	return role_load_worker(index, fd);
 }
 
-/* Errors: false, logged. */
+/* Those that single->conf asks for have their code then. Errors: false, logged. */
 static bool single_load_workers(struct single *single)
+{
+	for (size_t i = 0; i < single->worker_count; i++) {
+		struct single_worker *worker = &single->workers[i];
+
+		if (!worker->code && role_is_wanted(i, single->conf))
+			worker->code = single_load_worker(i);
+		if (!worker->code && role_is_wanted(i, single->conf))
+			return false;
+	}
+	return true;
+}
+
+static void single_name_workers(struct single *single)
 {
 	while (single->worker_count < SINGLE_WORKERS_MAX &&
 	       role_get_worker(single->worker_count)) {
 		struct single_worker *worker = &single->workers[single->worker_count];
 
 		worker->single = single;
-		worker->ops = role_get_worker(single->worker_count);
-		worker->code = single_load_worker(single->worker_count++);
-		if (!worker->code)
-			return false;
+		worker->ops = role_get_worker(single->worker_count++);
 	}
-	return true;
+}
+
+/*
+ * Make the workers that run those that single->conf asks for, whose code is there:
+ * start what is missing, stop the others. Again whenever it is another configuration.
+ */
+static void single_select_workers(struct single *single)
+{
+	for (size_t i = 0; i < single->worker_count; i++) {
+		struct single_worker *worker = &single->workers[i];
+
+		if (role_is_wanted(i, single->conf)) {
+			if (!worker->worker && !evtimer_pending(worker->restart, NULL))
+				single_on_due(-1, 0, worker);
+			continue;
+		}
+		(void)evtimer_del(worker->restart);
+		single_stop_worker(worker);
+	}
 }
 
 static int single_init(struct single *single)
@@ -191,8 +221,7 @@ static void single_fini(struct single *single)
 
 static void single_serve(struct single *single)
 {
-	for (size_t i = 0; i < single->worker_count && !single->ending; i++)
-		single_on_due(-1, 0, &single->workers[i]);
+	single_select_workers(single);
 	/* A worker breaks the loop when its channel ends; here that is not the end. */
 	while (!single->ending)
 		if (event_base_dispatch(single->base) != 0)
@@ -206,7 +235,7 @@ int single_run(const struct conf *conf)
 		.serving = single_on_serving,
 		.worker_ended = single_on_worker_ended,
 	};
-	struct single single = {.status = EXIT_STATUS_ERROR};
+	struct single single = {.conf = conf, .status = EXIT_STATUS_ERROR};
 	const struct prepare_users self = {
 		.core_uid = geteuid(),
 		.core_gid = getegid(),
@@ -214,6 +243,7 @@ int single_run(const struct conf *conf)
 	int error;
 
 	log_init("portreeved", conf->global.log_level);
+	single_name_workers(&single);
 	if (!single_load_workers(&single) || prepare_make_directories(conf, &self) < 0)
 		return EXIT_STATUS_ERROR;
 	error = single_init(&single);
