@@ -351,6 +351,25 @@ static struct json_object *status_requests_new(const struct report_status *statu
 	return NULL;
 }
 
+static struct json_object *status_settings_new(const struct report_status *status)
+{
+	static const char *const pinholes[] = {
+		[CONF_PINHOLES_ON] = "on",
+		[CONF_PINHOLES_OFF] = "off",
+		[CONF_PINHOLES_NO_FIREWALL] = "no-firewall",
+	};
+	const struct conf *conf = status->conf;
+	struct json_object *object = json_object_new_object();
+
+	if (object && varlink_add_int(object, "mark", conf->backend.mark) &&
+	    varlink_add_int(object, "http_port", conf->global.http_port) &&
+	    varlink_add_bool(object, "nat", conf->wan.nat) &&
+	    varlink_add_string(object, "pinholes", pinholes[conf->wan.pinholes]))
+		return object;
+	json_object_put(object);
+	return NULL;
+}
+
 /* --- what is wrong, in plain words --- */
 
 struct problem {
@@ -506,7 +525,8 @@ struct json_object *report_status_new(const struct report_status *status,
 			    (int64_t)table_get_client_count(table)) &&
 	    varlink_add(object, "store", status_store_new(status)) &&
 	    varlink_add(object, "workers", status_workers_new(status)) &&
-	    varlink_add(object, "requests", status_requests_new(status)))
+	    varlink_add(object, "requests", status_requests_new(status)) &&
+	    varlink_add(object, "settings", status_settings_new(status)))
 		return object;
 	json_object_put(object);
 	return NULL;
