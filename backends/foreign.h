@@ -29,6 +29,22 @@ struct foreign_config {
 	char chain[RULESET_NAME_MAX];
 };
 
+/** What stands for the traffic of leases. */
+struct foreign_sample {
+	size_t lan; /* its place in the network */
+	bool ipv6;
+	uint8_t protocol;
+	uint32_t mark;
+};
+
+/**
+ * The first packet of a leased flow, from the internet to a host of that LAN.
+ * Errors: false: there is no WAN, or the LAN has no network of that family.
+ */
+bool foreign_make_packet(const struct foreign_sample *sample,
+			 const struct backend_network *network, struct packet *out)
+	__attribute__((warn_unused_result));
+
 /** Rules of ours in chains of others, at most. */
 #define FOREIGN_RULES_MAX 16
 

@@ -202,6 +202,12 @@ int nft_socket_ask(struct nft_socket *nft, struct nlmsghdr *request,
 		   int (*visit)(const struct nlmsghdr *answer, void *user), void *user)
 	__attribute__((warn_unused_result));
 #define NFT_BUFFER_SIZE 65536
+/**
+ * Send a whole transaction, whose last message but its end has last_seq and wants an
+ * acknowledgement. Errors: -errno, nothing changed.
+ */
+int nft_socket_send(struct nft_socket *nft, const uint8_t *bytes, size_t length,
+		    uint32_t last_seq) __attribute__((warn_unused_result));
 
 /** Begin, fill and send a transaction. The batch keeps its memory for the next one. */
 void nft_batch_begin(struct nft_batch *batch, struct nft_socket *nft);
@@ -377,10 +383,18 @@ struct nft_watch {
 /** own: port id whose changes are not news. Errors: -errno. */
 int nft_watch_open(struct nft_watch *watch, uint32_t own)
 	__attribute__((warn_unused_result));
+/**
+ * Listen for what other people do to tables that are not ours. own: port id whose
+ * changes are not news; nor are those of our elements, whoever makes them.
+ */
+int nft_watch_open_others(struct nft_watch *watch, uint32_t own)
+	__attribute__((warn_unused_result));
 void nft_watch_close(struct nft_watch *watch);
 int nft_watch_get_fd(const struct nft_watch *watch);
 /** Read all that waits; true when some of it was about our table, or was lost. */
 bool nft_watch_drain(struct nft_watch *watch);
+/** The same about tables, chains, rules and sets of others. */
+bool nft_watch_drain_others(struct nft_watch *watch);
 
 /** Bits of CTA_FILTER_ORIG_FLAGS (Linux 5.8); older kernels send everything. */
 enum nft_field {

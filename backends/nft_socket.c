@@ -221,10 +221,21 @@ static int collect(struct nft_socket *nft, uint32_t last_seq)
 	return error;
 }
 
+int nft_socket_send(struct nft_socket *nft, const uint8_t *bytes, size_t length,
+		    uint32_t last_seq)
+{
+	int error = make_send_room(nft, length);
+
+	if (error < 0)
+		return error;
+	if (mnl_socket_sendto(nft->mnl, bytes, length) < 0)
+		return -errno;
+	return collect(nft, last_seq);
+}
+
 int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
 {
 	struct nlmsghdr *last;
-	int error;
 
 	if (batch->failed)
 		return -ENOMEM;
@@ -232,12 +243,7 @@ int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
 		return 0;
 	nft_batch_finish(batch);
 	nft->seq = batch->seq;
-	error = make_send_room(nft, batch->used);
-	if (error < 0)
-		return error;
 	last = (void *)(batch->bytes + batch->last);
 	last->nlmsg_flags |= NLM_F_ACK;
-	if (mnl_socket_sendto(nft->mnl, batch->bytes, batch->used) < 0)
-		return -errno;
-	return collect(nft, last->nlmsg_seq);
+	return nft_socket_send(nft, batch->bytes, batch->used, last->nlmsg_seq);
 }

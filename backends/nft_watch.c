@@ -22,41 +22,38 @@
  * Let the kernel drop the notifications of our own transactions before they take room.
  * A datagram speaks of one transaction, so its first header tells.
  */
-static int ignore_own(const struct mnl_socket *mnl, uint32_t own)
+static struct sock_filter *begin_filter(struct sock_filter *at, uint32_t own)
 {
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct nlmsghdr, nlmsg_pid)),
-		/* The port id is in host order, the load in network order. */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(own), 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-	};
-	struct sock_fprog program = {
-		.len = sizeof(code) / sizeof(code[0]),
-		.filter = code,
-	};
+	*at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					     offsetof(struct nlmsghdr, nlmsg_pid));
+	/* The port id is in host order, the load in network order. */
+	*at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(own), 0,
+					     1);
+	*at++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	return at;
+}
 
-	if (setsockopt(mnl_socket_get_fd(mnl), SOL_SOCKET, SO_ATTACH_FILTER, &program,
-		       sizeof(program)) < 0)
+static int start(struct nft_watch *watch, struct sock_filter *filter, size_t length)
+{
+	struct sock_fprog program = {.len = (unsigned short)length, .filter = filter};
+	int group = NFNLGRP_NFTABLES;
+
+	watch->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (!watch->mnl || mnl_socket_bind(watch->mnl, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    setsockopt(mnl_socket_get_fd(watch->mnl), SOL_SOCKET, SO_ATTACH_FILTER,
+		       &program, sizeof(program)) < 0 ||
+	    mnl_socket_setsockopt(watch->mnl, NETLINK_ADD_MEMBERSHIP, &group,
+				  sizeof(group)) < 0)
 		return -errno;
 	return 0;
 }
 
-int nft_watch_open(struct nft_watch *watch, uint32_t own)
+static int listen_with(struct nft_watch *watch, struct sock_filter *filter,
+		       size_t length)
 {
 	int room = RECEIVE_ROOM;
-	int group = NFNLGRP_NFTABLES;
-	int error;
+	int error = start(watch, filter, length);
 
-	watch->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (!watch->mnl || mnl_socket_bind(watch->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
-		error = -errno;
-	else
-		error = ignore_own(watch->mnl, own);
-	if (error == 0 && mnl_socket_setsockopt(watch->mnl, NETLINK_ADD_MEMBERSHIP,
-						&group, sizeof(group)) < 0)
-		error = -errno;
 	if (error < 0) {
 		log_error("cannot listen for firewall changes: %s", strerror(-error));
 		nft_watch_close(watch);
@@ -67,6 +64,67 @@ int nft_watch_open(struct nft_watch *watch, uint32_t own)
 		log_debug("receive buffer of %d octets refused: %s", room,
 			  strerror(errno));
 	return 0;
+}
+
+int nft_watch_open(struct nft_watch *watch, uint32_t own)
+{
+	struct sock_filter filter[4];
+	struct sock_filter *at = begin_filter(filter, own);
+
+	*at++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	return listen_with(watch, filter, (size_t)(at - filter));
+}
+
+/* A message's first octets, as BPF loads them: in network order. */
+#define LOAD_TYPE(message) htons(NFNL_SUBSYS_NFTABLES << 8 | (message))
+
+static uint32_t load_word(const void *octets)
+{
+	uint32_t word;
+
+	memcpy(&word, octets, sizeof(word));
+	return htonl(word);
+}
+
+/*
+ * Thousands of grants a second must not wake those up who look at others: elements of
+ * our table, by whatever port id, and that a transaction has ended are not news.
+ */
+int nft_watch_open_others(struct nft_watch *watch, uint32_t own)
+{
+	const struct nlattr name = {
+		.nla_len = sizeof(struct nlattr) + sizeof(NFT_TABLE),
+		.nla_type = NFTA_SET_ELEM_LIST_TABLE,
+	};
+	static const char ours[] = NFT_TABLE;
+	const uint32_t generic = NLMSG_HDRLEN;
+	const uint32_t table = NLMSG_HDRLEN + sizeof(struct nfgenmsg);
+	const struct sock_filter rest[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS,
+			 offsetof(struct nlmsghdr, nlmsg_type)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LOAD_TYPE(NFT_MSG_NEWGEN), 13, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LOAD_TYPE(NFT_MSG_NEWSETELEM), 1,
+			 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LOAD_TYPE(NFT_MSG_DELSETELEM), 0,
+			 10),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, generic),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NFPROTO_INET, 0, 8),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, table),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, load_word(&name), 0, 6),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, table + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, load_word(ours), 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, table + 8),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, load_word(&ours[4]), 0, 2),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, table + 12),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)ours[8] << 8, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_filter filter[3 + sizeof(rest) / sizeof(rest[0])];
+	struct sock_filter *at = begin_filter(filter, own);
+
+	memcpy(at, rest, sizeof(rest));
+	return listen_with(watch, filter, sizeof(filter) / sizeof(filter[0]));
 }
 
 void nft_watch_close(struct nft_watch *watch)
@@ -105,7 +163,29 @@ static bool is_about_us(const struct nlmsghdr *header)
 	return mnl_attr_parse(header, sizeof(*generic), find_table, &ours) >= 0 && ours;
 }
 
-bool nft_watch_drain(struct nft_watch *watch)
+/* Their counters, quotas and offloading decide about no packet. */
+static bool is_about_others(const struct nlmsghdr *header)
+{
+	if (header->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || is_about_us(header))
+		return false;
+	switch (header->nlmsg_type & 0xff) {
+	case NFT_MSG_NEWTABLE:
+	case NFT_MSG_DELTABLE:
+	case NFT_MSG_NEWCHAIN:
+	case NFT_MSG_DELCHAIN:
+	case NFT_MSG_NEWRULE:
+	case NFT_MSG_DELRULE:
+	case NFT_MSG_NEWSET:
+	case NFT_MSG_DELSET:
+	case NFT_MSG_NEWSETELEM:
+	case NFT_MSG_DELSETELEM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool drain(struct nft_watch *watch, bool (*is_news)(const struct nlmsghdr *))
 {
 	_Alignas(struct nlmsghdr) char buffer[DATAGRAM_MAX];
 	bool news = false;
@@ -126,6 +206,16 @@ bool nft_watch_drain(struct nft_watch *watch)
 			return news;
 		for (; mnl_nlmsg_ok(header, left);
 		     header = mnl_nlmsg_next(header, &left))
-			news = news || is_about_us(header);
+			news = news || is_news(header);
 	}
+}
+
+bool nft_watch_drain(struct nft_watch *watch)
+{
+	return drain(watch, is_about_us);
+}
+
+bool nft_watch_drain_others(struct nft_watch *watch)
+{
+	return drain(watch, is_about_others);
 }

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends/foreign.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/nft.h"
+#include "backends/nft_foreign.h"
+#include "base/log.h"
+
+/* Tries of a refresh that other people's changes keep interrupting. */
+#define REFRESH_TRIES 5
+/* Chains of others that are looked at. */
+#define CHAINS_MAX 64
+/* Packets that stand for all of leases: each LAN, IPv4 and IPv6, TCP and UDP. */
+#define SAMPLES_MAX ((size_t)BACKEND_LANS_MAX * 4)
+/* Our forward chain's; one before it sees no mark on a first packet. */
+#define PRIORITY_OF_MARK (-150)
+#define PORT_COUNT 65536
+#define CHAINS_TEXT_SIZE 512
+
+struct foreign {
+	struct foreign_config config;
+	struct nft_socket socket;
+	struct nft_watch watch;
+	struct foreign_figures figures;
+	/* Chains that have had a rule of ours in this run. */
+	size_t known_count;
+	struct nft_place known[FOREIGN_RULES_MAX];
+	int last_error;	     /* told of last */
+	bool missing_told;   /* that there is no such chain */
+	bool leaving;	     /* no rule of ours shall stay */
+	bool samples_ground; /* of a WAN and a LAN, not only to find chains by */
+	size_t sample_count;
+	struct packet samples[SAMPLES_MAX];
+	uint8_t taken[2][PORT_COUNT / 8]; /* TCP, UDP */
+};
+
+/* A chain of others, and what becomes of our rule there. */
+struct chain {
+	struct nft_place place;
+	enum packet_fate fate; /* of marked packets of leases there */
+	bool helpless;	       /* there is no mark yet */
+	bool is_base;
+	bool named; /* by the configuration */
+	bool holds; /* afterwards it has a rule of ours */
+	bool added;
+};
+
+/* What a refresh has found and is about to do. */
+struct plan {
+	size_t chain_count;
+	struct chain chains[CHAINS_MAX];
+	size_t change_count;
+	struct nft_foreign_change changes[NFT_FOREIGN_CHANGES_MAX];
+};
+
+/* --- packets that stand for leased traffic --- */
+
+static bool find_host(const struct backend_network *network, size_t lan, bool ipv6,
+		      struct ip_addr *out)
+{
+	for (size_t i = 0; i < network->lan_network_counts[lan]; i++) {
+		const struct ip_addr *addr = &network->lan_networks[lan][i].addr;
+
+		if (addr_is_ipv4(addr) == ipv6 || addr_is_link_local(addr))
+			continue;
+		*out = *addr;
+		out->bytes[sizeof(out->bytes) - 1] |= 0x0a;
+		return true;
+	}
+	return false;
+}
+
+bool foreign_make_packet(const struct foreign_sample *sample,
+			 const struct backend_network *network, struct packet *out)
+{
+	struct packet packet = {
+		.ipv6 = sample->ipv6,
+		.protocol = sample->protocol,
+		.is_new = true,
+		.translated = !sample->ipv6,
+		.source_port = 40000,
+		.destination_port = 50000,
+		.mark = sample->mark,
+	};
+
+	/* an address of the internet at large */
+	if (network->wan[0] == '\0' ||
+	    !find_host(network, sample->lan, sample->ipv6, &packet.destination) ||
+	    !addr_parse(sample->ipv6 ? "2620:fe::fe" : "9.9.9.9", &packet.source))
+		return false;
+	memcpy(packet.in, network->wan, sizeof(packet.in));
+	memcpy(packet.out, network->lans[sample->lan], sizeof(packet.out));
+	*out = packet;
+	return true;
+}
+
+static void make_samples(struct foreign *foreign, const struct backend_network *network)
+{
+	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+	size_t count = 0;
+
+	for (size_t i = 0; i < network->lan_count * 4 && count < SAMPLES_MAX; i++) {
+		const struct foreign_sample sample = {
+			.lan = i / 4,
+			.ipv6 = (i & 2) != 0,
+			.protocol = protocols[i & 1],
+			.mark = foreign->config.mark,
+		};
+
+		if (foreign_make_packet(&sample, network, &foreign->samples[count]))
+			count++;
+	}
+	foreign->samples_ground = count > 0;
+	if (count == 0)
+		foreign->samples[count++] = (struct packet){.protocol = IPPROTO_UDP};
+	foreign->sample_count = count;
+}
+
+static bool fate_is_worse(enum packet_fate a, enum packet_fate b)
+{
+	return a != PACKET_PASSES && b != PACKET_DROPPED && a != b;
+}
+
+/* --- which chains there are, and what they do --- */
+
+static struct chain *plan_get_chain(struct plan *plan, const struct nft_place *place)
+{
+	for (size_t i = 0; i < plan->chain_count; i++)
+		if (nft_place_equal(&plan->chains[i].place, place))
+			return &plan->chains[i];
+	if (plan->chain_count == CHAINS_MAX || place->chain[0] == '\0')
+		return NULL;
+	plan->chains[plan->chain_count] = (struct chain){.place = *place};
+	return &plan->chains[plan->chain_count++];
+}
+
+static struct nft_place place_from_verdict(const struct packet_verdict *verdict)
+{
+	struct nft_place place = {.xtables = verdict->is_xtables};
+
+	memcpy(place.family, verdict->family, sizeof(place.family));
+	memcpy(place.table, verdict->table, sizeof(place.table));
+	memcpy(place.chain, verdict->base_chain, sizeof(place.chain));
+	return place;
+}
+
+static struct nft_place place_from_view(const struct ruleset_chain_view *view)
+{
+	struct nft_place place = {.xtables = view->is_xtables};
+
+	(void)snprintf(place.family, sizeof(place.family), "%s", view->family);
+	(void)snprintf(place.table, sizeof(place.table), "%s", view->table);
+	(void)snprintf(place.chain, sizeof(place.chain), "%s", view->chain);
+	return place;
+}
+
+/* Base chains, with what each of them alone does to leased traffic. */
+static void plan_add_base_chains(struct plan *plan, const struct foreign *foreign,
+				 const struct ruleset *ruleset)
+{
+	struct packet_verdict verdict;
+
+	for (size_t s = 0; s < foreign->sample_count; s++)
+		for (size_t i = 0; ruleset_walk_one(ruleset, PACKET_HOOK_FORWARD, i,
+						    &foreign->samples[s], &verdict);
+		     i++) {
+			const struct nft_place place = place_from_verdict(&verdict);
+			struct chain *chain = plan_get_chain(plan, &place);
+
+			if (!chain)
+				continue;
+			chain->is_base = true;
+			chain->helpless = verdict.priority < PRIORITY_OF_MARK;
+			if (foreign->samples_ground &&
+			    fate_is_worse(verdict.fate, chain->fate))
+				chain->fate = verdict.fate;
+		}
+}
+
+static void plan_add_own(void *user, const struct ruleset_chain_view *view,
+			 uint64_t handle, bool first)
+{
+	const struct nft_place place = place_from_view(view);
+
+	(void)handle;
+	(void)first;
+	(void)plan_get_chain(user, &place);
+}
+
+static void plan_add_named(struct plan *plan, struct foreign *foreign,
+			   const struct ruleset *ruleset)
+{
+	const struct foreign_config *config = &foreign->config;
+	struct ruleset_chain_view view;
+	struct nft_place place;
+	struct chain *chain;
+
+	foreign->figures.chain_missing = !ruleset_find_chain(
+		ruleset, config->family, config->table, config->chain, &view);
+	if (foreign->figures.chain_missing)
+		return;
+	place = place_from_view(&view);
+	chain = plan_get_chain(plan, &place);
+	if (chain)
+		chain->named = true;
+}
+
+static void plan_add_chains(struct plan *plan, struct foreign *foreign,
+			    const struct ruleset *ruleset)
+{
+	bool on = foreign->config.how != FOREIGN_OFF;
+
+	foreign->figures.chain_missing = false;
+	/* Off touches nothing; but what was on a moment ago is taken back. */
+	for (size_t i = 0; i < foreign->known_count; i++)
+		(void)plan_get_chain(plan, &foreign->known[i]);
+	if (!on)
+		return;
+	plan_add_base_chains(plan, foreign, ruleset);
+	ruleset_visit_own_rules(ruleset, plan_add_own, plan);
+	if (foreign->config.how == FOREIGN_CHAIN && !foreign->leaving)
+		plan_add_named(plan, foreign, ruleset);
+}
+
+/* --- what to do --- */
+
+static void plan_change(struct plan *plan, const struct chain *chain, uint64_t handle)
+{
+	if (plan->change_count < NFT_FOREIGN_CHANGES_MAX)
+		plan->changes[plan->change_count++] = (struct nft_foreign_change){
+			.place = &chain->place,
+			.handle = handle,
+		};
+}
+
+/*
+ * A rule that is there stays, in a chain that might not want it any more too: what that
+ * would do without it is not asked.
+ */
+static bool chain_wants(const struct chain *chain, const struct foreign *foreign,
+			bool has)
+{
+	if (foreign->leaving)
+		return false;
+	switch (foreign->config.how) {
+	case FOREIGN_OFF:
+		return false;
+	case FOREIGN_CHAIN:
+		return chain->named;
+	case FOREIGN_AUTO:
+		return chain->is_base && !chain->helpless &&
+		       (has || chain->fate != PACKET_PASSES);
+	}
+	return false;
+}
+
+/*
+ * Rules that somebody has put before ours since then stay there, be it a list of
+ * addresses to be kept out, unless they keep leased traffic out for certain.
+ */
+static int plan_decide_chain(struct plan *plan, struct foreign *foreign,
+			     struct chain *chain, size_t *room)
+{
+	struct nft_accept found[NFT_ACCEPTS_MAX];
+	size_t count = 0;
+	bool right = false;
+	bool wanted;
+	int error = nft_foreign_find(&foreign->socket, &chain->place, found, &count);
+
+	if (error < 0)
+		return error;
+	wanted = chain_wants(chain, foreign, count > 0) && *room > 0;
+	for (size_t i = 0; i < count; i++) {
+		bool good = wanted && !right && found[i].mark == foreign->config.mark &&
+			    (found[i].first || chain->fate != PACKET_DROPPED);
+
+		right = right || good;
+		if (!good)
+			plan_change(plan, chain, found[i].handle);
+	}
+	chain->holds = wanted;
+	chain->added = wanted && !right;
+	if (chain->added)
+		plan_change(plan, chain, 0);
+	if (wanted)
+		(*room)--;
+	return 0;
+}
+
+static int plan_decide(struct plan *plan, struct foreign *foreign)
+{
+	size_t room = FOREIGN_RULES_MAX;
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < plan->chain_count; i++)
+		error = plan_decide_chain(plan, foreign, &plan->chains[i], &room);
+	return error;
+}
+
+/* --- what was done --- */
+
+static void chain_format(char *text, size_t size, const struct nft_place *place)
+{
+	(void)snprintf(text, size, "%s %s %s", place->family, place->table,
+		       place->chain);
+}
+
+static bool foreign_knows(struct foreign *foreign, const struct nft_place *place)
+{
+	for (size_t i = 0; i < foreign->known_count; i++)
+		if (nft_place_equal(&foreign->known[i], place))
+			return true;
+	if (foreign->known_count < FOREIGN_RULES_MAX)
+		foreign->known[foreign->known_count++] = *place;
+	return false;
+}
+
+static void list_add(char *text, size_t size, const struct nft_place *place)
+{
+	size_t used = strlen(text);
+
+	if (used > 0 && used + 2 < size)
+		used += (size_t)snprintf(text + used, size - used, ", ");
+	chain_format(text + used, size - used, place);
+}
+
+/* One line for all that was new, and one for all that was put back. */
+static void foreign_report(struct foreign *foreign, const struct plan *plan)
+{
+	struct foreign_figures *figures = &foreign->figures;
+	char added[CHAINS_TEXT_SIZE] = "", restored[CHAINS_TEXT_SIZE] = "";
+
+	figures->rule_count = 0;
+	for (size_t i = 0; i < plan->chain_count; i++) {
+		const struct chain *chain = &plan->chains[i];
+		bool known = chain->holds && foreign_knows(foreign, &chain->place);
+
+		if (!chain->holds)
+			continue;
+		chain_format(figures->rules[figures->rule_count],
+			     sizeof(figures->rules[0]), &chain->place);
+		figures->rule_count++;
+		if (!chain->added)
+			continue;
+		figures->restored += known ? 1 : 0;
+		list_add(known ? restored : added, CHAINS_TEXT_SIZE, &chain->place);
+	}
+	if (added[0] != '\0')
+		log_notice("a rule that accepts leased traffic was put into chain %s",
+			   added);
+	if (restored[0] != '\0')
+		log_notice("the rule that accepts leased traffic was gone from chain "
+			   "%s; put back",
+			   restored);
+}
+
+static void foreign_report_missing(struct foreign *foreign)
+{
+	const struct foreign_config *config = &foreign->config;
+
+	if (foreign->figures.chain_missing && !foreign->missing_told)
+		log_warning("there is no chain %s %s %s for [backend] integrate; "
+			    "waiting for it",
+			    config->family, config->table, config->chain);
+	foreign->missing_told = foreign->figures.chain_missing;
+}
+
+/* --- what it comes to --- */
+
+static void take_port(void *user, uint8_t protocol, struct port_range range)
+{
+	struct foreign *foreign = user;
+
+	for (uint32_t port = range.first; port <= range.last; port++) {
+		if (protocol != IPPROTO_UDP)
+			foreign->taken[0][port / 8] |= (uint8_t)(1U << port % 8);
+		if (protocol != IPPROTO_TCP)
+			foreign->taken[1][port / 8] |= (uint8_t)(1U << port % 8);
+	}
+}
+
+static void verdict_log(const struct packet_verdict *before,
+			const struct packet_verdict *now, const char *family)
+{
+	if (now->fate == PACKET_DROPPED &&
+	    (before->fate != PACKET_DROPPED || strcmp(before->table, now->table) != 0 ||
+	     strcmp(before->base_chain, now->base_chain) != 0))
+		log_warning(
+			"chain %s %s %s drops leased traffic (%s); portreeve doctor "
+			"tells what to do",
+			now->family, now->table, now->base_chain, family);
+	if (before->fate == PACKET_DROPPED && now->fate != PACKET_DROPPED)
+		log_notice("leased traffic (%s) is not dropped any more", family);
+}
+
+static void foreign_judge(struct foreign *foreign, const struct ruleset *ruleset)
+{
+	struct packet_verdict worst[2] = {{0}};
+	struct packet_verdict verdict;
+
+	for (size_t i = 0; foreign->samples_ground && i < foreign->sample_count; i++) {
+		struct packet_verdict *family = &worst[foreign->samples[i].ipv6];
+
+		ruleset_walk(ruleset, PACKET_HOOK_FORWARD, &foreign->samples[i],
+			     &verdict);
+		if (fate_is_worse(verdict.fate, family->fate))
+			*family = verdict;
+	}
+	verdict_log(&foreign->figures.verdicts[0], &worst[0], "IPv4");
+	verdict_log(&foreign->figures.verdicts[1], &worst[1], "IPv6");
+	memcpy(foreign->figures.verdicts, worst, sizeof(worst));
+}
+
+/* Owns: *ruleset belongs to the caller still, and may be another one. */
+static int foreign_integrate(struct foreign *foreign, struct plan *plan,
+			     uint32_t generation, struct ruleset **ruleset)
+{
+	struct ruleset *after;
+	int error;
+
+	plan_add_chains(plan, foreign, *ruleset);
+	error = plan_decide(plan, foreign);
+	if (error == 0 && plan->change_count > 0)
+		error = nft_foreign_commit(&foreign->socket, generation,
+					   foreign->config.mark, plan->changes,
+					   plan->change_count);
+	if (error < 0)
+		return error;
+	foreign_report(foreign, plan);
+	foreign_report_missing(foreign);
+	if (plan->change_count == 0 || foreign->leaving)
+		return 0;
+	error = ruleset_read(&after);
+	if (error == 0) {
+		ruleset_free(*ruleset);
+		*ruleset = after;
+	}
+	return error;
+}
+
+static int foreign_look(struct foreign *foreign, const char *wan)
+{
+	struct plan *plan = calloc(1, sizeof(*plan));
+	struct ruleset *ruleset = NULL;
+	uint32_t generation = 0;
+	int error = plan ? 0 : -ENOMEM;
+
+	if (error == 0)
+		error = nft_foreign_get_generation(&foreign->socket, &generation);
+	if (error == 0)
+		error = ruleset_read(&ruleset);
+	if (error == 0)
+		error = foreign_integrate(foreign, plan, generation, &ruleset);
+	if (error == 0 && !foreign->leaving) {
+		memset(foreign->taken, 0, sizeof(foreign->taken));
+		if (wan[0] != '\0')
+			ruleset_visit_dnat(ruleset, wan, take_port, foreign);
+		foreign_judge(foreign, ruleset);
+	}
+	ruleset_free(ruleset);
+	free(plan);
+	return error;
+}
+
+static int foreign_look_again(struct foreign *foreign, const char *wan)
+{
+	int error;
+
+	for (int i = 0; i < REFRESH_TRIES; i++) {
+		error = foreign_look(foreign, wan);
+		if (error != -ERESTART && error != -EINTR && error != -ENOENT)
+			break;
+	}
+	if (error != 0 && error != foreign->last_error)
+		log_warning("cannot look after the firewall besides our table: %s",
+			    strerror(-error));
+	foreign->last_error = error;
+	return error;
+}
+
+/* --- the seam --- */
+
+int foreign_open(const struct foreign_config *config, struct foreign **out)
+{
+	struct foreign *foreign = calloc(1, sizeof(*foreign));
+	uint32_t generation;
+	int error;
+
+	if (!foreign)
+		return -ENOMEM;
+	foreign->config = *config;
+	error = nft_socket_open(&foreign->socket);
+	if (error == 0) {
+		error = nft_foreign_get_generation(&foreign->socket, &generation);
+		/* nfnetlink says so of a part that is not there */
+		if (error == -EINVAL)
+			error = -EPROTONOSUPPORT;
+	}
+	if (error == 0)
+		error = nft_watch_open_others(&foreign->watch, foreign->socket.port_id);
+	if (error < 0) {
+		nft_socket_close(&foreign->socket);
+		free(foreign);
+		return error;
+	}
+	foreign->samples[0] = (struct packet){.protocol = IPPROTO_UDP};
+	foreign->sample_count = 1;
+	*out = foreign;
+	return 0;
+}
+
+void foreign_close(struct foreign *foreign, bool keep)
+{
+	if (!foreign)
+		return;
+	foreign->leaving = true;
+	if (!keep && (foreign->config.how != FOREIGN_OFF || foreign->known_count > 0))
+		(void)foreign_look_again(foreign, "");
+	nft_watch_close(&foreign->watch);
+	nft_socket_close(&foreign->socket);
+	free(foreign);
+}
+
+void foreign_set_config(struct foreign *foreign, const struct foreign_config *config)
+{
+	foreign->config = *config;
+	foreign->missing_told = false;
+}
+
+int foreign_get_fd(const struct foreign *foreign)
+{
+	return nft_watch_get_fd(&foreign->watch);
+}
+
+bool foreign_drain(struct foreign *foreign)
+{
+	return nft_watch_drain_others(&foreign->watch);
+}
+
+int foreign_refresh(struct foreign *foreign, const struct backend_network *network)
+{
+	int error;
+
+	make_samples(foreign, network);
+	error = foreign_look_again(foreign, network->wan);
+	foreign->figures.readable = error == 0;
+	return error;
+}
+
+bool foreign_has_port(const struct foreign *foreign, uint8_t protocol, uint16_t port)
+{
+	return (foreign->taken[protocol == IPPROTO_UDP][port / 8] >> port % 8 & 1) != 0;
+}
+
+const struct foreign_figures *foreign_get_figures(const struct foreign *foreign)
+{
+	return &foreign->figures;
+}
