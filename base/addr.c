@@ -148,10 +148,15 @@ bool addr_is_link_local(const struct ip_addr *addr)
 	return addr_in(addr, "fe80::/10") || addr_in(addr, "169.254.0.0/16");
 }
 
+bool addr_is_shared(const struct ip_addr *addr)
+{
+	return addr_in(addr, "100.64.0.0/10");
+}
+
 bool addr_is_private(const struct ip_addr *addr)
 {
 	return addr_in(addr, "10.0.0.0/8") || addr_in(addr, "172.16.0.0/12") ||
-	       addr_in(addr, "192.168.0.0/16") || addr_in(addr, "100.64.0.0/10") ||
+	       addr_in(addr, "192.168.0.0/16") || addr_is_shared(addr) ||
 	       addr_in(addr, "fc00::/7");
 }
 

@@ -58,6 +58,8 @@ bool addr_is_host(const struct ip_addr *addr);
 bool addr_is_link_local(const struct ip_addr *addr);
 /** RFC 1918, unique local, and the shared space of RFC 6598. */
 bool addr_is_private(const struct ip_addr *addr);
+/** The shared space of RFC 6598 alone: a provider's NAT is in front (CGNAT). */
+bool addr_is_shared(const struct ip_addr *addr);
 
 /** Parse "192.0.2.1" or "2001:db8::1". Errors: false, out untouched. */
 bool addr_parse(const char *text, struct ip_addr *out)

@@ -208,7 +208,6 @@ static int core_open_parts(struct core *core)
 		return error;
 	if (!core_read_network(core, &core->network))
 		return -ENODEV;
-	network_pin(&core->network, &core->conf);
 	error = control_open(core->base, core->conf.global.control_socket,
 			     &core->source, &core->control);
 	if (error == 0)

@@ -15,29 +15,58 @@ struct line {
 	char text[64 + (LAN_ADDRESSES_MAX + 1) * PREFIX_TEXT_SIZE];
 };
 
-static void line_format_wan(const struct wan_choice *wan, struct line *out)
+static const char *wan_get_note(const struct wan_choice *wan)
 {
-	char text[ADDR_TEXT_SIZE];
+	if (wan->route == WAN_ROUTE_NONE)
+		return " (there is no IPv4 default route)";
+	if (wan->route == WAN_ROUTE_LAN)
+		return " (the default route goes out by a LAN)";
+	if (addr_is_shared(&wan->external))
+		return " (shared by the provider: the internet may not reach it)";
+	return wan->private_address ? " (private: the internet may not reach it)" : "";
+}
 
-	out->level = LOG_LEVEL_WARNING;
-	if (!wan->present) {
-		(void)snprintf(out->text, sizeof(out->text),
+/* Where there is no address to tell. */
+static void line_format_no_wan(const struct wan_choice *wan, struct line *out)
+{
+	const size_t size = sizeof(out->text);
+
+	if (wan->name[0] == '\0' && wan->route == WAN_ROUTE_LAN)
+		(void)snprintf(out->text, size,
+			       "the default route goes out by a LAN; waiting for "
+			       "another one to tell which interface is the WAN");
+	else if (wan->name[0] == '\0')
+		(void)snprintf(out->text, size,
+			       "there is no default route yet; waiting for one to "
+			       "tell which interface is the WAN");
+	else if (!wan->present)
+		(void)snprintf(out->text, size,
 			       "the WAN interface %s does not exist; waiting for it",
 			       wan->name);
-	} else if (addr_is_none(&wan->external)) {
-		(void)snprintf(out->text, sizeof(out->text),
+	else
+		(void)snprintf(out->text, size,
 			       "the WAN interface %s has no IPv4 address; waiting for "
 			       "one",
 			       wan->name);
-	} else {
-		out->level = LOG_LEVEL_NOTICE;
-		(void)snprintf(out->text, sizeof(out->text),
-			       "wan interface=%s external=%s%s", wan->name,
-			       addr_format(&wan->external, text),
-			       wan->private_address
-				       ? " (private: the internet may not reach it)"
-				       : "");
+}
+
+static void line_format_wan(const struct wan_choice *wan, struct line *out)
+{
+	const bool down = !wan->up || !wan->carrier;
+	char text[ADDR_TEXT_SIZE];
+
+	out->level = LOG_LEVEL_WARNING;
+	if (addr_is_none(&wan->external)) {
+		line_format_no_wan(wan, out);
+		return;
 	}
+	if (!down && wan->route == WAN_ROUTE_THERE)
+		out->level = LOG_LEVEL_NOTICE;
+	(void)snprintf(out->text, sizeof(out->text),
+		       "wan interface=%s external=%s source=%s%s%s", wan->name,
+		       addr_format(&wan->external, text),
+		       wan_source_get_name(wan->source), down ? " link=down" : "",
+		       wan_get_note(wan));
 }
 
 static const char *lan_format_ipv4(const struct lan_info *lan,
@@ -80,6 +109,12 @@ static void line_format_lan(const struct lan_info *lan, struct line *out)
 	char text[PREFIX_TEXT_SIZE];
 
 	out->level = LOG_LEVEL_WARNING;
+	if (lan->protocols == 0) {
+		out->level = LOG_LEVEL_NOTICE;
+		(void)snprintf(out->text, sizeof(out->text),
+			       "the interface %s is no LAN any more", lan->name);
+		return;
+	}
 	if (lan->ifindex == 0) {
 		(void)snprintf(out->text, sizeof(out->text),
 			       "the LAN interface %s does not exist; waiting for it",
@@ -115,6 +150,10 @@ void core_log_network(const struct network *before, const struct network *now)
 			line_format_lan(&before->lans[i], &was);
 		line_log(known ? &was : NULL, &is);
 	}
+	if (now->lans_full && !(before && before->lans_full))
+		log_warning("there are more interfaces that look like LANs than the %d "
+			    "that can be served; add sections [lan NAME]",
+			    LANS_MAX);
 }
 
 /* --- anycast addresses of PCP --- */

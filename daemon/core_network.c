@@ -8,15 +8,24 @@
 #include "daemon/moment.h"
 #include "daemon/wan.h"
 
+/* Changes that are told one after the other before the firewall follows all of them. */
+#define CHANGES_TOLD_MAX 16
+
 bool core_read_network(struct core *core, struct network *out)
 {
+	const struct network *before = core->network_known ? &core->network : NULL;
 	char error[CONF_ERROR_MAX];
 
 	if (wan_read(core->wan, core->links) != 0)
 		return false;
-	if (network_choose(&core->conf, core->links, out, error) == 0)
+	if (network_choose(&core->conf, core->links, before, out, error) == 0) {
+		core->network_known = true;
+		core->network_error[0] = '\0';
 		return true;
-	log_error("%s", error);
+	}
+	if (strcmp(core->network_error, error) != 0)
+		log_error("%s", error);
+	memcpy(core->network_error, error, sizeof(error));
 	return false;
 }
 
@@ -35,22 +44,48 @@ static void core_tell_network(struct core *core, const struct network *before)
 	}
 }
 
-/*
- * Clients and kernel follow; the epoch is new before anybody is told (PCP-32). That the
- * address is another one is true at once, and thousands of rules take the kernel longer
- * than clients should wait for the news (PCP-37). What they ask then is decided when
- * the kernel has followed.
- */
-static void core_follow_network(struct core *core, const struct network *before)
+static void core_tell_all(struct core *core, const struct network *before)
 {
-	struct store_time at = moment_now();
-	bool moved =
-		ledger_follow_external(core->ledger, &core->network.wan.external, &at);
-
+	core_log_network(before, &core->network);
 	core_tell_network(core, before);
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		msg_channel_flush(core->workers[i].channel);
-	if (ledger_set_network(core->ledger, &core->network, at.now_ms) != 0)
+}
+
+/*
+ * Clients hear of it before the kernel follows; the epoch is new before anybody is told
+ * (PCP-32). That the address is another one is true at once, and thousands of rules
+ * take the kernel longer than clients should wait for the news (PCP-37). What they ask
+ * then is decided when the kernel has followed. True when a new epoch has begun.
+ */
+static bool core_tell_change(struct core *core)
+{
+	static const size_t size = sizeof(struct network);
+	struct network *before = malloc(size);
+	struct store_time at = moment_now();
+	bool moved = false;
+
+	if (!before)
+		return false;
+	memcpy(before, &core->network, size);
+	if (core_read_network(core, &core->network)) {
+		moved = ledger_follow_external(core->ledger,
+					       &core->network.wan.external, &at);
+		core_tell_all(core, before);
+	}
+	free(before);
+	return moved;
+}
+
+void core_follow_network(struct core *core)
+{
+	bool moved = core_tell_change(core);
+
+	/* An address that goes is often followed by another one: clients shall not wait
+	 * for it until thousands of rules have gone. */
+	for (unsigned int i = 0; i < CHANGES_TOLD_MAX && wan_drain(core->wan); i++)
+		moved = core_tell_change(core) || moved;
+	if (ledger_set_network(core->ledger, &core->network, clock_now_ms()) != 0)
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
 	if (moved)
 		lease_updates_begin(core->updates);
@@ -59,20 +94,9 @@ static void core_follow_network(struct core *core, const struct network *before)
 void core_network_changed(evutil_socket_t fd, short what, void *user)
 {
 	struct core *core = user;
-	static const size_t size = sizeof(struct network);
-	struct network *before;
 
 	(void)fd;
 	(void)what;
-	if (!wan_drain(core->wan))
-		return;
-	before = malloc(size);
-	if (!before)
-		return;
-	memcpy(before, &core->network, size);
-	if (core_read_network(core, &core->network)) {
-		core_log_network(before, &core->network);
-		core_follow_network(core, before);
-	}
-	free(before);
+	if (wan_drain(core->wan))
+		core_follow_network(core);
 }

@@ -26,12 +26,14 @@ struct core_worker {
 
 struct core {
 	struct event_base *base;
-	struct conf conf; /* with automatic choices written in */
+	struct conf conf;
 	const struct core_events *events;
 	void *user;
 	struct wan *wan;
 	struct links *links;
 	struct network network;
+	bool network_known;		    /* chosen once */
+	char network_error[CONF_ERROR_MAX]; /* said last of it; "" = it can be chosen */
 	struct ledger *ledger;
 	struct updates *updates;
 	struct control_source source;
@@ -86,6 +88,8 @@ void core_follow_up(struct core *core);
 /** Read and choose anew. Errors: false, logged. */
 bool core_read_network(struct core *core, struct network *out)
 	__attribute__((warn_unused_result));
+/** Read and choose anew, and have clients, firewall and workers follow what changed. */
+void core_follow_network(struct core *core);
 /** For the event of rtnetlink's descriptor; user is the core. */
 void core_network_changed(evutil_socket_t fd, short what, void *user);
 

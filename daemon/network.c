@@ -30,10 +30,8 @@ static struct ip_addr link_get_ipv4(const struct link *link)
 	return (struct ip_addr){{0}};
 }
 
-static bool link_is_lan(const struct link *link, const struct wan_choice *wan)
+static bool link_has_lan_address(const struct link *link)
 {
-	if (!link->up || link->loopback || strcmp(link->name, wan->name) == 0)
-		return false;
 	for (size_t i = 0; i < link->address_count; i++) {
 		const struct prefix *prefix = &link->addresses[i];
 
@@ -101,26 +99,90 @@ static void lan_fill(struct lan_info *lan, const struct conf_lan *conf,
 		lan_add_network(lan, &conf->networks[i], LAN_ADDRESSES_MAX);
 }
 
-static int choose_wan(const struct conf *conf, const struct links *links,
-		      struct wan_choice *wan, char error[CONF_ERROR_MAX])
-{
-	const struct link *link;
+/* --- WAN --- */
 
-	if (conf->wan.interface[0] != '\0') {
-		link = links_find_name(links, conf->wan.interface);
-		memcpy(wan->name, conf->wan.interface, sizeof(wan->name));
-	} else {
-		link = links_find_index(links, links->default_ifindex);
-		if (!link) {
-			(void)snprintf(
-				error, CONF_ERROR_MAX,
-				"cannot tell which interface is the WAN: there is no "
-				"IPv4 default route; set [wan] interface = NAME in %s",
-				CONF_DEFAULT_FILE);
-			return -ENODEV;
-		}
-		memcpy(wan->name, link->name, sizeof(wan->name));
+const char *wan_source_get_name(enum wan_source source)
+{
+	static const char *const names[] = {
+		[WAN_SOURCE_INTERFACE] = "interface",
+		[WAN_SOURCE_CONFIGURATION] = "configuration",
+		[WAN_SOURCE_STUN] = "stun",
+	};
+
+	return names[source];
+}
+
+static const struct conf_lan *conf_find_lan(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->lan_count; i++)
+		if (conf->lans[i].protocols != 0 &&
+		    strcmp(conf->lans[i].name, name) == 0)
+			return &conf->lans[i];
+	return NULL;
+}
+
+static int refuse_lan(const struct conf *conf, const char *name,
+		      char error[CONF_ERROR_MAX])
+{
+	(void)snprintf(error, CONF_ERROR_MAX,
+		       "[lan %s] is the WAN interface %s%s; a LAN and the WAN must be "
+		       "two interfaces: remove [lan %s] or set [wan] interface = NAME",
+		       name, name,
+		       conf->wan.interface[0] != '\0' ? ""
+						      : ", which has the default route",
+		       name);
+	return -EINVAL;
+}
+
+/* Errors: -ENODEV, -EINVAL, at start only. */
+static int choose_auto_wan(const struct conf *conf, const struct links *links,
+			   const struct network *before, struct wan_choice *wan,
+			   char error[CONF_ERROR_MAX])
+{
+	const struct link *way = links_find_index(links, links->default_ifindex);
+
+	if (way && !conf_find_lan(conf, way->name)) {
+		memcpy(wan->name, way->name, sizeof(wan->name));
+		return 0;
 	}
+	wan->route = way ? WAN_ROUTE_LAN : WAN_ROUTE_NONE;
+	if (before && !conf_find_lan(conf, before->wan.name))
+		memcpy(wan->name, before->wan.name, sizeof(wan->name));
+	if (before || (!way && conf->lan_count > 0))
+		return 0;
+	if (way)
+		return refuse_lan(conf, way->name, error);
+	(void)snprintf(error, CONF_ERROR_MAX,
+		       "cannot tell which interface is the WAN: there is no IPv4 "
+		       "default route; set [wan] interface = NAME in %s",
+		       CONF_DEFAULT_FILE);
+	return -ENODEV;
+}
+
+static int choose_named_wan(const struct conf *conf, const struct links *links,
+			    struct wan_choice *wan, char error[CONF_ERROR_MAX])
+{
+	if (conf_find_lan(conf, conf->wan.interface))
+		return refuse_lan(conf, conf->wan.interface, error);
+	memcpy(wan->name, conf->wan.interface, sizeof(wan->name));
+	if (links->default_ifindex == 0 && !links->has_default)
+		wan->route = WAN_ROUTE_NONE;
+	return 0;
+}
+
+void network_set_external(struct wan_choice *wan, const struct ip_addr *external,
+			  enum wan_source source)
+{
+	wan->external = *external;
+	wan->source = source;
+	wan->private_address = addr_is_private(external);
+}
+
+static void fill_wan(const struct conf *conf, const struct links *links,
+		     struct wan_choice *wan)
+{
+	const struct link *link = links_find_name(links, wan->name);
+
 	if (link) {
 		wan->present = true;
 		wan->ifindex = link->ifindex;
@@ -128,54 +190,125 @@ static int choose_wan(const struct conf *conf, const struct links *links,
 		wan->carrier = link->carrier;
 		wan->address = link_get_ipv4(link);
 	}
+	network_set_external(wan, &wan->address, WAN_SOURCE_INTERFACE);
 	/* An address that is configured is true only while packets can come in at all.
 	 */
-	wan->external = wan->address;
 	if (!addr_is_none(&wan->address) && !addr_is_none(&conf->wan.address))
-		wan->external = conf->wan.address;
-	wan->private_address = addr_is_private(&wan->external);
-	return 0;
+		network_set_external(wan, &conf->wan.address, WAN_SOURCE_CONFIGURATION);
 }
 
-static int choose_named_lans(const struct conf *conf, const struct links *links,
-			     struct network *network, char error[CONF_ERROR_MAX])
+static bool was_wan(const struct network *network, const char *name)
+{
+	for (size_t i = 0; i < network->former_wan_count; i++)
+		if (strcmp(network->former_wans[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The oldest is forgotten when there are too many, as with a name for each dial-up. */
+static void remember_wan(struct network *network)
+{
+	const size_t size = sizeof(network->former_wans[0]);
+
+	if (network->wan.name[0] == '\0' || was_wan(network, network->wan.name))
+		return;
+	if (network->former_wan_count == NETWORK_FORMER_WANS_MAX) {
+		network->former_wan_count--;
+		memmove(network->former_wans[0], network->former_wans[1],
+			network->former_wan_count * size);
+	}
+	memcpy(network->former_wans[network->former_wan_count++], network->wan.name,
+	       size);
+}
+
+/* --- LANs --- */
+
+/* The next place is this interface's. */
+static struct lan_info *lan_append(struct network *network, const char *name)
+{
+	struct lan_info *lan = &network->lans[network->lan_count];
+
+	lan->lan = (uint16_t)network->lan_count++;
+	(void)snprintf(lan->name, sizeof(lan->name), "%s", name);
+	return lan;
+}
+
+static void choose_named_lans(const struct conf *conf, const struct links *links,
+			      struct network *network)
 {
 	for (size_t i = 0; i < conf->lan_count && i < LANS_MAX; i++) {
 		const struct conf_lan *lan = &conf->lans[i];
 
-		if (strcmp(lan->name, network->wan.name) == 0) {
-			(void)snprintf(error, CONF_ERROR_MAX,
-				       "[lan %s] is the WAN interface %s%s; a LAN and "
-				       "the WAN must be two interfaces: remove [lan "
-				       "%s] or set [wan] interface = NAME",
-				       lan->name, network->wan.name,
-				       conf->wan.interface[0] != '\0'
-					       ? ""
-					       : ", which has the default route",
-				       lan->name);
-			return -EINVAL;
-		}
-		network->lans[network->lan_count].lan = (uint16_t)network->lan_count;
-		lan_fill(&network->lans[network->lan_count++], lan,
-			 links_find_name(links, lan->name));
+		lan_fill(lan_append(network, lan->name), lan,
+			 lan->protocols != 0 ? links_find_name(links, lan->name)
+					     : NULL);
 	}
-	return 0;
 }
 
-static int choose_auto_lans(const struct links *links, struct network *network,
-			    char error[CONF_ERROR_MAX])
+/* Where the internet is, or was, or may be next, nobody is served by a guess. */
+static bool leads_out(const struct network *network, const struct links *links,
+		      const struct link *link)
 {
-	for (size_t i = 0; i < links->count && network->lan_count < LANS_MAX; i++) {
-		const struct link *link = &links->list[i];
-		struct conf_lan lan = {.protocols = AUTO_PROTOCOLS, .igd = AUTO_IGD};
+	return link->default_route || link->ifindex == links->default_ifindex ||
+	       was_wan(network, link->name);
+}
 
-		if (!link_is_lan(link, &network->wan))
-			continue;
-		memcpy(lan.name, link->name, sizeof(lan.name));
-		network->lans[network->lan_count].lan = (uint16_t)network->lan_count;
-		lan_fill(&network->lans[network->lan_count++], &lan, link);
+static void fill_auto_lan(struct lan_info *lan, const struct link *link)
+{
+	struct conf_lan conf = {.protocols = AUTO_PROTOCOLS, .igd = AUTO_IGD};
+
+	memcpy(conf.name, lan->name, sizeof(conf.name));
+	lan_fill(lan, &conf, link);
+}
+
+/* Those that were LANs are so, there or not, unless the internet is there now. */
+static void keep_auto_lans(const struct links *links, const struct network *before,
+			   struct network *network)
+{
+	for (size_t i = 0; i < before->lan_count; i++) {
+		struct lan_info *lan = lan_append(network, before->lans[i].name);
+		const struct link *link = links_find_name(links, lan->name);
+
+		network->lan_joined[i] = before->lan_joined[i];
+		if (!was_wan(network, lan->name) &&
+		    !(link && leads_out(network, links, link)))
+			fill_auto_lan(lan, link);
 	}
-	if (network->lan_count > 0)
+}
+
+static bool has_lan(const struct network *network, const char *name)
+{
+	for (size_t i = 0; i < network->lan_count; i++)
+		if (strcmp(network->lans[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void join_auto_lans(const struct links *links, bool running,
+			   struct network *network)
+{
+	for (size_t i = 0; i < links->count; i++) {
+		const struct link *link = &links->list[i];
+
+		if (!link->up || link->loopback || !link_has_lan_address(link) ||
+		    leads_out(network, links, link) || has_lan(network, link->name))
+			continue;
+		if (network->lan_count == LANS_MAX) {
+			network->lans_full = true;
+			return;
+		}
+		network->lan_joined[network->lan_count] = running;
+		fill_auto_lan(lan_append(network, link->name), link);
+	}
+}
+
+static int choose_auto_lans(const struct links *links, const struct network *before,
+			    struct network *network, char error[CONF_ERROR_MAX])
+{
+	if (before)
+		keep_auto_lans(links, before, network);
+	join_auto_lans(links, before != NULL, network);
+	if (before || network->lan_count > 0)
 		return 0;
 	(void)snprintf(
 		error, CONF_ERROR_MAX,
@@ -185,16 +318,35 @@ static int choose_auto_lans(const struct links *links, struct network *network,
 	return -ENODEV;
 }
 
+static int choose_lans(const struct conf *conf, const struct links *links,
+		       const struct network *before, struct network *network,
+		       char error[CONF_ERROR_MAX])
+{
+	if (conf->lan_count == 0)
+		return choose_auto_lans(links, before, network, error);
+	choose_named_lans(conf, links, network);
+	return 0;
+}
+
 int network_choose(const struct conf *conf, const struct links *links,
-		   struct network *out, char error[CONF_ERROR_MAX])
+		   const struct network *before, struct network *out,
+		   char error[CONF_ERROR_MAX])
 {
 	struct network network = {0};
-	int code = choose_wan(conf, links, &network.wan, error);
+	int code = conf->wan.interface[0] != '\0'
+			   ? choose_named_wan(conf, links, &network.wan, error)
+			   : choose_auto_wan(conf, links, before, &network.wan, error);
 
-	if (code == 0)
-		code = conf->lan_count > 0
-			       ? choose_named_lans(conf, links, &network, error)
-			       : choose_auto_lans(links, &network, error);
+	if (code != 0)
+		return code;
+	fill_wan(conf, links, &network.wan);
+	if (before) {
+		network.former_wan_count = before->former_wan_count;
+		memcpy(network.former_wans, before->former_wans,
+		       sizeof(network.former_wans));
+	}
+	remember_wan(&network);
+	code = choose_lans(conf, links, before, &network, error);
 	if (code != 0)
 		return code;
 	for (size_t i = 0; i < network.lan_count; i++)
@@ -206,7 +358,6 @@ int network_choose(const struct conf *conf, const struct links *links,
 
 void network_pin(const struct network *network, struct conf *conf)
 {
-	memcpy(conf->wan.interface, network->wan.name, sizeof(conf->wan.interface));
 	if (conf->lan_count > 0)
 		return;
 	for (size_t i = 0; i < network->lan_count && i < CONF_LANS_MAX; i++) {

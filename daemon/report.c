@@ -159,6 +159,7 @@ static struct json_object *status_wan_new(const struct report_status *status)
 	    varlink_add_bool(object, "up", wan->up && wan->carrier) &&
 	    report_add_addr(object, "address", &wan->address) &&
 	    report_add_addr(object, "external_address", &wan->external) &&
+	    varlink_add_string(object, "source", wan_source_get_name(wan->source)) &&
 	    varlink_add_bool(object, "private", wan->private_address))
 		return object;
 	json_object_put(object);
@@ -253,9 +254,11 @@ static struct json_object *status_lans_new(const struct report_status *status)
 	struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; array && i < status->network->lan_count; i++) {
-		struct json_object *lan = status_lan_new(&status->network->lans[i],
-							 status->conf->wan.nat);
+		struct json_object *lan;
 
+		if (status->network->lans[i].protocols == 0)
+			continue; /* it is no LAN any more */
+		lan = status_lan_new(&status->network->lans[i], status->conf->wan.nat);
 		if (!lan || json_object_array_add(array, lan) != 0) {
 			json_object_put(lan);
 			json_object_put(array);
@@ -404,8 +407,11 @@ static bool status_table_full(const struct report_status *status)
 
 static bool status_lan_missing(const struct report_status *status)
 {
-	for (size_t i = 0; i < status->network->lan_count; i++)
-		if (status->network->lans[i].ifindex == 0)
+	const struct network *network = status->network;
+
+	for (size_t i = 0; i < network->lan_count; i++)
+		if (network->lans[i].ifindex == 0 && network->lans[i].protocols != 0 &&
+		    !network->lan_joined[i])
 			return true;
 	return false;
 }
@@ -420,15 +426,31 @@ static size_t status_find_problems(const struct report_status *status,
 		bool is;
 		struct problem problem;
 	} rows[] = {
-		{!wan->present,
+		{wan->route == WAN_ROUTE_NONE,
+		 {"no-default-route", "there is no IPv4 default route"}},
+		{wan->route == WAN_ROUTE_LAN,
+		 {"default-route-lan",
+		  "the IPv4 default route goes out by an interface that is a LAN; set "
+		  "[wan] interface"}},
+		{!wan->present && wan->name[0] == '\0',
+		 {"wan-unknown",
+		  "the interface of the default route is the WAN, and there is none "
+		  "yet; it is waited for"}},
+		{!wan->present && wan->name[0] != '\0',
 		 {"wan-missing", "the WAN interface does not exist; it is waited for"}},
 		{wan->present && addr_is_none(&wan->external),
 		 {"wan-no-address",
 		  "the WAN has no IPv4 address; clients are told so"}},
-		{wan->private_address,
+		{wan->present && (!wan->up || !wan->carrier),
+		 {"wan-down", "the link of the WAN interface is down"}},
+		{wan->private_address && !addr_is_shared(&wan->external),
 		 {"wan-private",
-		  "the external address is private or shared by the provider: "
-		  "the internet may not reach it"}},
+		  "the external address is private: another NAT is in front, and the "
+		  "internet may not reach it"}},
+		{addr_is_shared(&wan->external),
+		 {"wan-cgnat",
+		  "the external address is shared by the provider (RFC 6598): the "
+		  "internet may not reach it"}},
 		{status_lan_missing(status),
 		 {"lan-missing",
 		  "a configured LAN interface does not exist; it is waited for"}},

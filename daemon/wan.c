@@ -326,14 +326,30 @@ static void take_address(struct wan_view *view, const struct nlmsghdr *message)
 	ranks[place] = (uint8_t)address.rank;
 }
 
-/* Is this message about the IPv4 default route of the main table? */
+/* Is this message about an IPv4 default route, of whatever table? */
 static bool route_is_default(const struct nlmsghdr *message)
 {
 	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
 
 	return mnl_nlmsg_get_payload_len(message) >= sizeof(*route) &&
 	       route->rtm_family == AF_INET && route->rtm_dst_len == 0 &&
-	       route->rtm_table == RT_TABLE_MAIN && route->rtm_type == RTN_UNICAST;
+	       route->rtm_type == RTN_UNICAST;
+}
+
+static bool route_is_main(const struct nlmsghdr *message)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+
+	return route->rtm_table == RT_TABLE_MAIN;
+}
+
+/* Interfaces with a way out are no LANs. */
+static void route_mark_link(struct links *links, uint32_t ifindex)
+{
+	size_t place = links_index(links, ifindex);
+
+	if (ifindex != 0 && place < links->count)
+		links->list[place].default_route = true;
 }
 
 static void take_route(struct wan_view *view, const struct nlmsghdr *message)
@@ -355,6 +371,10 @@ static void take_route(struct wan_view *view, const struct nlmsghdr *message)
 	}
 	(void)attribute_read_u32(attributes.rows[RTA_OIF], &ifindex);
 	(void)attribute_read_u32(attributes.rows[RTA_PRIORITY], &metric);
+	view->links.has_default = true;
+	if (!route_is_main(message))
+		return;
+	route_mark_link(&view->links, ifindex);
 	if (ifindex == 0 ||
 	    (view->links.default_ifindex != 0 && metric >= view->default_metric))
 		return;

@@ -19,6 +19,7 @@ struct link {
 	bool up;      /* administratively up */
 	bool carrier; /* RUNNING */
 	bool loopback;
+	bool default_route; /* an IPv4 one, by whatever metric, goes out here */
 	uint64_t octets_in, octets_out, packets_in, packets_out;
 	size_t address_count;
 	/** With host bits: primary IPv4, other IPv4, IPv6; unusable ones last. */
@@ -31,6 +32,8 @@ struct links {
 	struct link list[LINKS_MAX];
 	/** Of the IPv4 default route of least metric; 0 = none. */
 	uint32_t default_ifindex;
+	/** There is one, be it in a table of policy routing. */
+	bool has_default;
 };
 
 /** Watches links, addresses and the default route by rtnetlink; no other module does.
