@@ -112,6 +112,8 @@ static void make_samples(struct foreign *foreign, const struct backend_network *
 			.mark = foreign->config.mark,
 		};
 
+		if (sample.ipv6 && foreign->config.ipv4_only)
+			continue;
 		if (foreign_make_packet(&sample, network, &foreign->samples[count]))
 			count++;
 	}

@@ -23,6 +23,7 @@ enum foreign_how {
 
 struct foreign_config {
 	uint32_t mark;
+	bool ipv4_only; /* there are no leases of IPv6 */
 	enum foreign_how how;
 	char family[8];
 	char table[RULESET_NAME_MAX];

@@ -61,11 +61,17 @@ static bool core_is_same_host(void *user, uint16_t index, const struct ip_addr *
 	       neighbours_are_one_host(core->neighbours, lan->ifindex, a, b);
 }
 
+static bool core_is_port_given(void *user, uint8_t protocol, uint16_t port)
+{
+	return core_foreign_has_port(user, protocol, port);
+}
+
 static const struct ledger_events core_ledger_events = {
 	.lease = core_on_lease,
 	.disturbed = core_on_disturbed,
 	.unasked = core_on_unasked,
 	.same_host = core_is_same_host,
+	.port_given = core_is_port_given,
 };
 
 /* --- start and end --- */
@@ -82,6 +88,7 @@ static struct json_object *core_status_new(void *user)
 		.started_ms = core->started_ms,
 		.dropped = core->dropped,
 		.anycast_missing = core_misses_anycast(core),
+		.foreign = core_foreign_get_figures(core),
 	};
 	struct store_time at = moment_now();
 
@@ -218,7 +225,9 @@ static int core_open_parts(struct core *core)
 	error = core_table_open(core, core_worker_tell_table);
 	if (error == 0)
 		error = core_open_events(core);
-	return error == 0 ? core_restore(core) : error;
+	if (error == 0)
+		error = core_restore(core);
+	return error == 0 ? core_foreign_open(core) : error;
 }
 
 static void core_close_event(struct event *event)
@@ -235,6 +244,7 @@ void core_free(struct core *core)
 		msg_channel_free(core->workers[i].channel);
 	core_close_event(core->wan_event);
 	core_close_event(core->backend_event);
+	core_foreign_close(core);
 	core_timers_close(core);
 	core_table_close(core);
 	control_close(core->control);

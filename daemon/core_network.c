@@ -87,6 +87,7 @@ void core_follow_network(struct core *core)
 		moved = core_tell_change(core) || moved;
 	if (ledger_set_network(core->ledger, &core->network, clock_now_ms()) != 0)
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+	core_foreign_plan(core);
 	if (moved)
 		lease_updates_begin(core->updates);
 }

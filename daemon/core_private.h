@@ -41,6 +41,12 @@ struct core {
 	struct core_worker workers[WORKERS_MAX];
 	struct event *wan_event;
 	struct event *backend_event;
+	struct foreign *foreign; /* NULL = there is nothing to look at */
+	struct event *foreign_event;
+	struct event *foreign_timer;
+	bool foreign_due;
+	int64_t foreign_told_ms; /* when it was looked at */
+	int64_t foreign_pause_ms;
 	struct event *expiry_timer;
 	struct event *heal_timer;
 	struct event *serving_timer;
@@ -71,6 +77,12 @@ struct core {
 /** Changes of the table that nobody asked UPnP for are told together, so often. */
 #define CORE_TABLE_INTERVAL_MS 100
 
+/** The firewall besides our table is looked at so long after others changed it; longer
+ * and longer while they go on, and soon again when they have been quiet. */
+#define CORE_FOREIGN_PAUSE_MIN_MS 100
+#define CORE_FOREIGN_PAUSE_MAX_MS 900
+#define CORE_FOREIGN_QUIET_MS 3000
+
 /** A worker that has not opened its sockets by then does not hold up the others. */
 #define CORE_SERVING_MAX_MS 3000
 
@@ -92,6 +104,18 @@ bool core_read_network(struct core *core, struct network *out)
 void core_follow_network(struct core *core);
 /** For the event of rtnetlink's descriptor; user is the core. */
 void core_network_changed(evutil_socket_t fd, short what, void *user);
+
+/* core_foreign.c */
+/** Look, and integrate as the configuration says. Errors: -ENOMEM. */
+int core_foreign_open(struct core *core) __attribute__((warn_unused_result));
+void core_foreign_close(struct core *core);
+/** Look again soon. */
+void core_foreign_plan(struct core *core);
+/** The configuration is another one. */
+void core_foreign_follow_conf(struct core *core);
+bool core_foreign_has_port(const struct core *core, uint8_t protocol, uint16_t port);
+/** NULL = nothing can be looked at. */
+const struct foreign_figures *core_foreign_get_figures(const struct core *core);
 
 /* core_log.c */
 /** Log what the lines about the network say now and did not say before; before NULL =

@@ -94,6 +94,8 @@ static void core_heal(evutil_socket_t fd, short what, void *user)
 	core->heal_due_ms = TIME_NEVER;
 	if (!ledger_heal(core->ledger, &at))
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
+	/* who took our table away may have done the same to others */
+	core_foreign_plan(core);
 	core_arm_expiry(core);
 }
 

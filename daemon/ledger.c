@@ -499,6 +499,11 @@ const uint32_t *ledger_get_update_ids(const struct ledger *ledger)
 	return ledger->update_ids;
 }
 
+const struct backend_network *ledger_get_network(const struct ledger *ledger)
+{
+	return &ledger->network;
+}
+
 const char *ledger_get_backend_name(const struct ledger *ledger)
 {
 	return ledger->books.backend_ops->name;

@@ -12,6 +12,7 @@
 #include "daemon/store.h"
 #include "protocols/request.h"
 
+struct backend_network;
 struct backend_ops;
 struct rule_counters;
 struct table;
@@ -67,6 +68,9 @@ struct ledger_events {
 	 * us find out. NULL: never, but where they are the same. */
 	bool (*same_host)(void *user, uint16_t lan, const struct ip_addr *a,
 			  const struct ip_addr *b);
+	/** True when somebody else's rules give that port of the WAN away. NULL: never.
+	 */
+	bool (*port_given)(void *user, uint8_t protocol, uint16_t port);
 };
 
 /**
@@ -166,6 +170,8 @@ void ledger_backend_event(struct ledger *ledger);
 
 const struct table *ledger_get_table(const struct ledger *ledger);
 const struct ledger_figures *ledger_get_figures(struct ledger *ledger);
+/** As the kernel shall have it. */
+const struct backend_network *ledger_get_network(const struct ledger *ledger);
 const struct store_meta *ledger_get_meta(const struct ledger *ledger);
 const char *ledger_get_backend_name(const struct ledger *ledger);
 /** Leases that the firewall has a rule of; it has none before the first network. */

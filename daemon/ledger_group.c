@@ -27,6 +27,9 @@ static bool ledger_is_port_used(void *user, uint8_t protocol, uint16_t port)
 {
 	struct ledger *ledger = user;
 
+	if (ledger->events->port_given &&
+	    ledger->events->port_given(ledger->user, protocol, port))
+		return true;
 	return ledger->sockets && !addr_is_none(&ledger->wan_address) &&
 	       sockets_is_used(ledger->sockets, protocol, &ledger->wan_address, port,
 			       ledger->wan_ifindex);

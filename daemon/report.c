@@ -8,6 +8,7 @@
 #include "backends/backend.h"
 #include "base/varlink.h"
 #include "daemon/plan.h"
+#include "daemon/report_foreign.h"
 #include "daemon/table.h"
 
 #define TIME_TEXT_SIZE 32
@@ -522,6 +523,12 @@ static bool status_add_head(struct json_object *object,
 	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
 	struct problem problems[PROBLEMS_MAX];
 	size_t count = status_find_problems(status, problems, PROBLEMS_MAX);
+	struct report_problems foreign;
+
+	report_find_foreign(status->conf, status->foreign, &foreign);
+	for (size_t i = 0; i < foreign.count && count < PROBLEMS_MAX; i++)
+		problems[count++] = (struct problem){foreign.items[i].code,
+						     foreign.items[i].text};
 
 	return varlink_add_string(object, "version", PORTREEVE_VERSION) &&
 	       varlink_add_string(object, "state", count > 0 ? "degraded" : "ok") &&
@@ -540,6 +547,8 @@ struct json_object *report_status_new(const struct report_status *status,
 
 	if (object && status_add_head(object, status, at) &&
 	    varlink_add(object, "backend", status_backend_new(status)) &&
+	    varlink_add(object, "integration",
+			report_integration_new(status->conf, status->foreign)) &&
 	    varlink_add(object, "wan", status_wan_new(status)) &&
 	    varlink_add(object, "lans", status_lans_new(status)) &&
 	    varlink_add(object, "leases", status_leases_new(status)) &&

@@ -6,6 +6,7 @@
 #include "daemon/network.h"
 #include "daemon/store.h"
 
+struct foreign_figures;
 struct json_object;
 
 /** What `status` tells besides ledger and network. */
@@ -25,6 +26,7 @@ struct report_status {
 	int64_t started_ms;
 	uint64_t dropped;     /* requests of workers that could not be taken */
 	bool anycast_missing; /* PCP's anycast address is on no interface */
+	const struct foreign_figures *foreign; /* NULL = nothing can be looked at */
 };
 
 /**
