@@ -164,6 +164,37 @@ static bool print_backend(FILE *file, struct json_object *object)
 	return true;
 }
 
+/** What is done about the firewall of the host; older daemons do not say. */
+static bool print_integration(FILE *file, struct json_object *status)
+{
+	struct json_object *object;
+	struct varlink_members members;
+	const char *mode;
+	struct json_object *rules;
+	int64_t restored;
+
+	if (!json_object_object_get_ex(status, "integration", &object))
+		return true;
+	members = varlink_members_init(object);
+	mode = varlink_get_string(&members, "mode");
+	rules = varlink_get_array(&members, "rules");
+	restored = varlink_get_int(&members, "restored", 0, INT64_MAX);
+	if (members.failed != NULL)
+		return false;
+	print_head(file, "Integrate");
+	print_text(file, "", mode);
+	for (size_t i = 0; i < json_object_array_length(rules); i++) {
+		const char *rule =
+			json_object_get_string(json_object_array_get_idx(rules, i));
+
+		print_text(file, i == 0 ? ", rule in " : "; ", rule ? rule : "?");
+	}
+	if (restored > 0)
+		print_count(file, ", put back ", restored, "");
+	(void)fputs("\n", file);
+	return true;
+}
+
 static bool print_store(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
@@ -279,7 +310,8 @@ static bool print_status(FILE *file, struct varlink_members *members, const char
 	       print_each(file, problems, print_problem) && print_wan(file, wan) &&
 	       print_each(file, lans, print_lan) &&
 	       print_leases(file, leases, clients) && print_backend(file, backend) &&
-	       print_store(file, store) && print_each(file, workers, print_worker) &&
+	       print_integration(file, members->object) && print_store(file, store) &&
+	       print_each(file, workers, print_worker) &&
 	       print_requests(file, requests);
 }
 
