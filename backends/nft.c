@@ -413,14 +413,17 @@ static int collect_wanted(const struct backend *backend, const struct rule *rule
 	return error;
 }
 
-static int ensure_skeleton(struct backend *backend, const struct nft_elements *wanted)
+static int ensure_skeleton(struct backend *backend, const struct nft_elements *wanted,
+			   bool *made)
 {
 	enum nft_skeleton_state state;
 	int error = nft_skeleton_check(&backend->skeleton, &backend->socket, &state);
 
 	if (error < 0 || state == NFT_SKELETON_OURS)
 		return error;
-	if (state == NFT_SKELETON_OTHER)
+	*made = true;
+	/* (Later it is a stranger's work, of which our owner tells.) */
+	if (state == NFT_SKELETON_OTHER && !backend->ready)
 		log_notice(
 			"table inet %s is not as this version makes it: making it anew",
 			NFT_TABLE);
@@ -432,11 +435,12 @@ static int ensure_skeleton(struct backend *backend, const struct nft_elements *w
 	return error;
 }
 
-static int sync_once(struct backend *backend, struct nft_elements *wanted,
+/* made: the skeleton was not there, or another one */
+static int sync_once(struct backend *backend, struct nft_elements *wanted, bool *made,
 		     struct nft_difference *difference)
 {
 	struct nft_elements there = {0};
-	int error = ensure_skeleton(backend, wanted);
+	int error = ensure_skeleton(backend, wanted, made);
 
 	if (error == 0)
 		error = nft_elements_dump_all(&there, &backend->socket, NFT_WAN_IF);
@@ -472,6 +476,7 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 {
 	struct nft_elements wanted = {0};
 	struct nft_difference difference = {0};
+	bool made = false;
 	int error;
 
 	/* What happened up to here is in the dumps to come. */
@@ -480,15 +485,19 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 	error = collect_wanted(backend, rules, count, &wanted);
 	if (error == 0) {
 		nft_elements_sort(&wanted);
-		error = sync_once(backend, &wanted, &difference);
+		error = sync_once(backend, &wanted, &made, &difference);
 	}
 	for (unsigned int i = 1; i < SYNC_TRIES && is_passing(error); i++)
-		error = sync_once(backend, &wanted, &difference);
+		error = sync_once(backend, &wanted, &made, &difference);
 	if (error == 0)
 		error = renew_claims(backend, &wanted);
 	nft_elements_fini(&wanted);
 	if (error < 0)
 		return error;
+	/* Nothing forwarded without these, whatever became of the mappings. */
+	if (backend->ready && (made || difference.network > 0) &&
+	    difference.added + difference.removed == 0)
+		difference.added = 1;
 	/* Leases may have ended while nobody was here to end their flows. */
 	if (!backend->config.keep_flows &&
 	    (!backend->ready || difference.added + difference.removed > 0))

@@ -333,6 +333,7 @@ bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow);
 struct nft_difference {
 	size_t added;	/* rules that were not whole */
 	size_t removed; /* mappings and pinholes that nobody wanted */
+	size_t network; /* interfaces and addresses that were not right */
 };
 int nft_difference_apply(struct nft_socket *nft, struct nft_batch *batch,
 			 struct nft_elements *wanted, struct nft_elements *there,

@@ -46,6 +46,8 @@ static int remove_strays(struct walk *walk)
 			walk->difference->removed++;
 		else if (nft_set_get_shape(element->set)->timeout)
 			walk->others_removed++;
+		else
+			walk->difference->network++;
 		nft_batch_element(walk->batch, walk->nft, NFT_OP_REMOVE, element);
 		error = send_when_long(walk, NFT_CHUNK_OCTETS);
 		if (error < 0)
@@ -92,6 +94,8 @@ static int add_missing(struct walk *walk)
 			walk->difference->added++;
 		else if (!same && nft_set_get_shape(element->set)->timeout)
 			walk->others_added++;
+		else if (!same)
+			walk->difference->network++;
 		put(walk, element, there);
 		error = send_when_long(walk, NFT_CHUNK_OCTETS);
 		if (error < 0)

@@ -424,20 +424,12 @@ bool ledger_heal(struct ledger *ledger, const struct store_time *at)
 	unsigned int held_back;
 	int error = books_sync(&ledger->books, at->now_ms, &added, &removed);
 
+	ledger_report_heal(ledger, added, removed, at->now_ms);
 	if (error == 0 && ledger->network_behind)
 		error = ledger_apply_network(ledger, at->now_ms);
 	ledger->figures.backend_failed = error != 0;
-	if (added + removed > 0)
-		ledger->figures.heals++;
-	if ((error != 0 || added + removed > 0) &&
-	    !log_limit_pass(&ledger->heal_limit, at->now_ms, &held_back))
-		return error == 0;
-	if (error != 0)
+	if (error != 0 && log_limit_pass(&ledger->heal_limit, at->now_ms, &held_back))
 		log_error("cannot put the firewall right: %s", strerror(-error));
-	if (added + removed > 0)
-		log_warning("someone changed our firewall rules; put right, "
-			    "restored=%zu strays=%zu",
-			    added, removed);
 	return error == 0;
 }
 

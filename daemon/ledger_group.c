@@ -310,7 +310,7 @@ static int ledger_apply(struct ledger *ledger, const struct lease_change *change
 
 	if (error == -ENOENT) {
 		error = books_sync(&ledger->books, now_ms, &added, &removed);
-		ledger->figures.heals++;
+		ledger_report_heal(ledger, added, removed, now_ms);
 	}
 	/* What is not possible says nothing about the rest; all else has us compare. */
 	ledger->figures.backend_failed = error != 0 && error != -EEXIST &&

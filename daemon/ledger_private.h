@@ -55,6 +55,11 @@ void ledger_count_updates(const struct plan *plan, uint32_t updates[LANS_MAX]);
 void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
 			    const struct reply *replies, size_t count, int64_t now_ms);
 
+/* ledger_heal.c */
+/** Count and tell that a comparison found somebody else's changes, if it found any. */
+void ledger_report_heal(struct ledger *ledger, size_t added, size_t removed,
+			int64_t now_ms);
+
 /* ledger_pinhole.c */
 /** Packets that the pinhole has let in since it was made, renewals and all. */
 uint64_t ledger_count_pinhole(struct ledger *ledger, const struct lease *lease,

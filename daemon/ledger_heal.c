@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* That somebody else changed our part of the firewall, and that it is right again. */
+#include "base/log.h"
+#include "daemon/ledger_private.h"
+
+void ledger_report_heal(struct ledger *ledger, size_t added, size_t removed,
+			int64_t now_ms)
+{
+	unsigned int held_back;
+
+	if (added + removed == 0)
+		return;
+	ledger->figures.heals++;
+	if (log_limit_pass(&ledger->heal_limit, now_ms, &held_back))
+		log_warning("someone changed our firewall rules; put right, "
+			    "restored=%zu strays=%zu",
+			    added, removed);
+}
