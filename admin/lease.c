@@ -20,6 +20,16 @@ static struct json_object *lease_find_filters(struct json_object *object)
 	return NULL;
 }
 
+static struct json_object *lease_find_nat(struct json_object *object)
+{
+	struct json_object *nat;
+
+	if (json_object_object_get_ex(object, "nat", &nat) &&
+	    json_object_is_type(nat, json_type_object))
+		return nat;
+	return NULL;
+}
+
 /* Older daemons do not say. */
 static bool kind_is_flow(const char *kind)
 {
@@ -67,6 +77,7 @@ bool lease_read(struct json_object *object, struct lease_view *out)
 		return false;
 	}
 	lease.filters = lease_find_filters(object);
+	lease.nat = lease_find_nat(object);
 	*out = lease;
 	return true;
 }
@@ -197,6 +208,33 @@ static void print_remote(const struct lease_view *lease, FILE *file)
 							  lease->filters, i)));
 }
 
+/** "  NAT          open: anybody can reach it, ...", and what that comes from. */
+static void print_nat(struct json_object *nat, FILE *file)
+{
+	struct varlink_members members = varlink_members_init(nat);
+	const char *console = varlink_get_string_or(&members, "console", "?");
+	const char *text = varlink_get_string_or(&members, "text", "");
+	const char *mapping = varlink_get_string_or(&members, "mapping", "?");
+	const char *filtering = varlink_get_string_or(&members, "filtering", "?");
+	int64_t port = varlink_get_int_or(&members, "outbound_port", 0, UINT16_MAX, 0);
+	char safe[FORMAT_TEXT_SIZE];
+
+	(void)fprintf(file, "  %-12s %s: ", "NAT",
+		      format_escape(safe, sizeof(safe), console));
+	print_escaped("", text, "\n", file);
+	(void)fprintf(file, "  %-12s mapping %s", "",
+		      format_escape(safe, sizeof(safe), mapping));
+	print_escaped(", filtering ", filtering, "\n", file);
+	(void)fprintf(file, "  %-12s ", "");
+	if (port != 0)
+		(void)fprintf(file, "leaves with port %" PRId64, port);
+	else
+		(void)fputs("leaves with any port", file);
+	(void)fputs(varlink_get_bool_or(&members, "hairpin", false) ? ", hairpin\n"
+								    : ", no hairpin\n",
+		    file);
+}
+
 static const char *lease_get_state(const struct lease_view *lease)
 {
 	if (!lease->enabled)
@@ -243,6 +281,8 @@ void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 	print_field("Client", lease->client, file);
 	print_field("LAN", lease->lan, file);
 	print_field("Description", lease->description, file);
+	if (lease->nat)
+		print_nat(lease->nat, file);
 	(void)fprintf(file, "  %-12s %s in %s packets\n", "Traffic",
 		      format_octets(octets, lease->octets),
 		      format_count(packets, lease->packets));

@@ -34,6 +34,7 @@ struct lease_view {
 	int64_t lifetime_s; /* -1 = never ends */
 	int64_t octets;
 	int64_t packets;
+	struct json_object *nat; /* NULL = an older daemon; borrowed */
 	bool enabled;
 	bool flow; /* PCP's PEER: the host's own way out to one peer, kept */
 };

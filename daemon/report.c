@@ -9,6 +9,7 @@
 #include "base/varlink.h"
 #include "daemon/plan.h"
 #include "daemon/report_foreign.h"
+#include "daemon/report_nat.h"
 #include "daemon/table.h"
 
 #define TIME_TEXT_SIZE 32
@@ -106,6 +107,22 @@ static bool report_add_ends(struct json_object *object, struct ledger *ledger,
 	       varlink_add_int(object, "internal_port", lease->internal_port);
 }
 
+/* The first lease of an internal endpoint has its way out, if any has. */
+static bool report_add_nat(struct json_object *object, struct ledger *ledger,
+			   const struct lease *lease)
+{
+	struct ip_addr external = ledger_get_external(ledger, lease);
+	const struct lease *out = lease;
+	struct nat_behaviour nat;
+
+	if (!lease->outbound)
+		out = table_get_by_internal(ledger_get_table(ledger), &lease->internal,
+					    lease->protocol, lease->internal_port);
+	nat = report_nat_get(lease, out && out->outbound ? out->external_port : 0,
+			     &external);
+	return varlink_add(object, "nat", report_nat_new(&nat));
+}
+
 struct json_object *report_lease_new(struct ledger *ledger, const struct lease *lease,
 				     const struct store_time *at)
 {
@@ -126,6 +143,7 @@ struct json_object *report_lease_new(struct ledger *ledger, const struct lease *
 			       ledger_get_lan_name(ledger, lease->lan)) &&
 	    varlink_add_string(object, "description", lease->description) &&
 	    varlink_add_bool(object, "enabled", lease->enabled) &&
+	    report_add_nat(object, ledger, lease) &&
 	    varlink_add_int(object, "bytes", (int64_t)traffic.octets) &&
 	    varlink_add_int(object, "packets", (int64_t)traffic.packets))
 		return object;

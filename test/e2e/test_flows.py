@@ -6,6 +6,7 @@ each other by the external address, and that they end with the lease.
 
 import contextlib
 import itertools
+import socket
 
 import natpmp
 import pcp
@@ -270,3 +271,61 @@ def test_two_consoles(lab, daemon, port):
             assert lab.udp_arrives(host, (WAN, ports[other]), other, port,
                                    source=consoles[host], sink=consoles[other],
                                    reply=False)
+
+
+# What the owner is told of it
+
+
+def show(daemon, port, external=None):
+    [lease] = [x for x in daemon.leases() if x["internal_port"] == port
+               and external in (None, x["external_port"])]
+    assert daemon.json("show", str(lease["id"]))["lease"]["nat"] == lease["nat"]
+    text = daemon.admin("show", str(lease["id"]))
+    assert f"  NAT          {lease['nat']['console']}: " in text
+    assert ("no hairpin" not in text) == lease["nat"]["hairpin"]
+    return lease["nat"]
+
+
+def test_told_open(lab, daemon, port):
+    """RFC 4787: as test_two_consoles shows it by packets"""
+    grant(lab.lan1, "udp", port, port + 1)
+    nat = show(daemon, port)
+    text = nat.pop("text")
+    assert nat == {"mapping": "endpoint-independent", "filtering": "endpoint-independent",
+                   "outbound_port": port + 1, "hairpin": True, "console": "open"}
+    assert text == "anybody can reach it, and what it sends leaves with the same port"
+
+
+def test_told_of_two_mappings(lab, daemon, port):
+    """test_two_mappings_of_one_port: the second leaves with the port of the first."""
+    grant(lab.lan1, "udp", port, port + 1)
+    daemon.admin("add", "udp", str(port + 2), f"{lab.lan1.ipv4}:{port}")
+    nat = show(daemon, port, port + 2)
+    assert (nat["outbound_port"], nat["console"]) == (port + 1, "moderate")
+    assert show(daemon, port, port + 1)["console"] == "open"
+
+
+def test_told_of_filters(lab, daemon, port):
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", port, port, options=[pcp.pack_filter(lab.inet1.ipv4)])
+        assert show(daemon, port)["filtering"] == "address-dependent"
+        client.grant("udp", port, port, options=[
+            pcp.clear_filters(), pcp.pack_filter(lab.inet1.ipv4, port=9)])
+    nat = show(daemon, port)
+    assert (nat["filtering"], nat["console"]) == ("address-and-port-dependent", "moderate")
+
+
+def test_told_of_a_pinhole(lab, daemon, port):
+    """Nothing is translated, and nobody needs it to be."""
+    with pcp.Client(lab.lan1, family=socket.AF_INET6) as client:
+        client.grant("udp", port, port)
+    nat = show(daemon, port)
+    assert (nat["mapping"], nat["outbound_port"], nat["hairpin"]) == ("none", port, False)
+    assert nat["console"] == "open"
+
+
+def test_told_behind_another_nat(lab, keeper, port):
+    daemon = keeper.get(LIMITS + "[wan]\naddress = 10.9.8.7\n")
+    grant(lab.lan1, "udp", port, port)
+    nat = show(daemon, port)
+    assert nat["console"] == "strict" and "another NAT" in nat["text"]
