@@ -85,3 +85,51 @@ def test_runs_without_configuration(lab, installed):
                        "/usr/local/bin/portreeve", "list"])
     assert done.returncode == 0 and "192.168.77.2:4000" in done.stdout, done.stdout
     assert process.stop() == 0
+
+
+# What apt-get is here: it installs a package and one that this needs, both with units, and
+# asks as their scripts do whether these may start.
+STUBS = {
+    "dpkg-query": """case "$*" in
+*-L*) for name in service socket; do echo "/lib/systemd/system/$2.$name"; done
+	echo "/usr/lib/systemd/system/$2@.service"; echo /usr/share/doc/x.service ;;
+*binary*) cat "$STATE/installed" ;;
+*) grep -q "^ii $4" "$STATE/installed" && echo "ii " ;;
+esac""",
+    "apt-get": """[ -e "$STATE/refuse" ] && exit 100
+status=0; /usr/sbin/policy-rc.d || status=$?; echo "policy $status" >>"$STATE/log"
+printf 'ii ufw\\nii helper\\n' >>"$STATE/installed" """,
+    "systemctl": 'echo "$*" >>"$STATE/log"',
+}
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_packages_start_no_service(tmp_path, present):
+    """Neither while they are installed nor at the next boot; what was there stays."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: directories are mounted over")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in STUBS.items():
+        (programs / name).write_text("#!/bin/sh\n" + text + "\n")
+        (programs / name).chmod(0o755)
+    (tmp_path / "installed").write_text("ii iptables\nii firewalld\nii old-service\n")
+    own = "printf '#!/bin/sh\\nexit 104\\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d;"
+    script = ("mount -t tmpfs none /usr/sbin; mount -t tmpfs none /run; "
+              f"mkdir -p /run/systemd/system; {own if present else ''}"
+              f"sh {ROOT}/packaging/install-packages test; echo left $(ls /usr/sbin)")
+    for failing in (False, True):
+        (tmp_path / "log").write_text("")
+        if failing:
+            (tmp_path / "installed").write_text("ii iptables\n")
+            (tmp_path / "refuse").touch()
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False,
+            env=dict(os.environ, STATE=str(tmp_path), PATH=f"{programs}:{os.environ['PATH']}"))
+        assert done.stdout.endswith("left policy-rc.d\n" if present else "left \n"), done
+        log = (tmp_path / "log").read_text().splitlines()
+        if not failing:
+            assert log[0] == f"policy {104 if present else 101}", log
+            assert sorted(log[1:]) == sorted(
+                f"-q disable --now {name}.{kind}" for name in ("ufw", "helper")
+                for kind in ("service", "socket")), log
