@@ -96,10 +96,9 @@ struct nft_boxes {
 	struct nft_box items[NFT_BOXES_MAX];
 };
 
-/** What a rule's filters admit, exactly. Errors: -EINVAL, filters that make no sense.
- */
-int nft_boxes_from_rule(const struct rule *rule, struct nft_boxes *boxes)
-	__attribute__((warn_unused_result));
+struct rule_peers;
+/** Cut what they admit, exactly, into boxes. */
+void nft_boxes_from_peers(const struct rule_peers *peers, struct nft_boxes *boxes);
 bool nft_box_covers(const struct nft_box *box, const struct prefix *prefix,
 		    uint16_t port);
 bool nft_box_overlaps(const struct nft_box *a, const struct nft_box *b);

@@ -10,6 +10,8 @@
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
+#include "backends/rule.h"
+
 static const struct nft_set_shape shapes[NFT_SET_COUNT] = {
 	[NFT_WAN_IF] = {"wan_if", IF_NAMESIZE, 0, false, false, 0},
 	[NFT_LAN_IF] = {"lan_if", IF_NAMESIZE, 0, false, false, 0},
@@ -212,11 +214,6 @@ struct nft_element nft_element_get_counter(const struct rule *rule,
 	return element;
 }
 
-static bool is_ipv4_host(const struct ip_addr *addr)
-{
-	return addr_is_ipv4(addr) && !addr_is_none(addr);
-}
-
 static int from_rule4(const struct rule *rule, const struct nft_boxes *boxes,
 		      struct nft_element *elements)
 {
@@ -228,7 +225,7 @@ static int from_rule4(const struct rule *rule, const struct nft_boxes *boxes,
 		elements[n++] = get_mapping4(rule, &boxes->items[i]);
 	if (rule->outbound)
 		elements[n++] = nft_element_get_outbound(rule);
-	if (rule->flow && is_ipv4_host(&rule->external))
+	if (rule->flow && rule_is_ipv4_host(&rule->external))
 		elements[n++] = get_outbound_flow(rule, &boxes->items[0]);
 	if (boxes->any) {
 		elements[n] = start(NFT_HELD4, rule);
@@ -254,39 +251,17 @@ static int from_rule6(const struct rule *rule, const struct nft_boxes *boxes,
 	return n;
 }
 
-static bool is_one_flow(const struct nft_boxes *boxes)
-{
-	const struct nft_box *box = &boxes->items[0];
-
-	return boxes->count == 1 && box->prefix.length == 128 &&
-	       box->first_port == box->last_port;
-}
-
 int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)
 {
-	bool ipv4 = addr_is_ipv4(&rule->internal);
+	struct rule_peers peers;
 	struct nft_boxes boxes;
-	int error;
+	int error = rule_check(rule, &peers);
 
-	if ((rule->protocol != IPPROTO_TCP && rule->protocol != IPPROTO_UDP) ||
-	    rule->external_port == 0 || rule->internal_port == 0 ||
-	    rule->filter_count > RULE_FILTERS_MAX || addr_is_none(&rule->internal))
-		return -EINVAL;
-	/* Without an address on the WAN a mapping waits for one: it has no way out. */
-	if (ipv4 && !(rule->outbound ? is_ipv4_host(&rule->external)
-				     : addr_is_none(&rule->external) ||
-					       addr_is_ipv4(&rule->external)))
-		return -EINVAL;
-	if (!ipv4 && (rule->external_port != rule->internal_port ||
-		      !addr_equal(&rule->external, &rule->internal)))
-		return -EINVAL;
-	error = nft_boxes_from_rule(rule, &boxes);
 	if (error < 0)
 		return error;
-	if (rule->flow && !is_one_flow(&boxes))
-		return -EINVAL;
-	return ipv4 ? from_rule4(rule, &boxes, elements)
-		    : from_rule6(rule, &boxes, elements);
+	nft_boxes_from_peers(&peers, &boxes);
+	return addr_is_ipv4(&rule->internal) ? from_rule4(rule, &boxes, elements)
+					     : from_rule6(rule, &boxes, elements);
 }
 
 void nft_element_to_rule(const struct nft_element *element, struct rule *rule)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "backends/backend.h"
+#include "backends/rule.h"
+
+#include <errno.h>
 
 static bool filter_equal(const struct rule_filter *a, const struct rule_filter *b)
 {
@@ -22,7 +24,7 @@ bool rule_equal(const struct rule *a, const struct rule *b)
 	return true;
 }
 
-static bool prefix_covers(const struct prefix *wide, const struct prefix *narrow)
+bool rule_prefix_covers(const struct prefix *wide, const struct prefix *narrow)
 {
 	return wide->length <= narrow->length && prefix_contains(wide, &narrow->addr);
 }
@@ -30,8 +32,8 @@ static bool prefix_covers(const struct prefix *wide, const struct prefix *narrow
 static bool filter_overlaps(const struct rule_filter *a, const struct rule_filter *b)
 {
 	return (a->port == 0 || b->port == 0 || a->port == b->port) &&
-	       (prefix_covers(&a->prefix, &b->prefix) ||
-		prefix_covers(&b->prefix, &a->prefix));
+	       (rule_prefix_covers(&a->prefix, &b->prefix) ||
+		rule_prefix_covers(&b->prefix, &a->prefix));
 }
 
 /* No filter, or one that lets everybody in. */
@@ -56,4 +58,89 @@ bool rule_overlaps(const struct rule *a, const struct rule *b)
 			if (filter_overlaps(&a->filters[i], &b->filters[j]))
 				return true;
 	return false;
+}
+
+static bool port_covers(uint16_t wide, uint16_t narrow)
+{
+	return wide == 0 || wide == narrow;
+}
+
+/* A filter inside another one says nothing new and goes. */
+static void add_filter(struct rule_peers *peers, const struct rule_filter *filter)
+{
+	for (unsigned int i = 0; i < peers->count;) {
+		struct rule_filter *other = &peers->items[i];
+
+		if (rule_prefix_covers(&other->prefix, &filter->prefix) &&
+		    port_covers(other->port, filter->port))
+			return;
+		if (rule_prefix_covers(&filter->prefix, &other->prefix) &&
+		    port_covers(filter->port, other->port))
+			*other = peers->items[--peers->count];
+		else
+			i++;
+	}
+	peers->items[peers->count++] = *filter;
+}
+
+int rule_get_peers(const struct rule *rule, struct rule_peers *peers)
+{
+	bool ipv4 = addr_is_ipv4(&rule->internal);
+	struct prefix everybody = {.length = ipv4 ? 96 : 0};
+
+	peers->count = 0;
+	peers->any = rule->filter_count == 0;
+	if (ipv4)
+		everybody.addr = addr_from_ipv4((struct in_addr){0});
+	for (unsigned int i = 0; i < rule->filter_count; i++) {
+		struct rule_filter filter = rule->filters[i];
+
+		if (filter.prefix.length == 0)
+			filter.prefix = everybody;
+		if (filter.prefix.length > 128 ||
+		    !rule_prefix_covers(&everybody, &filter.prefix) ||
+		    addr_is_ipv4(&filter.prefix.addr) != ipv4)
+			return -EINVAL;
+		if (filter.prefix.length == everybody.length && filter.port == 0)
+			peers->any = true;
+		add_filter(peers, &filter);
+	}
+	if (peers->any)
+		peers->count = 0;
+	return 0;
+}
+
+bool rule_is_ipv4_host(const struct ip_addr *addr)
+{
+	return addr_is_ipv4(addr) && !addr_is_none(addr);
+}
+
+static bool has_endpoints(const struct rule *rule)
+{
+	bool ipv4 = addr_is_ipv4(&rule->internal);
+
+	if ((rule->protocol != IPPROTO_TCP && rule->protocol != IPPROTO_UDP) ||
+	    rule->external_port == 0 || rule->internal_port == 0 ||
+	    rule->filter_count > RULE_FILTERS_MAX || addr_is_none(&rule->internal))
+		return false;
+	if (!ipv4)
+		return rule->external_port == rule->internal_port &&
+		       addr_equal(&rule->external, &rule->internal);
+	/* Without an address on the WAN a mapping waits for one: it has no way out. */
+	return rule->outbound
+		       ? rule_is_ipv4_host(&rule->external)
+		       : addr_is_none(&rule->external) || addr_is_ipv4(&rule->external);
+}
+
+int rule_check(const struct rule *rule, struct rule_peers *peers)
+{
+	int error = has_endpoints(rule) ? rule_get_peers(rule, peers) : -EINVAL;
+
+	if (error < 0)
+		return error;
+	/* What keeps a flow has one peer, all of it. */
+	if (rule->flow && (peers->count != 1 || peers->items[0].port == 0 ||
+			   peers->items[0].prefix.length != 128))
+		return -EINVAL;
+	return 0;
 }
