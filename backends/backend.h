@@ -73,6 +73,8 @@ struct backend_network {
 struct backend_config {
 	uint32_t mark;	 /* bit set on the connection mark of leased flows */
 	bool keep_flows; /* do not remove conntrack entries of deleted leases */
+	/** What iptables locks, opened by somebody who may; 0: the backend opens it. */
+	int lock_fd;
 };
 
 struct rule_counters {
@@ -107,6 +109,8 @@ struct backend_ops {
 	/** keep: leave rules in the kernel for a restart without a gap. Safe on NULL.
 	 */
 	void (*close)(struct backend *backend, bool keep);
+	/** Another backend_config.keep_flows; NULL where the backend ends no flows. */
+	void (*set_keep_flows)(struct backend *backend, bool keep_flows);
 	/** Set interfaces and addresses. Errors: -errno, nothing changed. */
 	int (*set_network)(struct backend *backend,
 			   const struct backend_network *network);
@@ -148,6 +152,7 @@ struct backend_ops {
 };
 
 const struct backend_ops *backend_get_nftables(void);
+const struct backend_ops *backend_get_iptables(void);
 const struct backend_ops *backend_get_memory(void);
 
 /** True when a and b say the same, timeout aside. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * Drives the nftables backend from a test: one command a line on standard input,
- * answers on standard output, each ended by a line "ok ..." or "error NAME".
+ * Drives a backend from a test, nftables or what the argument names: one command a line
+ * on standard input, answers on standard output, each ended by a line "ok ..." or
+ * "error NAME".
  *
  *   open [keep-flows]                    close [keep]
- *   network WAN|- LAN,LAN|- ADDR,ADDR|-  event MILLISECONDS
+ *   network WAN|- LAN,LAN|- ADDR,ADDR|- [NETWORK,NETWORK: one of each LAN]
+ *   event MILLISECONDS
  *   add RULE   delete RULE   replace RULE > RULE   (kept until) apply
  *   want RULE  (kept until) sync         dump       counters RULE
  *
@@ -172,6 +174,20 @@ static bool keep_change(struct tool *tool, const char *command, char **at)
 	return true;
 }
 
+static bool parse_networks(struct backend_network *network, char *networks)
+{
+	char *inner = NULL;
+	size_t lan = 0;
+
+	for (const char *text = networks ? strtok_r(networks, ",", &inner) : NULL; text;
+	     text = strtok_r(NULL, ",", &inner)) {
+		network->lan_network_counts[lan] = 1;
+		if (!prefix_parse(text, &network->lan_networks[lan++][0]))
+			return false;
+	}
+	return true;
+}
+
 static int do_network(struct tool *tool, char **at)
 {
 	struct backend_network network = {0};
@@ -192,6 +208,8 @@ static int do_network(struct tool *tool, char **at)
 	     name = strtok_r(NULL, ",", &inner))
 		if (!addr_parse(name, &network.addresses[network.address_count++]))
 			return -EINVAL;
+	if (!parse_networks(&network, strtok_r(NULL, " \n", at)))
+		return -EINVAL;
 	return tool->ops->set_network(tool->backend, &network);
 }
 
@@ -319,7 +337,7 @@ static void run(struct tool *tool, char *line)
 	(void)fflush(stdout);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	char line[LINE_MAX_OCTETS];
 	struct tool *tool = calloc(1, sizeof(*tool));
@@ -327,7 +345,9 @@ int main(void)
 	if (!tool)
 		return 1;
 	log_init("backend_tool", LOG_LEVEL_DEBUG);
-	tool->ops = backend_get_nftables();
+	tool->ops = argc > 1 && strcmp(argv[1], "iptables") == 0
+			    ? backend_get_iptables()
+			    : backend_get_nftables();
 	while (fgets(line, sizeof(line), stdin))
 		run(tool, line);
 	/* End of input without "close" is a daemon that died: rules stay. */

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends/ipt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+/* iptables tells nobody what it does: so we look, this often. */
+#define CHECK_MS 3000
+/* Tries, when somebody changes a table between our look at it and our change. */
+#define TRIES 5
+
+struct backend {
+	struct backend_config config;
+	const struct backend_events *events;
+	void *user;
+	struct ipt_layout layout;
+	struct ipt_lock lock;
+	struct ipt_touched touched;
+	int timer;
+	bool has_ipv6;
+	bool ready; /* sync() has been here: the chains are ours */
+	bool told;  /* the owner knows that it must sync() */
+};
+
+/* What is done to a table between reading and committing it. */
+struct task {
+	int (*make)(struct backend *backend, struct ipt_table *table,
+		    enum ipt_table_name name, void *user);
+	void *user;
+};
+
+static int make_touched(struct backend *backend, struct ipt_table *table,
+			enum ipt_table_name name, void *user)
+{
+	(void)user;
+	return ipt_sync_touched(table, &backend->layout, name, &backend->touched);
+}
+
+static int make_fixed(struct backend *backend, struct ipt_table *table,
+		      enum ipt_table_name name, void *user)
+{
+	(void)user;
+	return ipt_sync_fixed(table, &backend->layout, name);
+}
+
+static int make_all(struct backend *backend, struct ipt_table *table,
+		    enum ipt_table_name name, void *user)
+{
+	return ipt_sync_all(table, &backend->layout, name, user);
+}
+
+static int make_removal(struct backend *backend, struct ipt_table *table,
+			enum ipt_table_name name, void *user)
+{
+	(void)user;
+	return ipt_sync_remove(table, &backend->layout, name);
+}
+
+/*
+ * What the kernel says of a rule, when it is none of what apply() means by these: it
+ * lacks the module of a match or target, or does not know the form that we wrote.
+ */
+static int translate(const struct backend *backend, const struct ipt_table *table,
+		     int error)
+{
+	(void)backend;
+	if (error == -EAGAIN)
+		return error;
+	log_error("%s -t %s: the kernel refuses our rules (%s): it needs the modules "
+		  "xt_conntrack xt_connmark xt_multiport xt_tcpudp xt_nat "
+		  "xt_MASQUERADE",
+		  table->family->what, table->name,
+		  table->family->ops->strerror(-error));
+	return error == -ENOMEM || error == -EPERM ? error : -EIO;
+}
+
+static int try_table(struct backend *backend, enum ipt_table_name name,
+		     const struct task *task)
+{
+	struct ipt_table table;
+	int error = ipt_table_open(&table, ipt_family_get(ipt_sync_is_ipv6(name)),
+				   ipt_sync_get_table(name));
+
+	if (error == 0)
+		error = task->make(backend, &table, name, task->user);
+	if (error == 0) {
+		error = ipt_table_commit(&table);
+		if (error < 0)
+			error = translate(backend, &table, error);
+	}
+	ipt_table_close(&table);
+	return error;
+}
+
+static int do_table(struct backend *backend, enum ipt_table_name name,
+		    const struct task *task)
+{
+	int error = -EAGAIN;
+
+	if (name == IPT_MANGLE6 && !backend->has_ipv6)
+		return 0;
+	for (unsigned int i = 0; i < TRIES && error == -EAGAIN; i++)
+		error = try_table(backend, name, task);
+	return error == -EAGAIN ? -EBUSY : error;
+}
+
+/*
+ * The table that sends packets inwards is the last. *done: how many are committed, also
+ * on errors. The lock is held.
+ */
+static int do_tables(struct backend *backend, const struct task *task,
+		     unsigned int *done)
+{
+	int error = 0;
+
+	*done = 0;
+	while (*done < IPT_TABLE_COUNT && error == 0) {
+		error = do_table(backend, (enum ipt_table_name) * done, task);
+		if (error == 0)
+			++*done;
+	}
+	return error;
+}
+
+/* Back to what the layout says now. Should this fail, the next look finds it. */
+static void undo_tables(struct backend *backend, const struct task *task,
+			unsigned int done)
+{
+	for (unsigned int i = 0; i < done; i++)
+		if (do_table(backend, (enum ipt_table_name)i, task) < 0)
+			log_warning("%s -t %s: cannot undo what could not be finished",
+				    ipt_family_get(ipt_sync_is_ipv6(i))->what,
+				    ipt_sync_get_table(i));
+}
+
+static void ipt_close(struct backend *backend, bool keep)
+{
+	const struct task task = {.make = make_removal};
+	unsigned int done;
+	int error = 0;
+
+	if (!backend)
+		return;
+	if (!keep) {
+		error = ipt_lock_take(&backend->lock);
+		if (error == 0)
+			error = do_tables(backend, &task, &done);
+		ipt_lock_release(&backend->lock);
+	}
+	if (error < 0)
+		log_error("cannot remove our chains: %s", strerror(-error));
+	ipt_lock_close(&backend->lock);
+	ipt_touched_fini(&backend->touched);
+	ipt_model_fini(&backend->layout.model);
+	if (backend->timer >= 0)
+		close(backend->timer);
+	free(backend);
+}
+
+static int probe_table(enum ipt_table_name name)
+{
+	struct ipt_table table;
+	int error = ipt_table_open(&table, ipt_family_get(ipt_sync_is_ipv6(name)),
+				   ipt_sync_get_table(name));
+
+	ipt_table_close(&table);
+	if (error == -EPERM || error == -EACCES)
+		log_error("cannot use iptables: CAP_NET_ADMIN and CAP_NET_RAW are "
+			  "missing");
+	return error;
+}
+
+/* Errors: -errno, logged. */
+static int probe_ipv4(struct backend *backend)
+{
+	int error = probe_table(IPT_NAT4);
+
+	if (error == 0)
+		error = probe_table(IPT_MANGLE4);
+	if (error < 0 && error != -EPERM && error != -EACCES)
+		log_error(
+			"the kernel has no iptables (%s): load the modules ip_tables, "
+			"iptable_nat and iptable_mangle, or set [backend] type = "
+			"nftables",
+			strerror(-error));
+	return error < 0 ? error : ipt_forms_probe(false, &backend->layout.forms);
+}
+
+static bool probe_ipv6(void)
+{
+	struct ipt_forms forms;
+	int error = probe_table(IPT_MANGLE6);
+
+	if (error < 0)
+		log_warning("the kernel has no ip6tables (%s): there are no IPv6 "
+			    "pinholes; load the modules ip6_tables and ip6table_mangle",
+			    strerror(-error));
+	return error == 0 && ipt_forms_probe(true, &forms) == 0;
+}
+
+static int open_parts(struct backend *backend)
+{
+	const struct itimerspec when = {
+		.it_value.tv_sec = CHECK_MS / 1000,
+		.it_interval.tv_sec = CHECK_MS / 1000,
+	};
+	int error = probe_ipv4(backend);
+
+	if (error < 0)
+		return error;
+	backend->has_ipv6 = probe_ipv6();
+	backend->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (backend->timer < 0 || timerfd_settime(backend->timer, 0, &when, NULL) < 0)
+		return -errno;
+	ipt_lock_open(&backend->lock, backend->config.lock_fd);
+	return 0;
+}
+
+static int ipt_open(const struct backend_config *config,
+		    const struct backend_events *events, void *user,
+		    struct backend **out)
+{
+	struct backend *backend = calloc(1, sizeof(*backend));
+	int error;
+
+	if (!backend)
+		return -ENOMEM;
+	backend->config = *config;
+	backend->layout.mark = config->mark;
+	backend->events = events;
+	backend->user = user;
+	backend->timer = -1;
+	backend->lock.fd = -1;
+	error = open_parts(backend);
+	if (error < 0) {
+		ipt_close(backend, true);
+		return error;
+	}
+	*out = backend;
+	return 0;
+}
+
+static int ipt_set_network(struct backend *backend,
+			   const struct backend_network *network)
+{
+	const struct task task = {.make = make_fixed};
+	const struct backend_network before = backend->layout.network;
+	unsigned int done;
+	int error = 0;
+
+	if (backend->ready)
+		error = ipt_lock_take(&backend->lock);
+	if (error < 0)
+		return error;
+	backend->layout.network = *network;
+	if (backend->ready) {
+		error = do_tables(backend, &task, &done);
+		if (error < 0) {
+			backend->layout.network = before;
+			undo_tables(backend, &task, done);
+		}
+		ipt_lock_release(&backend->lock);
+	}
+	return error;
+}
+
+static int change_model(struct backend *backend, const struct backend_change *change)
+{
+	struct ipt_model *model = &backend->layout.model;
+	bool add = change->kind != CHANGE_DELETE;
+	int error = 0;
+
+	if (add && !backend->has_ipv6 && !addr_is_ipv4(&change->after.internal))
+		return -EOPNOTSUPP;
+	/* The kernel knows nothing of the time left. */
+	if (change->kind == CHANGE_REPLACE &&
+	    rule_equal(&change->before, &change->after) &&
+	    ipt_model_find(model, &change->before))
+		return 0;
+	if (change->kind != CHANGE_ADD) {
+		error = ipt_model_remove(model, &change->before);
+		if (error == 0)
+			ipt_touched_add(&backend->touched, &change->before);
+	}
+	if (error == 0 && add) {
+		error = ipt_model_add(model, &change->after);
+		if (error == 0)
+			ipt_touched_add(&backend->touched, &change->after);
+	}
+	return error;
+}
+
+static int write_touched(struct backend *backend)
+{
+	const struct task task = {.make = make_touched};
+	unsigned int done = 0;
+	int error = ipt_lock_take(&backend->lock);
+
+	if (error < 0)
+		return error;
+	error = do_tables(backend, &task, &done);
+	if (error < 0) {
+		ipt_model_undo(&backend->layout.model);
+		undo_tables(backend, &task, done);
+	}
+	ipt_lock_release(&backend->lock);
+	return error;
+}
+
+static int ipt_apply(struct backend *backend, const struct backend_change *changes,
+		     size_t count)
+{
+	int error = 0;
+
+	if (!backend->ready)
+		return -ENOTCONN;
+	backend->touched.count = 0;
+	backend->touched.failed = false;
+	for (size_t i = 0; i < count && error == 0; i++)
+		error = change_model(backend, &changes[i]);
+	if (error == 0 && backend->touched.failed)
+		error = -ENOMEM;
+	if (error == 0 && backend->touched.count > 0)
+		error = write_touched(backend);
+	if (error < 0)
+		ipt_model_undo(&backend->layout.model);
+	else
+		ipt_model_commit(&backend->layout.model);
+	return error;
+}
+
+static int fill_model(struct backend *backend, struct ipt_model *model,
+		      const struct rule *rules, size_t count)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < count && error == 0; i++) {
+		if (!backend->has_ipv6 && !addr_is_ipv4(&rules[i].internal))
+			continue;
+		error = ipt_model_add(model, &rules[i]);
+	}
+	ipt_model_commit(model);
+	return error;
+}
+
+static int ipt_sync(struct backend *backend, const struct rule *rules, size_t count,
+		    size_t *added, size_t *removed)
+{
+	struct ipt_difference difference = {0};
+	const struct task task = {.make = make_all, .user = &difference};
+	struct ipt_model *before = malloc(sizeof(*before));
+	struct ipt_model *model = &backend->layout.model;
+	unsigned int done = 0;
+	int error = before ? 0 : -ENOMEM;
+
+	if (error < 0)
+		return error;
+	*before = *model;
+	memset(model, 0, sizeof(*model));
+	backend->told = false;
+	error = fill_model(backend, model, rules, count);
+	if (error == 0)
+		error = ipt_lock_take(&backend->lock);
+	if (error == 0) {
+		error = do_tables(backend, &task, &done);
+		ipt_lock_release(&backend->lock);
+	}
+	if (error < 0) {
+		struct ipt_model *wrong = model;
+
+		ipt_model_fini(wrong);
+		*model = *before;
+		free(before);
+		return error;
+	}
+	ipt_model_fini(before);
+	free(before);
+	backend->ready = true;
+	*added = difference.mappings_added;
+	*removed = difference.mappings_removed;
+	if (*added + *removed == 0) {
+		*added = difference.added > 0;
+		*removed = difference.added == 0 && difference.removed > 0;
+	}
+	return 0;
+}
+
+static int ipt_dump(struct backend *backend,
+		    int (*visit)(void *user, const struct rule *), void *user)
+{
+	(void)backend;
+	(void)visit;
+	(void)user;
+	return 0;
+}
+
+static int ipt_counters(struct backend *backend, const struct rule *rule,
+			struct rule_counters *out)
+{
+	(void)backend;
+	(void)rule;
+	(void)out;
+	return -ENOENT;
+}
+
+static int ipt_fd(struct backend *backend)
+{
+	return backend->timer;
+}
+
+static bool is_whole(struct backend *backend, enum ipt_table_name name)
+{
+	struct ipt_table table;
+	int error;
+
+	if (name == IPT_MANGLE6 && !backend->has_ipv6)
+		return true;
+	error = ipt_table_open(&table, ipt_family_get(ipt_sync_is_ipv6(name)),
+			       ipt_sync_get_table(name));
+	if (error == 0)
+		error = ipt_sync_check(&table, &backend->layout, name);
+	ipt_table_close(&table);
+	return error != -ENOENT;
+}
+
+static void ipt_event(struct backend *backend)
+{
+	uint64_t expirations;
+	bool whole = true;
+
+	if (read(backend->timer, &expirations, sizeof(expirations)) <= 0 ||
+	    !backend->ready || backend->told)
+		return;
+	for (unsigned int i = 0; i < IPT_TABLE_COUNT && whole; i++)
+		whole = is_whole(backend, (enum ipt_table_name)i);
+	if (whole)
+		return;
+	backend->told = true;
+	backend->events->disturbed(backend->user);
+}
+
+static const struct backend_ops ops = {
+	.name = "iptables",
+	.has_timeouts = false,
+	.open = ipt_open,
+	.close = ipt_close,
+	.set_network = ipt_set_network,
+	.apply = ipt_apply,
+	.sync = ipt_sync,
+	.dump = ipt_dump,
+	.counters = ipt_counters,
+	.fd = ipt_fd,
+	.event = ipt_event,
+};
+
+const struct backend_ops *backend_get_iptables(void)
+{
+	return &ops;
+}

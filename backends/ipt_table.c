@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends/ipt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* libiptc tells no more than errno, and some of its errors are none of the kernel's. */
+static int get_error(void)
+{
+	return errno > 0 ? -errno : -EIO;
+}
+
+int ipt_table_open(struct ipt_table *table, const struct ipt_family *family,
+		   const char *name)
+{
+	*table = (struct ipt_table){.family = family, .name = name};
+	errno = 0;
+	table->handle = family->ops->init(name);
+	return table->handle ? 0 : get_error();
+}
+
+void ipt_table_close(struct ipt_table *table)
+{
+	if (table->handle)
+		table->family->ops->free(table->handle);
+	table->handle = NULL;
+}
+
+bool ipt_table_has_chain(const struct ipt_table *table, const char *chain)
+{
+	return table->family->ops->is_chain(chain, table->handle) != 0;
+}
+
+int ipt_table_make_chain(struct ipt_table *table, const char *chain)
+{
+	if (ipt_table_has_chain(table, chain))
+		return 0;
+	table->changed = true;
+	return table->family->ops->create_chain(chain, table->handle) ? 0 : get_error();
+}
+
+int ipt_table_drop_chain(struct ipt_table *table, const char *chain)
+{
+	if (!ipt_table_has_chain(table, chain))
+		return 0;
+	table->changed = true;
+	if (!table->family->ops->flush_entries(chain, table->handle))
+		return get_error();
+	if (!table->family->delete_chain(chain, table->handle) && errno != EMLINK)
+		return get_error();
+	return 0;
+}
+
+/* --- from the rules that are there to those that are wanted --- */
+
+/* For each rule there: which of the wanted ones it is, or NONE. */
+#define NONE SIZE_MAX
+
+struct script {
+	size_t count;
+	size_t size;
+	size_t *kept;
+};
+
+static bool note(struct script *script, size_t kept)
+{
+	if (script->count == script->size) {
+		size_t size = script->size > 0 ? script->size * 2 : IPT_LEAF_PORTS;
+		size_t *bigger = reallocarray(script->kept, size, sizeof(*bigger));
+
+		if (!bigger)
+			return false;
+		script->kept = bigger;
+		script->size = size;
+	}
+	script->kept[script->count++] = kept;
+	return true;
+}
+
+static size_t find_from(const struct ipt_table *table, const void *there,
+			const struct ipt_list *wanted, size_t from)
+{
+	const char *target = table->family->get_target(there, table->handle);
+
+	for (size_t i = from; target && i < wanted->count; i++)
+		if (ipt_rule_is(table->family, there, target, ipt_list_get(wanted, i)))
+			return i;
+	return NONE;
+}
+
+static int write_script(const struct ipt_table *table, const char *chain,
+			const struct ipt_list *wanted, struct script *script)
+{
+	const struct ipt_family *family = table->family;
+	size_t from = 0;
+
+	for (const void *there = family->first_rule(chain, table->handle); there;
+	     there = family->next_rule(there, table->handle)) {
+		size_t found = find_from(table, there, wanted, from);
+
+		if (found != NONE)
+			from = found + 1;
+		if (!note(script, found))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int insert_until(struct ipt_table *table, const char *chain,
+			const struct ipt_list *wanted, size_t from, size_t end)
+{
+	for (size_t i = from; i < end; i++) {
+		table->changed = true;
+		if (!table->family->insert(chain, ipt_list_get(wanted, i),
+					   (unsigned int)i, table->handle))
+			return get_error();
+	}
+	return 0;
+}
+
+/* What is before the rule at hand is as wanted: its index is that of the wanted one. */
+static int play_script(struct ipt_table *table, const char *chain,
+		       const struct ipt_list *wanted, const struct script *script)
+{
+	size_t at = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < script->count && error == 0; i++) {
+		if (script->kept[i] != NONE) {
+			error = insert_until(table, chain, wanted, at, script->kept[i]);
+			at = script->kept[i] + 1;
+			continue;
+		}
+		table->changed = true;
+		if (!table->family->delete (chain, (unsigned int)at, table->handle))
+			error = get_error();
+	}
+	return error < 0 ? error
+			 : insert_until(table, chain, wanted, at, wanted->count);
+}
+
+static void count(struct ipt_table *table, const struct ipt_list *wanted,
+		  const struct script *script)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < script->count; i++)
+		kept += script->kept[i] != NONE;
+	table->added += wanted->count - kept;
+	table->removed += script->count - kept;
+}
+
+static int settle(struct ipt_table *table, const char *chain,
+		  const struct ipt_list *wanted, bool change)
+{
+	struct script script = {0};
+	int error = wanted->failed ? -ENOMEM : 0;
+
+	if (error == 0 && !ipt_table_has_chain(table, chain))
+		error = -ENOENT;
+	if (error == 0)
+		error = write_script(table, chain, wanted, &script);
+	if (error == 0)
+		count(table, wanted, &script);
+	if (error == 0 && change)
+		error = play_script(table, chain, wanted, &script);
+	free(script.kept);
+	return error;
+}
+
+int ipt_table_make_rules(struct ipt_table *table, const char *chain,
+			 const struct ipt_list *wanted)
+{
+	return settle(table, chain, wanted, true);
+}
+
+int ipt_table_compare(struct ipt_table *table, const char *chain,
+		      const struct ipt_list *wanted)
+{
+	return settle(table, chain, wanted, false);
+}
+
+/* --- one rule in a chain of somebody else --- */
+
+static bool is_ours(const char *target)
+{
+	return strncmp(target, IPT_PREFIX, strlen(IPT_PREFIX)) == 0;
+}
+
+/* What is there of ours: how many rules, and where the wanted one is. */
+struct jumps {
+	size_t wanted_at; /* the first one */
+	size_t wanted;
+	size_t strays;
+};
+
+static bool is_wanted(const struct ipt_table *table, const void *there,
+		      const struct ipt_list *wanted)
+{
+	return find_from(table, there, wanted, 0) != NONE;
+}
+
+static struct jumps find_jumps(const struct ipt_table *table, const char *chain,
+			       const struct ipt_list *wanted)
+{
+	const struct ipt_family *family = table->family;
+	struct jumps jumps = {.wanted_at = NONE};
+	size_t at = 0;
+
+	for (const void *there = family->first_rule(chain, table->handle); there;
+	     there = family->next_rule(there, table->handle), at++) {
+		const char *target = family->get_target(there, table->handle);
+
+		if (is_wanted(table, there, wanted)) {
+			jumps.wanted++;
+			if (jumps.wanted_at == NONE)
+				jumps.wanted_at = at;
+		} else if (target && is_ours(target)) {
+			jumps.strays++;
+		}
+	}
+	return jumps;
+}
+
+bool ipt_table_has_jump(const struct ipt_table *table, const char *chain,
+			const struct ipt_list *wanted)
+{
+	const struct jumps jumps = find_jumps(table, chain, wanted);
+
+	return jumps.strays == 0 && jumps.wanted == wanted->count;
+}
+
+/* Errors: -errno; 1 when there was one to take away. */
+static int delete_one(struct ipt_table *table, const char *chain,
+		      const struct ipt_list *wanted)
+{
+	const struct ipt_family *family = table->family;
+	unsigned int at = 0;
+
+	for (const void *there = family->first_rule(chain, table->handle); there;
+	     there = family->next_rule(there, table->handle), at++) {
+		const char *target = family->get_target(there, table->handle);
+
+		if (!is_wanted(table, there, wanted) && !(target && is_ours(target)))
+			continue;
+		return family->delete (chain, at, table->handle) ? 1 : get_error();
+	}
+	return 0;
+}
+
+int ipt_table_make_jump(struct ipt_table *table, const char *chain,
+			const struct ipt_list *wanted, bool first)
+{
+	const struct jumps jumps = find_jumps(table, chain, wanted);
+	int error = 1;
+
+	if (wanted->failed)
+		return -ENOMEM;
+	if (jumps.strays == 0 && jumps.wanted == wanted->count &&
+	    (wanted->count == 0 || !first || jumps.wanted_at == 0))
+		return 0;
+	table->changed = true;
+	while (error == 1)
+		error = delete_one(table, chain, wanted);
+	return error < 0 ? error : insert_until(table, chain, wanted, 0, wanted->count);
+}
+
+int ipt_table_commit(struct ipt_table *table)
+{
+	if (!table->changed)
+		return 0;
+	errno = 0;
+	if (!table->family->ops->commit(table->handle))
+		return get_error();
+	table->changed = false;
+	return 0;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A packet finds its lease among thousands by a walk over a few dozen rules: of the
+ * root, by protocol and a wide range of ports, of a branch, by a narrow one, and of a
+ * leaf. Chains are there where they lead to a rule, and only then.
+ */
+#include <stdio.h>
+
+#include "backends/ipt.h"
+
+#define BRANCH_PORTS (IPT_LEAF_PORTS * IPT_BRANCH_LEAVES)
+
+/* Where a packet has the port that the tree goes by. */
+enum direction {
+	BY_CONNECTION, /* destination of its first packet */
+	BY_DESTINATION,
+	BY_SOURCE,
+};
+
+static const struct shape {
+	enum ipt_table_name table;
+	const char *root;
+	const char *name; /* of branches and leaves, without protocol and port */
+	enum direction by;
+} shapes[IPT_TREE_COUNT] = {
+	[IPT_MARK_TREE4] = {IPT_MANGLE4, IPT_PREFIX "-MARK", IPT_PREFIX "-MARK",
+			    BY_CONNECTION},
+	[IPT_MARK_TREE6] = {IPT_MANGLE6, IPT_PREFIX "-MARK", IPT_PREFIX "-MARK",
+			    BY_CONNECTION},
+	[IPT_DNAT_TREE] = {IPT_NAT4, IPT_PREFIX "-DNAT-PORTS", IPT_PREFIX "-DNAT",
+			   BY_DESTINATION},
+	[IPT_SNAT_TREE] = {IPT_NAT4, IPT_PREFIX "-SNAT-PORTS", IPT_PREFIX "-SNAT",
+			   BY_SOURCE},
+};
+
+static const char *const protocols[IPT_PROTOCOLS] = {"tcp", "udp"};
+
+enum ipt_table_name ipt_tree_get_table(enum ipt_tree tree)
+{
+	return shapes[tree].table;
+}
+
+void ipt_tree_get_leaf_name(const struct ipt_place *place, char name[IPT_NAME_MAX])
+{
+	(void)snprintf(name, IPT_NAME_MAX, "%s-%s-%u", shapes[place->tree].name,
+		       protocols[place->protocol], place->leaf * IPT_LEAF_PORTS);
+}
+
+void ipt_tree_get_branch_name(const struct ipt_place *place, char name[IPT_NAME_MAX])
+{
+	(void)snprintf(name, IPT_NAME_MAX, "%s-%s-%uk", shapes[place->tree].name,
+		       protocols[place->protocol],
+		       place->leaf / IPT_BRANCH_LEAVES * BRANCH_PORTS / 1024);
+}
+
+const char *ipt_tree_get_root_name(enum ipt_tree tree)
+{
+	return shapes[tree].root;
+}
+
+struct ipt_place ipt_tree_get_place(enum ipt_tree tree, uint8_t protocol, uint16_t port)
+{
+	return (struct ipt_place){.tree = tree,
+				  .protocol = protocol == IPPROTO_UDP,
+				  .leaf = port / IPT_LEAF_PORTS};
+}
+
+static const struct ipt_held *get_outer(const struct ipt_layout *layout,
+					const struct ipt_place *place)
+{
+	if (place->tree == IPT_MARK_TREE6)
+		return layout->model.outer6[place->protocol][place->leaf];
+	return layout->model.outer4[place->protocol][place->leaf];
+}
+
+static const struct ipt_held *get_inner(const struct ipt_layout *layout,
+					const struct ipt_place *place)
+{
+	return layout->model.inner4[place->protocol][place->leaf];
+}
+
+/* A rule for all keeps its port from other hosts; for the few peers of others it is not
+ * worth it. */
+static bool is_held(const struct ipt_held *held)
+{
+	return held->any;
+}
+
+static bool has_flow_out(const struct ipt_held *held)
+{
+	return held->rule.flow && rule_is_ipv4_host(&held->rule.external);
+}
+
+bool ipt_tree_has_leaf(const struct ipt_layout *layout, const struct ipt_place *place)
+{
+	const struct ipt_held *held = get_outer(layout, place);
+
+	if (place->tree != IPT_SNAT_TREE)
+		return held != NULL;
+	for (; held; held = held->next_outer)
+		if (is_held(held))
+			return true;
+	for (held = get_inner(layout, place); held; held = held->next_inner)
+		if (held->rule.outbound || has_flow_out(held))
+			return true;
+	return false;
+}
+
+static struct ipt_place get_sibling(const struct ipt_place *place, unsigned int index)
+{
+	struct ipt_place sibling = *place;
+
+	sibling.leaf = place->leaf / IPT_BRANCH_LEAVES * IPT_BRANCH_LEAVES + index;
+	return sibling;
+}
+
+bool ipt_tree_has_branch(const struct ipt_layout *layout, const struct ipt_place *place)
+{
+	for (unsigned int i = 0; i < IPT_BRANCH_LEAVES; i++) {
+		const struct ipt_place sibling = get_sibling(place, i);
+
+		if (ipt_tree_has_leaf(layout, &sibling))
+			return true;
+	}
+	return false;
+}
+
+static void fill_held(const struct ipt_layout *layout, const struct ipt_place *place,
+		      struct ipt_list *list)
+{
+	uint16_t ports[IPT_LEAF_PORTS];
+	size_t count = 0;
+
+	/* Those for all come last, by port, one for each. */
+	for (const struct ipt_held *held = get_outer(layout, place); held;
+	     held = held->next_outer)
+		if (is_held(held) && count < IPT_LEAF_PORTS)
+			ports[count++] = held->rule.external_port;
+	ipt_lease_add_held(place->protocol, ports, count, list);
+}
+
+static void fill_snat(const struct ipt_layout *layout, const struct ipt_place *place,
+		      struct ipt_list *list)
+{
+	/* Flows are first in their list. */
+	for (const struct ipt_held *held = get_inner(layout, place); held;
+	     held = held->next_inner)
+		if (has_flow_out(held))
+			ipt_lease_add_snat(&held->rule, true, list);
+	for (const struct ipt_held *held = get_inner(layout, place); held;
+	     held = held->next_inner)
+		if (held->rule.outbound)
+			ipt_lease_add_snat(&held->rule, false, list);
+	fill_held(layout, place, list);
+}
+
+void ipt_tree_fill_leaf(const struct ipt_layout *layout, const struct ipt_place *place,
+			struct ipt_list *list)
+{
+	if (place->tree == IPT_SNAT_TREE) {
+		fill_snat(layout, place, list);
+		return;
+	}
+	for (const struct ipt_held *held = get_outer(layout, place); held;
+	     held = held->next_outer) {
+		if (place->tree == IPT_DNAT_TREE)
+			ipt_lease_add_dnat(&held->rule, list);
+		else
+			ipt_lease_add_mark(&held->rule, list);
+	}
+}
+
+static void add_range(const struct ipt_place *place, unsigned int first,
+		      unsigned int ports, const char *chain, struct ipt_list *list)
+{
+	const struct ipt_ports range = {(uint16_t)first, (uint16_t)(first + ports - 1)};
+	struct ipt_spec spec = {
+		.protocol = place->protocol ? IPPROTO_UDP : IPPROTO_TCP,
+		.action = IPT_DO_GOTO,
+		.chain = chain,
+	};
+
+	switch (shapes[place->tree].by) {
+	case BY_CONNECTION:
+		spec.original_ports = range;
+		break;
+	case BY_DESTINATION:
+		spec.destination_ports = range;
+		break;
+	case BY_SOURCE:
+		spec.source_ports = range;
+		break;
+	}
+	ipt_list_add(list, &spec);
+}
+
+void ipt_tree_fill_branch(const struct ipt_layout *layout,
+			  const struct ipt_place *place, struct ipt_list *list)
+{
+	for (unsigned int i = 0; i < IPT_BRANCH_LEAVES; i++) {
+		const struct ipt_place sibling = get_sibling(place, i);
+		char name[IPT_NAME_MAX];
+
+		if (!ipt_tree_has_leaf(layout, &sibling))
+			continue;
+		ipt_tree_get_leaf_name(&sibling, name);
+		add_range(&sibling, sibling.leaf * IPT_LEAF_PORTS, IPT_LEAF_PORTS, name,
+			  list);
+	}
+}
+
+void ipt_tree_fill_root(const struct ipt_layout *layout, enum ipt_tree tree,
+			struct ipt_list *list)
+{
+	struct ipt_place place = {.tree = tree};
+
+	for (place.protocol = 0; place.protocol < IPT_PROTOCOLS; place.protocol++)
+		for (place.leaf = 0; place.leaf < IPT_LEAVES;
+		     place.leaf += IPT_BRANCH_LEAVES) {
+			char name[IPT_NAME_MAX];
+
+			if (!ipt_tree_has_branch(layout, &place))
+				continue;
+			ipt_tree_get_branch_name(&place, name);
+			add_range(&place, place.leaf * IPT_LEAF_PORTS, BRANCH_PORTS,
+				  name, list);
+		}
+}
