@@ -126,7 +126,7 @@ def test_packages_start_no_service(tmp_path, present):
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False,
             env=dict(os.environ, STATE=str(tmp_path), PATH=f"{programs}:{os.environ['PATH']}"))
-        assert done.stdout.endswith("left policy-rc.d\n" if present else "left \n"), done
+        assert done.stdout.endswith("\nleft policy-rc.d\n" if present else "\nleft\n"), done
         log = (tmp_path / "log").read_text().splitlines()
         if not failing:
             assert log[0] == f"policy {104 if present else 101}", log
