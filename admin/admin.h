@@ -59,6 +59,7 @@ enum exit_code command_show(const struct options *options, char *const *operands
 enum exit_code command_watch(const struct options *options, char *const *operands);
 enum exit_code command_add(const struct options *options, char *const *operands);
 enum exit_code command_delete(const struct options *options, char *const *operands);
+enum exit_code command_reload(const struct options *options, char *const *operands);
 enum exit_code command_probe(const struct options *options, char *const *operands);
 
 #endif

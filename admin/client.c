@@ -263,6 +263,18 @@ static enum exit_code report_permission(struct json_object *parameters)
 	return EXIT_CODE_PERMISSION;
 }
 
+static enum exit_code report_configuration(struct json_object *parameters)
+{
+	struct varlink_members members = varlink_members_init(parameters);
+	char text[FORMAT_TEXT_SIZE];
+
+	admin_report("%s; nothing has changed",
+		     format_escape(text, sizeof(text),
+				   varlink_get_string_or(&members, "text",
+							 "no reason given")));
+	return EXIT_CODE_ERROR;
+}
+
 static enum exit_code report_refused(struct json_object *parameters)
 {
 	struct varlink_members members = varlink_members_init(parameters);
@@ -312,6 +324,7 @@ static enum exit_code report_error(const struct varlink_reply *reply)
 		{CONTROL_ERROR_NOT_FOUND, report_not_found},
 		{CONTROL_ERROR_PERMISSION, report_permission},
 		{CONTROL_ERROR_REFUSED, report_refused},
+		{CONTROL_ERROR_CONFIGURATION, report_configuration},
 		{VARLINK_ERROR_INVALID_PARAMETER, report_parameter},
 		{VARLINK_ERROR_METHOD_NOT_FOUND, report_method},
 	};

@@ -81,6 +81,13 @@ static const struct command commands[] = {
 	 "server\n"
 	 "                     to say that the host is gone\n",
 	 GIVEN_CLIENT, 1, OPERANDS_MAX, ADMIN_TIMEOUT_DEFAULT_S, command_delete},
+	{"reload", "", "have the configuration read again",
+	 "portreeved checks it, and uses it when there is no mistake in it: else "
+	 "nothing\n"
+	 "changes, and the exit status is 1. What only a restart changes is told. "
+	 "Leases\n"
+	 "that it does not allow end, unless it says forbidden-leases = keep.\n",
+	 0, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_reload},
 	{"probe", "[--gateway ADDRESS]",
 	 "ask a gateway for ports as a client does; exit 7 when it fails",
 	 "  --gateway ADDRESS  IPv4 address; without it that of the default route\n\n"

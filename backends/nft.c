@@ -573,11 +573,17 @@ static void nft_event(struct backend *backend)
 	backend->events->disturbed(backend->user);
 }
 
+static void nft_set_keep_flows(struct backend *backend, bool keep_flows)
+{
+	backend->config.keep_flows = keep_flows;
+}
+
 static const struct backend_ops ops = {
 	.name = "nftables",
 	.has_timeouts = true,
 	.open = nft_open,
 	.close = nft_close,
+	.set_keep_flows = nft_set_keep_flows,
 	.set_network = nft_set_network,
 	.apply = nft_apply,
 	.sync = nft_sync,

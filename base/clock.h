@@ -16,6 +16,10 @@
  */
 int64_t clock_now_ms(void);
 
+/** Units: microseconds, suspend not included (CLOCK_MONOTONIC). For service managers.
+ */
+int64_t clock_monotonic_us(void);
+
 /** Units: milliseconds since 1970 UTC. Only for display and for surviving a reboot. */
 int64_t clock_wall_ms(void);
 

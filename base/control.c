@@ -154,11 +154,19 @@ static const char description[] =
 	"  left: ?int\n"
 	")\n"
 	"\n"
+	"# Reads the configuration anew. changed: it is not what it was; ended:\n"
+	"# leases that it does not allow; left: those that the firewall does not\n"
+	"# let go yet; restart: keys that only a restart changes, or \"\".\n"
+	"method Reload() -> (changed: bool, ended: int, left: int, restart: string)\n"
+	"\n"
 	"error NotFound (id: ?int, client: ?string)\n"
 	"\n"
 	"error PermissionDenied ()\n"
 	"\n"
-	"error Refused (result: string, text: string)\n";
+	"error Refused (result: string, text: string)\n"
+	"\n"
+	"# Nothing has changed: FILE:LINE: what is wrong.\n"
+	"error BadConfiguration (text: string)\n";
 
 const char *control_get_description(void)
 {

@@ -16,12 +16,14 @@
 #define CONTROL_WATCH "org.portreeve.Watch"
 #define CONTROL_ADD "org.portreeve.Add"
 #define CONTROL_DELETE "org.portreeve.Delete"
+#define CONTROL_RELOAD "org.portreeve.Reload"
 #define CONTROL_GET_INFO "org.varlink.service.GetInfo"
 #define CONTROL_GET_DESCRIPTION "org.varlink.service.GetInterfaceDescription"
 
 #define CONTROL_ERROR_NOT_FOUND "org.portreeve.NotFound"
 #define CONTROL_ERROR_PERMISSION "org.portreeve.PermissionDenied"
 #define CONTROL_ERROR_REFUSED "org.portreeve.Refused"
+#define CONTROL_ERROR_CONFIGURATION "org.portreeve.BadConfiguration"
 
 /** Leases in one reply of List with `more`: well below VARLINK_REPLY_MAX. */
 #define CONTROL_LEASES_PER_REPLY 256

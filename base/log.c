@@ -11,13 +11,18 @@
 #define LOG_NOTE_MAX 96
 #define LOG_LIMIT_WINDOW_MS 10000
 
-/* Configuration of this process, set once at its start. */
+/* Configuration of this process. */
 static const char *log_name = "portreeved";
 static enum log_level log_threshold = LOG_LEVEL_NOTICE;
 
 void log_init(const char *name, enum log_level level)
 {
 	log_name = name;
+	log_threshold = level;
+}
+
+void log_set_level(enum log_level level)
+{
 	log_threshold = level;
 }
 

@@ -23,6 +23,9 @@ enum log_level {
  * notice. */
 void log_init(const char *name, enum log_level level);
 
+/** From now on it tells so much. */
+void log_set_level(enum log_level level);
+
 /** Write one line to stderr, with the journal's <N> level prefix when stderr is not a
  * tty. */
 void log_write(enum log_level level, const char *format, ...)

@@ -36,6 +36,11 @@ void rate_free(struct rate *rate)
 	free(rate);
 }
 
+void rate_set(struct rate *rate, uint32_t per_second)
+{
+	rate->per_second = per_second;
+}
+
 static struct bucket *rate_find(struct rate *rate, const struct ip_addr *client,
 				int64_t now_ms)
 {

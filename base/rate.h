@@ -17,6 +17,8 @@ struct rate;
 /** per_second 0 = no limit. Owns: caller frees. Errors: NULL when out of memory. */
 struct rate *rate_new(uint32_t per_second);
 void rate_free(struct rate *rate);
+/** Another limit from now on; what clients have used of theirs stays used. */
+void rate_set(struct rate *rate, uint32_t per_second);
 /** Take one token of the client; false = it asks too fast. One second's worth may
  * burst. */
 bool rate_take(struct rate *rate, const struct ip_addr *client, int64_t now_ms);

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 
 /* What a worker must serve to speak for an origin. */
-static uint8_t origin_get_protocol(uint8_t origin)
+uint8_t origin_get_protocol(uint8_t origin)
 {
 	static const uint8_t table[ORIGIN_COUNT] = {
 		[ORIGIN_NATPMP] = LAN_PROTOCOL_NATPMP,

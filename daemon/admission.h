@@ -8,6 +8,9 @@
 #include "daemon/network.h"
 #include "protocols/request.h"
 
+/** The bit LAN_PROTOCOL_... that leases of this origin are asked by; 0 = none. */
+uint8_t origin_get_protocol(uint8_t origin);
+
 /**
  * Check every field of a request that a worker sent: a worker reads bytes of strangers,
  * so core believes nothing it says. protocols: what the worker serves, LAN_PROTOCOL_...

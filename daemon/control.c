@@ -57,6 +57,13 @@ static void client_go_on(struct control_client *client)
 			    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
+/* Later: this may be inside a call of that very client. */
+static void client_break(struct control_client *client)
+{
+	bufferevent_trigger_event(client->stream, BEV_EVENT_ERROR,
+				  BEV_TRIG_DEFER_CALLBACKS);
+}
+
 /*
  * Do the next call that has come whole, one a turn of the loop, so that many at once
  * keep nobody else waiting. False when the connection shall end.
@@ -69,7 +76,7 @@ static bool client_do_next(struct control_client *client)
 	int got;
 
 	/* one List at a time: its next part is made when this one has been read */
-	if (client->list_ids)
+	if (client->list_ids || client->reload != 0)
 		return true;
 	got = varlink_buffer_next(&client->input, &text, &length);
 	if (got < 0)
@@ -313,10 +320,24 @@ void control_publish(struct control *control, enum lease_event event,
 			message =
 				control_method_event_new(control->source, event, lease);
 		control_method_send(client, json_object_get(message));
-		/* later: this may be inside a call of that very client */
 		if (client->broken)
-			bufferevent_trigger_event(client->stream, BEV_EVENT_ERROR,
-						  BEV_TRIG_DEFER_CALLBACKS);
+			client_break(client);
 	}
 	json_object_put(message);
+}
+
+void control_finish_reload(struct control *control, const struct control_reload *reload)
+{
+	struct control_client *client;
+
+	DL_FOREACH (control->clients, client) {
+		if (client->reload <= reload->after || client->reload > reload->serial)
+			continue;
+		client->reload = 0;
+		control_method_reloaded(client, reload);
+		if (client->broken)
+			client_break(client);
+		else
+			client_go_on(client);
+	}
 }

@@ -18,6 +18,9 @@ struct control_source {
 	/** Set when the daemon is ready to serve; NULL before. */
 	struct ledger *ledger;
 	const struct network *network;
+	/** Have the configuration read anew; control_finish_reload() follows. Never 0.
+	 */
+	uint32_t (*reload)(void *user);
 	/** The answer of Status. Owns: control frees it. Errors: NULL. */
 	struct json_object *(*status_new)(void *user);
 	void *user;
@@ -35,6 +38,21 @@ int control_open(struct event_base *base, const char *path,
 	__attribute__((warn_unused_result));
 /** Close connections and remove the socket's name. Safe on NULL. */
 void control_close(struct control *control);
+
+/** What has become of a reload. */
+struct control_reload {
+	uint32_t after;	   /* serials behind this one are answered ... */
+	uint32_t serial;   /* ... up to this one */
+	const char *error; /* why nothing has changed; NULL = it is in force */
+	bool changed;
+	size_t ended;	     /* leases that it does not allow */
+	size_t left;	     /* of these, what the firewall does not let go yet */
+	const char *restart; /* see struct reload_diff; never NULL */
+};
+
+/** Answer those who called Reload. */
+void control_finish_reload(struct control *control,
+			   const struct control_reload *reload);
 
 /** Tell everybody who watches. */
 void control_publish(struct control *control, enum lease_event event,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The methods of the control socket that change something: Add and Delete. */
+/* The methods of the control socket that change something: Add, Delete and Reload. */
 #include <json-c/json.h>
 #include <string.h>
 
@@ -363,5 +363,45 @@ void control_method_add(const struct control_source *source,
 		return;
 	}
 	json_object_put(replaced);
+	client->broken = true;
+}
+
+/* --- Reload --- */
+
+void control_method_reload(const struct control_source *source,
+			   struct control_client *client,
+			   const struct varlink_call *call,
+			   struct varlink_members *members)
+{
+	uint32_t serial;
+
+	if (control_is_bad(client, members))
+		return;
+	serial = source->reload(source->user);
+	/* its next call is done when this one is answered */
+	if (!call->oneway)
+		client->reload = serial;
+}
+
+void control_method_reloaded(struct control_client *client,
+			     const struct control_reload *reload)
+{
+	struct json_object *object;
+
+	if (reload->error) {
+		object = control_wrap("text", json_object_new_string(reload->error));
+		control_method_send(
+			client, varlink_error_new(CONTROL_ERROR_CONFIGURATION, object));
+		return;
+	}
+	object = json_object_new_object();
+	if (object && varlink_add_bool(object, "changed", reload->changed) &&
+	    varlink_add_int(object, "ended", (int64_t)reload->ended) &&
+	    varlink_add_int(object, "left", (int64_t)reload->left) &&
+	    varlink_add_string(object, "restart", reload->restart)) {
+		control_answer(client, object);
+		return;
+	}
+	json_object_put(object);
 	client->broken = true;
 }

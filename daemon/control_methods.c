@@ -290,6 +290,7 @@ static const struct method {
 	{CONTROL_WATCH, false, method_watch},
 	{CONTROL_ADD, true, control_method_add},
 	{CONTROL_DELETE, true, control_method_delete},
+	{CONTROL_RELOAD, true, control_method_reload},
 	{CONTROL_GET_INFO, false, method_info},
 	{CONTROL_GET_DESCRIPTION, false, method_description},
 };

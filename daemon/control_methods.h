@@ -16,11 +16,12 @@ struct control_client {
 	struct control *control;
 	struct bufferevent *stream;
 	struct varlink_buffer input;
-	uid_t uid;     /* of who called */
-	bool admin;    /* may change things */
-	bool watching; /* gets every lease event */
-	bool broken;   /* to be ended */
-	bool oneway;   /* the call at hand wants no answer */
+	uid_t uid;	 /* of who called */
+	bool admin;	 /* may change things */
+	bool watching;	 /* gets every lease event */
+	bool broken;	 /* to be ended */
+	bool oneway;	 /* the call at hand wants no answer */
+	uint32_t reload; /* serial of the Reload that it waits for; 0 = none */
 	uint64_t *
 		list_ids; /* of a List under way: the leases there were when it began */
 	size_t list_count;
@@ -69,5 +70,12 @@ void control_method_delete(const struct control_source *source,
 			   struct control_client *client,
 			   const struct varlink_call *call,
 			   struct varlink_members *members);
+void control_method_reload(const struct control_source *source,
+			   struct control_client *client,
+			   const struct varlink_call *call,
+			   struct varlink_members *members);
+/** What a Reload is answered. */
+void control_method_reloaded(struct control_client *client,
+			     const struct control_reload *reload);
 
 #endif

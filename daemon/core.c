@@ -97,7 +97,8 @@ static struct json_object *core_status_new(void *user)
 			.name = core->workers[i].ops->name,
 			.up = core->workers[i].ready,
 			.restarts = core->workers[i].attached > 0
-					    ? core->workers[i].attached - 1
+					    ? core->workers[i].attached - 1 -
+						      core->workers[i].renewed
 					    : 0,
 			.sockets_failed = core->workers[i].sockets.failed,
 		};
@@ -224,6 +225,8 @@ static int core_open_parts(struct core *core)
 	core->source.ledger = core->ledger;
 	error = core_table_open(core, core_worker_tell_table);
 	if (error == 0)
+		error = core_reload_open(core);
+	if (error == 0)
 		error = core_open_events(core);
 	if (error == 0)
 		error = core_restore(core);
@@ -247,6 +250,7 @@ void core_free(struct core *core)
 	core_foreign_close(core);
 	core_timers_close(core);
 	core_table_close(core);
+	core_reload_close(core);
 	control_close(core->control);
 	core->control = NULL;
 	lease_updates_free(core->updates);
@@ -274,8 +278,10 @@ int core_new(struct event_base *base, const struct conf *conf,
 	core->user = user;
 	core->started_ms = clock_now_ms();
 	core->links = calloc(1, sizeof(*core->links));
-	core->source = (struct control_source){
-		.network = &core->network, .status_new = core_status_new, .user = core};
+	core->source = (struct control_source){.network = &core->network,
+					       .reload = core_reload_ask,
+					       .status_new = core_status_new,
+					       .user = core};
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		core->workers[i].core = core;
 	error = core->links ? core_open_parts(core) : -ENOMEM;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "conf/conf.h"
 #include "protocols/worker.h"
@@ -23,7 +24,7 @@ struct core_events {
 	void (*ready)(void *user);
 	/**
 	 * Clients get answers: every worker has opened its sockets, or has had
-	 * CORE_SERVING_MAX_MS to do so. Once.
+	 * CORE_SERVING_MAX_MS to do so. Once, and again when a reload is done.
 	 */
 	void (*serving)(void *user);
 	/**
@@ -31,6 +32,11 @@ struct core_events {
 	 * ends that process and attaches its successor.
 	 */
 	void (*worker_ended)(void *user, const struct worker_ops *worker);
+	/**
+	 * An admin asks for a reload: call core_reload() or core_refuse_reload() soon,
+	 * not from here, with this serial or that of a later call.
+	 */
+	void (*reload)(void *user, uint32_t serial);
 };
 
 /**
@@ -46,6 +52,18 @@ int core_new(struct event_base *base, const struct conf *conf,
  * takes fd. */
 int core_attach_worker(struct core *core, const struct worker_ops *worker, int fd)
 	__attribute__((warn_unused_result));
+
+/**
+ * Use another configuration: what is asked from now on is decided by it, and the rest
+ * follows; the owner hears `serving` when all is done. Admins who asked by `serial` or
+ * before are answered then. *workers: LAN_PROTOCOL_... of the workers that the owner
+ * ends cleanly and replaces, because they were told once what is another thing now.
+ * Errors: -errno, logged: nothing has changed, and these admins are told why.
+ */
+int core_reload(struct core *core, const struct conf *next, uint32_t serial,
+		uint8_t *workers) __attribute__((warn_unused_result));
+/** There is no configuration to use; text says why. */
+void core_refuse_reload(struct core *core, uint32_t serial, const char *text);
 
 /** Clean stop: store written, our table gone unless kept, control socket removed. */
 void core_free(struct core *core);

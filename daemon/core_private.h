@@ -10,6 +10,7 @@
 #include "daemon/core.h"
 #include "daemon/ledger.h"
 #include "daemon/network.h"
+#include "daemon/reload.h"
 #include "daemon/updates.h"
 
 /** What the files of core share; nobody else includes this. */
@@ -21,7 +22,26 @@ struct core_worker {
 	struct msg_channel *channel;
 	bool ready;
 	unsigned int attached;
+	bool renewing;	      /* a reload replaces it */
+	unsigned int renewed; /* so often */
 	struct worker_ready sockets;
+};
+
+/** A reload under way. */
+struct core_reload {
+	bool active;
+	bool changed;
+	bool stuck;	     /* the firewall does not take the ends; told once */
+	uint8_t workers;     /* LAN_PROTOCOL_... of those that are waited for */
+	uint32_t serial;     /* of the last call that it answers */
+	uint32_t asked;	     /* of the last call there was */
+	int64_t deadline_ms; /* for the workers */
+	uint64_t *ids;	     /* leases to be looked at */
+	size_t count;
+	size_t at; /* the next */
+	size_t ended;
+	char restart[RELOAD_RESTART_MAX];
+	struct event *timer;
 };
 
 struct core {
@@ -60,6 +80,7 @@ struct core {
 	/* what worker upnp knows of the table, and since when */
 	uint32_t table_told_ids[LANS_MAX];
 	int64_t table_told_ms;
+	struct core_reload reload;
 	struct neighbours *neighbours; /* NULL = hosts are known by address only */
 	int instance_fd;	       /* -1 = not held */
 	int64_t started_ms;
@@ -138,12 +159,20 @@ void core_table_take(struct core *core, struct table_info *out);
 /** Have it told soon if there is news. Costs nothing where there is none. */
 void core_table_follow_up(struct core *core);
 
+/* core_reload.c */
+int core_reload_open(struct core *core) __attribute__((warn_unused_result));
+void core_reload_close(struct core *core);
+/** For control_source: user is the core. */
+uint32_t core_reload_ask(void *user);
+
 /** For core_table_open(). */
 void core_worker_tell_table(evutil_socket_t fd, short what, void *core);
 
 /** Tell a worker everything it needs to serve. */
 void core_worker_greet(struct core_worker *worker);
 void core_worker_send_wan(struct core_worker *worker);
+/** The log level of the configuration. */
+void core_worker_send_level(struct core_worker *worker);
 void core_worker_send_lan(struct core_worker *worker, const struct lan_info *lan);
 /** The place of a kind of worker; a new one if it has none yet. NULL = too many kinds.
  */

@@ -27,7 +27,9 @@ static void worker_end(struct core_worker *worker)
 	worker->channel = NULL;
 	worker->ready = false;
 	worker->core->request_count = 0;
-	worker->core->events->worker_ended(worker->core->user, worker->ops);
+	/* the owner ends it already */
+	if (!worker->renewing)
+		worker->core->events->worker_ended(worker->core->user, worker->ops);
 }
 
 static void worker_send(struct core_worker *worker, uint32_t type, const void *body,
@@ -71,6 +73,14 @@ void core_worker_send_wan(struct core_worker *worker)
 void core_worker_send_lan(struct core_worker *worker, const struct lan_info *lan)
 {
 	worker_send(worker, MSG_LAN, lan, sizeof(*lan));
+}
+
+void core_worker_send_level(struct core_worker *worker)
+{
+	const struct log_info info = {
+		.level = (uint32_t)worker->core->conf.global.log_level};
+
+	worker_send(worker, MSG_LOG, &info, sizeof(info));
 }
 
 static void worker_send_table(struct core_worker *worker, const struct table_info *info)
@@ -197,6 +207,8 @@ static int worker_message(void *user, uint32_t type, const void *body, size_t le
 		lease_updates_continue(worker->core->updates);
 	if (core_are_workers_ready(worker->core))
 		core_set_serving(worker->core);
+	if (worker->core->reload.active)
+		event_active(worker->core->reload.timer, EV_TIMEOUT, 0);
 	return 0;
 }
 
@@ -367,6 +379,9 @@ int core_worker_attach(struct core_worker *worker, int fd)
 	msg_channel_free(worker->channel);
 	worker->channel = channel;
 	worker->ready = false;
+	if (worker->renewing)
+		worker->renewed++;
+	worker->renewing = false;
 	/* the first one has the number of the start */
 	if (worker->attached++ > 0 && (worker->ops->protocols & LAN_PROTOCOL_UPNP) != 0)
 		ledger_renew_boot_id(worker->core->ledger, &at);

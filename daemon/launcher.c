@@ -87,6 +87,7 @@ static void launcher_on_core_gone(struct launcher *launcher, int wait_status)
 	if (launcher->phase == LAUNCHER_STOPPING)
 		return;
 	if (launcher->ready) {
+		launcher_reload_lost(launcher);
 		launcher_enter(launcher, LAUNCHER_RENEWING, LAUNCHER_RENEW_S);
 		return;
 	}
@@ -107,7 +108,10 @@ static void launcher_on_child_gone(struct launcher *launcher, pid_t pid,
 		return;
 	wanted = launcher->phase == LAUNCHER_RUNNING &&
 		 (child == &launcher->core || launcher_wants_worker(child));
-	launcher_note_end(child, wait_status, !wanted);
+	launcher_note_end(child, wait_status, !wanted || child->renewing);
+	if (child->renewing)
+		(void)evtimer_del(child->restart);
+	child->renewing = false;
 	if (child == &launcher->core)
 		launcher_on_core_gone(launcher, wait_status);
 	else if (wanted && child->delay_ms == 0)
@@ -154,11 +158,12 @@ static void launcher_on_stop(evutil_socket_t number, short what, void *user)
 
 static void launcher_on_hangup(evutil_socket_t number, short what, void *user)
 {
+	struct launcher *launcher = user;
+
 	(void)number;
 	(void)what;
-	(void)user;
-	log_notice("SIGHUP ignored: this version does not reload; restart it to use a "
-		   "changed configuration");
+	launcher->reload.losses = 0;
+	launcher_reload(launcher);
 }
 
 static void launcher_on_deadline(evutil_socket_t fd, short what, void *user)
@@ -186,7 +191,8 @@ static void launcher_on_worker_lied(struct launcher *launcher,
 		return;
 	/* Of its predecessor, when core speaks of another generation: that one is gone.
 	 */
-	if (worker->pid > 0 && worker->generation == body->generation)
+	if (worker->pid > 0 && worker->generation == body->generation &&
+	    !worker->renewing)
 		(void)kill(worker->pid, SIGKILL);
 }
 
@@ -194,17 +200,30 @@ static int launcher_on_message(void *user, uint32_t type, const void *body,
 			       size_t length, int fd)
 {
 	struct launcher *launcher = user;
+	struct role_reloaded reloaded;
+	struct role_reload reload;
 	struct role_worker worker;
 
 	if (fd >= 0)
 		close(fd);
 
+	if (type == ROLE_MSG_RELOAD && length == sizeof(reload)) {
+		memcpy(&reload, body, sizeof(reload));
+		launcher_reload_asked(launcher, &reload);
+		return 0;
+	}
+	if (type == ROLE_MSG_RELOADED && length == sizeof(reloaded)) {
+		memcpy(&reloaded, body, sizeof(reloaded));
+		launcher_reloaded(launcher, &reloaded);
+		return 0;
+	}
 	if (type == ROLE_MSG_READY && length == 0) {
 		launcher->ready = true;
 		return 0;
 	}
 	if (type == ROLE_MSG_SERVING && length == 0) {
 		memory_release();
+		launcher->serving = true;
 		notify_send("READY=1");
 		return 0;
 	}
@@ -248,6 +267,8 @@ static void launcher_start_all(struct launcher *launcher)
 		return;
 	}
 	launcher_select_workers(launcher);
+	if (launcher->reload.wanted)
+		launcher_reload(launcher);
 }
 
 static void launcher_on_core_due(evutil_socket_t fd, short what, void *user)
@@ -261,9 +282,14 @@ static void launcher_on_core_due(evutil_socket_t fd, short what, void *user)
 
 static void launcher_on_worker_due(evutil_socket_t fd, short what, void *user)
 {
+	struct child *worker = user;
+
 	(void)fd;
 	(void)what;
-	launcher_start_worker(user);
+	if (worker->pid == 0)
+		launcher_start_worker(worker);
+	else if (worker->renewing)
+		(void)kill(worker->pid, SIGKILL);
 }
 
 static int launcher_init_child(struct launcher *launcher, struct child *child,
@@ -381,11 +407,14 @@ static int launcher_prepare(struct launcher *launcher)
 	return error;
 }
 
-int launcher_run(const struct conf *conf)
+int launcher_run(const struct conf *conf, const char *file)
 {
-	struct launcher launcher = {.conf = conf, .status = EXIT_STATUS_ERROR};
+	struct launcher launcher = {.status = EXIT_STATUS_ERROR};
 	int error;
 
+	launcher.reload.file = file;
+	launcher.reload.conf = *conf;
+	launcher.conf = &launcher.reload.conf;
 	log_init("portreeved", conf->global.log_level);
 	if (launcher_prepare(&launcher) < 0)
 		return EXIT_STATUS_ERROR;

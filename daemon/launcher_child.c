@@ -33,14 +33,16 @@ static int launcher_open_conf(const struct conf *conf)
 	return fd;
 }
 
-static int launcher_send_conf(struct launcher *launcher)
+int launcher_send_conf(struct launcher *launcher, const struct conf *conf,
+		       const struct role_reload *body)
 {
-	int fd = launcher_open_conf(launcher->conf);
+	int fd = launcher_open_conf(conf);
 	int error;
 
 	if (fd < 0)
 		return fd;
-	error = msg_channel_send_fd(launcher->channel, ROLE_MSG_CONF, NULL, 0, fd);
+	error = msg_channel_send_fd(launcher->channel, ROLE_MSG_CONF, body,
+				    body ? sizeof(*body) : 0, fd);
 	if (error < 0)
 		close(fd);
 	return error;
@@ -81,7 +83,7 @@ int launcher_start_core(struct launcher *launcher, const struct msg_handler *han
 		}
 	}
 	if (error == 0)
-		error = launcher_send_conf(launcher);
+		error = launcher_send_conf(launcher, launcher->conf, NULL);
 	if (error < 0)
 		log_error("cannot start core: %s", strerror(-error));
 	return error;
@@ -140,6 +142,21 @@ void launcher_select_workers(struct launcher *launcher)
 		if (worker->pid > 0)
 			(void)kill(worker->pid, SIGTERM);
 	}
+}
+
+/* As long as one of a core that died may take to say goodbye. */
+#define RENEW_MAX_S 1
+
+void launcher_renew_worker(struct child *worker)
+{
+	const struct timeval longest = {RENEW_MAX_S, 0};
+
+	/* one that waits for its next try does so with what is new */
+	if (worker->pid == 0)
+		return;
+	worker->renewing = true;
+	(void)kill(worker->pid, SIGTERM);
+	(void)evtimer_add(worker->restart, &longest);
 }
 
 void launcher_note_end(struct child *child, int wait_status, bool expected)

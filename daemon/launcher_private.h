@@ -27,6 +27,7 @@ struct child {
 	pid_t pid;	     /* 0 = not running */
 	struct backoff backoff;
 	int64_t delay_ms; /* until the next start, once it has ended */
+	bool renewing;	  /* a reload has it end, and another one start at once */
 	struct event *restart;
 };
 
@@ -39,9 +40,22 @@ enum launcher_phase {
 /** Workers there is room for. */
 #define LAUNCHER_WORKERS_MAX 4
 
+/** The configuration, as it is read again. */
+struct launcher_reload {
+	const char *file; /* NULL = the default one */
+	struct conf conf; /* in force */
+	struct conf next; /* given to core last, as `number` */
+	uint32_t number;
+	uint32_t answered;   /* by core: this number */
+	uint32_t serial;     /* of the last call of an admin */
+	bool wanted;	     /* when core is there again */
+	unsigned int losses; /* times that core ended over it */
+};
+
 struct launcher {
 	struct event_base *base;
-	const struct conf *conf;
+	const struct conf *conf; /* in force */
+	struct launcher_reload reload;
 	struct prepare_users users;
 	/* Open from the start, so that a role that is started again after an upgrade is
 	 * of the same version as the launcher. -1 = not needed. */
@@ -52,6 +66,7 @@ struct launcher {
 	size_t worker_count;
 	struct msg_channel *channel; /* to core */
 	bool ready;		/* core was ready once: from now on it is restarted */
+	bool serving;		/* the service manager knows that we serve */
 	int status;		/* exit status */
 	struct event *deadline; /* of the phase */
 	struct event *signals[4];
@@ -80,5 +95,23 @@ struct child *launcher_find_child(struct launcher *launcher, pid_t pid);
 size_t launcher_count_workers(const struct launcher *launcher);
 void launcher_signal_workers(struct launcher *launcher, int number);
 void launcher_schedule(struct child *child);
+
+/* launcher_reload.c */
+/** Read the configuration again, and have core use it; later where core is not there.
+ */
+void launcher_reload(struct launcher *launcher);
+/** ROLE_MSG_RELOAD. */
+void launcher_reload_asked(struct launcher *launcher, const struct role_reload *body);
+/** ROLE_MSG_RELOADED: workers are replaced. */
+void launcher_reloaded(struct launcher *launcher, const struct role_reloaded *body);
+/** Core has ended: what it had not answered is tried again, once. */
+void launcher_reload_lost(struct launcher *launcher);
+
+/** Give core a configuration; body NULL = the first. Errors: -errno. */
+int launcher_send_conf(struct launcher *launcher, const struct conf *conf,
+		       const struct role_reload *body)
+	__attribute__((warn_unused_result));
+/** Have a worker end cleanly, and another one start in its place at once. */
+void launcher_renew_worker(struct child *worker);
 
 #endif

@@ -22,8 +22,6 @@
 #define LEASE_LINES_MAX 200
 /* After a loss of leases, how long clients have to ask for their old ports (NP-36). */
 #define CAUTION_MS INT64_C(60000)
-/* Leases that are taken out of the store at a time when they are wanted no more. */
-#define WITHDRAW_GROUP_MAX 256
 /* UDA 2.0 §1.2.2: 31 bits. */
 #define BOOT_ID_MAX 0x7fffffff
 /* Epochs start at 1 s: Tailscale takes 0 for "no answer" (CL-8). */
@@ -87,14 +85,18 @@ static int ledger_restore_one(void *user, const struct store_record *record)
 	return 0;
 }
 
-static void ledger_name_lans(struct ledger *ledger, const struct network *network)
+void ledger_follow_lans(struct ledger *ledger, const struct network *network,
+			uint32_t lost)
 {
+	ledger->lans_lost = lost;
 	for (size_t lan = 0; lan < LANS_MAX; lan++) {
 		char *name = ledger->books.lan_names[lan];
+		bool known = lan < network->lan_count;
 
 		memset(name, 0, IF_NAMESIZE);
-		if (lan < network->lan_count)
+		if (known)
 			memcpy(name, network->lans[lan].name, IF_NAMESIZE);
+		ledger->lan_protocols[lan] = known ? network->lans[lan].protocols : 0;
 	}
 }
 
@@ -132,54 +134,6 @@ static void ledger_begin_epoch(struct ledger *ledger, bool lost,
 		ledger->next_id = 1;
 	meta->next_id = ledger->next_id + ID_STRETCH;
 	ledger->figures.epoch_origin_ms = meta->epoch_origin_ms;
-}
-
-static bool ledger_is_withdrawn(const struct ledger *ledger, const struct lease *lease)
-{
-	return ledger->conf->wan.pinholes == CONF_PINHOLES_OFF &&
-	       lease->origin != ORIGIN_STATIC && !addr_is_ipv4(&lease->internal);
-}
-
-/* Some leases of an earlier run that the owner wants no more; *count: how many. */
-static int ledger_withdraw_some(struct ledger *ledger, const struct store_time *at,
-				size_t *count)
-{
-	struct store_change changes[WITHDRAW_GROUP_MAX];
-	struct books *books = &ledger->books;
-	const struct lease *lease = NULL;
-
-	*count = 0;
-	while (*count < WITHDRAW_GROUP_MAX &&
-	       (lease = table_get_next(ledger->table, lease)))
-		if (ledger_is_withdrawn(ledger, lease))
-			changes[(*count)++] = (struct store_change){
-				.kind = STORE_REMOVE, .id = lease->id};
-	for (size_t i = 0; i < *count; i++)
-		table_remove(ledger->table, changes[i].id, at->now_ms);
-	if (*count == 0)
-		return 0;
-	return books->store_ops->write(books->store, at, changes, *count, NULL);
-}
-
-/*
- * `pinholes = off` is in force from the start on: what hosts were given before ends
- * (V6FW-1). The kernel follows with the first network.
- */
-static int ledger_withdraw(struct ledger *ledger, const struct store_time *at)
-{
-	size_t total = 0, count;
-	int error = 0;
-
-	do {
-		int failed = ledger_withdraw_some(ledger, at, &count);
-
-		error = error == 0 ? failed : error;
-		total += count;
-	} while (count > 0);
-	if (total > 0)
-		log_notice("%zu leases of IPv6 hosts have ended: [wan] pinholes = off",
-			   total);
-	return error;
 }
 
 /* What clients were told comes back; *lost when that may not be all of it. */
@@ -280,7 +234,7 @@ int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 	ledger->log_limit.lines_max = LEASE_LINES_MAX;
 	ledger->rate = rate_new(setup->conf->limits.requests_per_second);
 	ledger->sockets = sockets_new();
-	ledger_name_lans(ledger, setup->network);
+	ledger_follow_lans(ledger, setup->network, 0);
 	if (ledger->table && ledger->rate)
 		error = setup->backend->open(&config, &ledger_backend_events, ledger,
 					     &ledger->books.backend);
@@ -301,6 +255,16 @@ void ledger_close(struct ledger *ledger)
 		return;
 	/* what we never set up is not ours to take away */
 	ledger_free(ledger, ledger->conf->backend.keep_rules || !ledger->network_set);
+}
+
+void ledger_follow_conf(struct ledger *ledger)
+{
+	const struct books *books = &ledger->books;
+
+	rate_set(ledger->rate, ledger->conf->limits.requests_per_second);
+	if (books->backend_ops->set_keep_flows)
+		books->backend_ops->set_keep_flows(books->backend,
+						   ledger->conf->backend.keep_flows);
 }
 
 /* --- following the network and the kernel --- */
@@ -362,7 +326,7 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 	bool moved = !addr_equal(&books->external, &network->wan.address);
 	int error;
 
-	ledger_name_lans(ledger, network);
+	ledger_follow_lans(ledger, network, 0);
 	ledger_fill_network(network, &ledger->network);
 	ledger->wan_ifindex = network->wan.ifindex;
 	ledger->wan_address = network->wan.address;

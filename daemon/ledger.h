@@ -106,6 +106,13 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 		       int64_t now_ms) __attribute__((warn_unused_result));
 
 /**
+ * Names and protocols of the LANs, as ledger_set_network() takes them too. lost: places
+ * that are another LAN's now, as bits; leases there are forbidden until the next call.
+ */
+void ledger_follow_lans(struct ledger *ledger, const struct network *network,
+			uint32_t lost);
+
+/**
  * Clients are to be told this external address from now on. True when it is not the one
  * that they were told before, in an earlier run maybe: a new epoch has begun (PCP-32).
  * No address, the same one again, and the first of all are no epoch. Since when it is
@@ -150,6 +157,28 @@ enum lease_end ledger_get_end(const struct ledger *ledger);
  * the disk. Returns when to call again, or TIME_NEVER.
  */
 int64_t ledger_expire(struct ledger *ledger, const struct store_time *at);
+
+/** Leases ended in one transaction; the rest follow at once. */
+#define LEDGER_ENDS_MAX 256
+
+/**
+ * True when the configuration does not allow the lease: its LAN, what it was asked by,
+ * or the rules. Never of one that the owner made. With forbidden-leases = keep only
+ * where no lease is to be had at all, as of IPv6 with pinholes = off.
+ */
+bool ledger_is_forbidden(const struct ledger *ledger, const struct lease *lease);
+
+/**
+ * Of these leases, at most LEDGER_ENDS_MAX, end those that are forbidden; *ended grows
+ * by how many. Errors: -errno, call it again with the same; those not ended are as
+ * they were.
+ */
+int ledger_end_forbidden(struct ledger *ledger, const uint64_t *ids, size_t count,
+			 const struct store_time *at, size_t *ended)
+	__attribute__((warn_unused_result));
+
+/** The configuration was changed: take what is kept of it elsewhere. */
+void ledger_follow_conf(struct ledger *ledger);
 
 /** When ledger_expire() should be called next; TIME_NEVER = no need. Cheap. */
 int64_t ledger_get_due(const struct ledger *ledger);

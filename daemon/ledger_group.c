@@ -18,8 +18,6 @@
 #include "daemon/sockets.h"
 #include "daemon/table.h"
 
-/* Expired leases ended in one transaction; the rest follow at once. */
-#define EXPIRE_GROUP_MAX 256
 /* Ids that the store reserves at a time. */
 #define ID_STRETCH 4096
 
@@ -214,14 +212,13 @@ static bool group_take(struct plan *group, const struct plan *plan)
 	return true;
 }
 
-static void group_clear(struct ledger *ledger)
+void ledger_clear_group(struct ledger *ledger)
 {
 	ledger->group.count = 0;
 	memset(ledger->staged_updates, 0, sizeof(ledger->staged_updates));
 }
 
-/* The group holds: tell and count what was done. */
-static void group_report(struct ledger *ledger, bool expired, int64_t now_ms)
+void ledger_report_group(struct ledger *ledger, bool expired, int64_t now_ms)
 {
 	const struct plan *group = &ledger->group;
 
@@ -233,8 +230,7 @@ static void group_report(struct ledger *ledger, bool expired, int64_t now_ms)
 	}
 }
 
-/* Do the plan in the table and note it in the group. */
-static bool ledger_stage(struct ledger *ledger, int64_t now_ms)
+bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 {
 	struct plan *plan = &ledger->plan;
 
@@ -296,13 +292,8 @@ static void ledger_decide_one(struct ledger *ledger, const struct request *reque
 	ledger_answer(ledger, request, now_ms, reply);
 }
 
-/*
- * The kernel takes the changes, which stand in the table already. Where somebody
- * removed our table a moment ago, it is made anew from ours, and so has them: a client
- * must not be refused for that. Errors: -errno.
- */
-static int ledger_apply(struct ledger *ledger, const struct lease_change *changes,
-			size_t count, int64_t now_ms)
+int ledger_apply(struct ledger *ledger, const struct lease_change *changes,
+		 size_t count, int64_t now_ms)
 {
 	int error = books_apply(&ledger->books, changes, count, now_ms);
 	size_t added = 0, removed = 0;
@@ -357,7 +348,7 @@ static void ledger_retry_alone(struct ledger *ledger, const struct request *requ
 	struct plan *group = &ledger->group;
 	int error;
 
-	group_clear(ledger);
+	ledger_clear_group(ledger);
 	ledger_plan(ledger, request, at->now_ms);
 	if (ledger->plan.count > 0 && !ledger_stage(ledger, at->now_ms))
 		ledger->plan.result = RESULT_NO_MEMORY;
@@ -371,7 +362,7 @@ static void ledger_retry_alone(struct ledger *ledger, const struct request *requ
 		return;
 	}
 	books_write(&ledger->books, group->changes, group->count, at);
-	group_report(ledger, false, at->now_ms);
+	ledger_report_group(ledger, false, at->now_ms);
 }
 
 static void ledger_count(struct ledger *ledger, const struct reply *replies,
@@ -396,7 +387,7 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 	ledger->end = count > 0 && requests[0].origin == ORIGIN_STATIC
 			      ? LEASE_END_OWNER
 			      : LEASE_END_CLIENT;
-	group_clear(ledger);
+	ledger_clear_group(ledger);
 	for (size_t i = 0; i < count; i++)
 		ledger_decide_one(ledger, &requests[i], at->now_ms, &replies[i]);
 	if (group->count > 0 &&
@@ -409,93 +400,9 @@ void ledger_decide(struct ledger *ledger, const struct request *requests, size_t
 						   &replies[i]);
 	} else {
 		books_write(&ledger->books, group->changes, group->count, at);
-		group_report(ledger, false, at->now_ms);
+		ledger_report_group(ledger, false, at->now_ms);
 	}
 	ledger_extend_flows(ledger, requests, replies, count);
 	ledger_count(ledger, replies, count);
 	ledger_report_refusals(ledger, requests, replies, count, at->now_ms);
-}
-
-/* --- ends --- */
-
-static int ledger_commit_ends(struct ledger *ledger, const struct store_time *at,
-			      bool expired)
-{
-	struct plan *group = &ledger->group;
-	int error;
-
-	if (group->count == 0)
-		return 0;
-	error = ledger_apply(ledger, group->changes, group->count, at->now_ms);
-	/* What has expired the kernel ends by itself: nothing to go back to. */
-	if (error != 0 && !(expired && ledger->books.backend_ops->has_timeouts)) {
-		lease_rollback(ledger->table, group->changes, group->count);
-		return error;
-	}
-	books_write(&ledger->books, group->changes, group->count, at);
-	group_report(ledger, expired, at->now_ms);
-	return 0;
-}
-
-enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
-		       struct lease *out)
-{
-	const struct lease *lease = table_get_by_id(ledger->table, id);
-	struct lease last;
-	enum result result;
-
-	if (!lease)
-		return RESULT_NO_ENTRY;
-	last = *lease;
-	result = ledger_revoke(ledger, id, LEASE_END_OWNER, at);
-	if (result == RESULT_OK)
-		*out = last;
-	return result;
-}
-
-enum result ledger_revoke(struct ledger *ledger, uint64_t id, enum lease_end why,
-			  const struct store_time *at)
-{
-	ledger->end = why;
-	group_clear(ledger);
-	lease_plan_end(ledger->table, id, &ledger->plan);
-	if (ledger->plan.result != RESULT_OK)
-		return ledger->plan.result;
-	if (!ledger_stage(ledger, at->now_ms))
-		return RESULT_NO_MEMORY;
-	return ledger_commit_ends(ledger, at, false) == 0 ? RESULT_OK : RESULT_BACKEND;
-}
-
-/* Retry after a failure of the kernel, not to spin. */
-#define EXPIRE_RETRY_MS 1000
-
-int64_t ledger_get_due(const struct ledger *ledger)
-{
-	const struct lease *lease = table_get_first_to_expire(ledger->table);
-	int64_t due_ms = ports_get_due(table_get_ports(ledger->table));
-
-	if (lease && lease->expires_ms < due_ms)
-		due_ms = lease->expires_ms;
-	return ledger->books.sync_due_ms < due_ms ? ledger->books.sync_due_ms : due_ms;
-}
-
-int64_t ledger_expire(struct ledger *ledger, const struct store_time *at)
-{
-	const struct lease *lease;
-
-	ports_reap(table_get_ports(ledger->table), at->now_ms);
-	ledger->end = LEASE_END_TIME;
-	group_clear(ledger);
-	while ((lease = table_get_first_to_expire(ledger->table)) &&
-	       lease->expires_ms <= at->now_ms &&
-	       ledger->group.count < EXPIRE_GROUP_MAX) {
-		lease_plan_end(ledger->table, lease->id, &ledger->plan);
-		if (ledger->plan.result != RESULT_OK ||
-		    !ledger_stage(ledger, at->now_ms))
-			break;
-	}
-	if (ledger_commit_ends(ledger, at, true) != 0)
-		return at->now_ms + EXPIRE_RETRY_MS;
-	books_sync_store(&ledger->books, at->now_ms);
-	return ledger_get_due(ledger);
 }

@@ -32,6 +32,8 @@ struct ledger {
 	struct backend_network network; /* as the kernel shall have it */
 	bool network_set;		/* the kernel had one, and our rules */
 	bool network_behind;		/* the kernel has an older one */
+	uint8_t lan_protocols[LANS_MAX];
+	uint32_t lans_lost; /* places whose leases are nobody's, as bits */
 	uint32_t wan_ifindex;
 	struct ip_addr wan_address; /* on the interface itself */
 	struct ip_addr
@@ -45,6 +47,30 @@ struct ledger {
 	uint32_t staged_updates[LANS_MAX]; /* of the group: they count when it holds */
 };
 
+/* ledger_group.c */
+void ledger_clear_group(struct ledger *ledger);
+/** Do ledger->plan in the table and note it in the group. Errors: false, nothing was
+ * done. */
+bool ledger_stage(struct ledger *ledger, int64_t now_ms)
+	__attribute__((warn_unused_result));
+/**
+ * The kernel takes the changes, which stand in the table already. Where somebody
+ * removed our table a moment ago, it is made anew from ours, and so has them: a client
+ * must not be refused for that. Errors: -errno.
+ */
+int ledger_apply(struct ledger *ledger, const struct lease_change *changes,
+		 size_t count, int64_t now_ms) __attribute__((warn_unused_result));
+/** The group holds: tell and count what was done. */
+void ledger_report_group(struct ledger *ledger, bool expired, int64_t now_ms);
+
+/* ledger_policy.c */
+/**
+ * What the configuration does not allow ends before the kernel hears of it: what an
+ * earlier run granted. Errors: -errno, of the store.
+ */
+int ledger_withdraw(struct ledger *ledger, const struct store_time *at)
+	__attribute__((warn_unused_result));
+
 /** Log and tell what was done. */
 void ledger_report(struct ledger *ledger, const struct lease_change *change,
 		   bool expired, int64_t now_ms);
@@ -54,6 +80,14 @@ void ledger_count_updates(const struct plan *plan, uint32_t updates[LANS_MAX]);
 /** Tell an owner who wants to know (log-level info) why clients were refused. */
 void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
 			    const struct reply *replies, size_t count, int64_t now_ms);
+
+/* ledger_end.c */
+/**
+ * Kernel and store take the group, and it is told. expired: the kernel's refusal does
+ * not matter where it has timeouts. Errors: -errno, the table is as before the group.
+ */
+int ledger_commit_ends(struct ledger *ledger, const struct store_time *at, bool expired)
+	__attribute__((warn_unused_result));
 
 /* ledger_heal.c */
 /** Count and tell that a comparison found somebody else's changes, if it found any. */

@@ -10,12 +10,12 @@
 #include "daemon/options.h"
 #include "daemon/role.h"
 
-static int run_single(const struct conf *conf)
+static int run_single(const struct conf *conf, const char *file)
 {
 	int fd = module_open(MODULE_CORE);
 	const struct module_core *core = fd < 0 ? NULL : module_load(MODULE_CORE, fd);
 
-	return core ? core->run_single(conf) : EXIT_STATUS_ERROR;
+	return core ? core->run_single(conf, file) : EXIT_STATUS_ERROR;
 }
 
 static int run_with_conf(const struct options *options)
@@ -32,8 +32,8 @@ static int run_with_conf(const struct options *options)
 			     options->file ? options->file : CONF_DEFAULT_FILE);
 		return EXIT_SUCCESS;
 	}
-	return options->action == OPTIONS_SINGLE ? run_single(&conf)
-						 : launcher_run(&conf);
+	return options->action == OPTIONS_SINGLE ? run_single(&conf, options->file)
+						 : launcher_run(&conf, options->file);
 }
 
 int main(int argc, char **argv)

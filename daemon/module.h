@@ -18,12 +18,12 @@ enum module {
 struct conf;
 struct role;
 
-/** What MODULE_CORE is; MODULE_UPNP is a struct worker_ops. */
+/** What MODULE_CORE is; the others are a struct worker_ops each. */
 struct module_core {
 	/** Core's part of role_main(): the sandbox is entered already. */
 	int (*run_role)(const struct role *role);
 	/** See single_run(). */
-	int (*run_single)(const struct conf *conf);
+	int (*run_single)(const struct conf *conf, const char *file);
 };
 
 /**

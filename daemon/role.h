@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/log.h"
+#include "conf/conf.h"
 #include "daemon/module.h"
 #include "protocols/worker.h"
 
@@ -20,12 +21,33 @@
 
 /** Messages on the channel between launcher and core. */
 enum role_msg {
-	ROLE_MSG_CONF = 1,     /* to core, no body, fd: struct conf in a sealed file */
+	/* To core, fd: struct conf in a sealed file; no body at first, struct
+	 * role_reload when another one is to be used. */
+	ROLE_MSG_CONF = 1,
 	ROLE_MSG_WORKER,       /* to core, struct role_worker, fd: its channel */
 	ROLE_MSG_STOP,	       /* to core, no body: a clean stop */
 	ROLE_MSG_READY,	       /* to launcher, no body */
 	ROLE_MSG_SERVING,      /* to launcher, no body: clients get answers */
 	ROLE_MSG_WORKER_ENDED, /* to launcher, struct role_worker: end that process */
+	ROLE_MSG_RELOAD,       /* to launcher, struct role_reload: an admin asks */
+	ROLE_MSG_REFUSED,      /* to core, struct role_refusal: there is none to use */
+	ROLE_MSG_RELOADED,     /* to launcher, struct role_reloaded */
+};
+
+struct role_reload {
+	uint32_t serial; /* of the last call of an admin that it answers */
+	uint32_t number; /* of the configurations that core was given; 0 = none */
+};
+
+struct role_refusal {
+	struct role_reload reload;
+	char text[CONF_ERROR_MAX];
+};
+
+struct role_reloaded {
+	struct role_reload reload;
+	int32_t error;	  /* 0 = it is in force, else nothing has changed */
+	uint32_t workers; /* LAN_PROTOCOL_... of those to be replaced */
 };
 
 struct role_worker {

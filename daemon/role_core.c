@@ -61,6 +61,15 @@ static void role_core_on_worker_ended(void *user, const struct worker_ops *worke
 	}
 }
 
+static void role_core_on_reload(void *user, uint32_t serial)
+{
+	struct role_core *role = user;
+	const struct role_reload body = {.serial = serial};
+
+	if (msg_channel_send(role->launcher, ROLE_MSG_RELOAD, &body, sizeof(body)) < 0)
+		role_core_leave(role, EXIT_STATUS_ERROR);
+}
+
 /* Owns: takes fd. Errors: -errno. */
 static int role_core_read_conf(struct conf *conf, int fd)
 {
@@ -82,6 +91,7 @@ static int role_core_start(struct role_core *role, int fd)
 		.ready = role_core_on_ready,
 		.serving = role_core_on_serving,
 		.worker_ended = role_core_on_worker_ended,
+		.reload = role_core_on_reload,
 	};
 	int error = role_core_read_conf(&role->conf, fd);
 
@@ -94,6 +104,33 @@ static int role_core_start(struct role_core *role, int fd)
 	if (error < 0)
 		role->status = error == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_ERROR;
 	return error;
+}
+
+/* Owns: takes fd. Errors: -errno, ends the channel. */
+static int role_core_reload(struct role_core *role, const void *body, int fd)
+{
+	struct role_reloaded answer = {.error = 0};
+	uint8_t workers = 0;
+	int error = role_core_read_conf(&role->conf, fd);
+
+	if (error < 0)
+		return error;
+	memcpy(&answer.reload, body, sizeof(answer.reload));
+	answer.error =
+		core_reload(role->core, &role->conf, answer.reload.serial, &workers);
+	answer.workers = workers;
+	return msg_channel_send(role->launcher, ROLE_MSG_RELOADED, &answer,
+				sizeof(answer));
+}
+
+static int role_core_refuse(struct role_core *role, const void *body)
+{
+	struct role_refusal refusal;
+
+	memcpy(&refusal, body, sizeof(refusal));
+	refusal.text[sizeof(refusal.text) - 1] = '\0';
+	core_refuse_reload(role->core, refusal.reload.serial, refusal.text);
+	return 0;
 }
 
 static int role_core_attach(struct role_core *role, const struct role_worker *body,
@@ -119,15 +156,21 @@ static int role_core_on_message(void *user, uint32_t type, const void *body,
 	struct role_core *role = user;
 	struct role_worker worker;
 
-	if (type == ROLE_MSG_CONF && fd >= 0 && !role->core)
+	if (type == ROLE_MSG_CONF && fd >= 0 && length == 0 && !role->core)
 		return role_core_start(role, fd);
 	if (type == ROLE_MSG_WORKER && fd >= 0 && role->core &&
 	    length == sizeof(worker)) {
 		memcpy(&worker, body, sizeof(worker));
 		return role_core_attach(role, &worker, fd);
 	}
+	if (type == ROLE_MSG_CONF && fd >= 0 && role->core &&
+	    length == sizeof(struct role_reload))
+		return role_core_reload(role, body, fd);
 	if (fd >= 0)
 		close(fd);
+	if (type == ROLE_MSG_REFUSED && role->core &&
+	    length == sizeof(struct role_refusal))
+		return role_core_refuse(role, body);
 	if (type != ROLE_MSG_STOP)
 		return -EBADMSG;
 	role->clean = true;

@@ -15,6 +15,7 @@
 #include "daemon/notify.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
+#include "daemon/reload.h"
 #include "daemon/role.h"
 
 #define SINGLE_WORKERS_MAX 4
@@ -33,10 +34,14 @@ struct single_worker {
 struct single {
 	struct event_base *base;
 	const struct conf *conf;
+	struct conf kept; /* of a reload */
 	struct core *core;
 	struct single_worker workers[SINGLE_WORKERS_MAX];
 	size_t worker_count;
-	struct event *signals[2];
+	struct event *signals[3];
+	const char *file;     /* of the configuration; NULL = the default one */
+	struct event *reload; /* an admin asks for it */
+	uint32_t serial;
 	bool ending;
 	int status;
 };
@@ -168,6 +173,8 @@ static void single_select_workers(struct single *single)
 	for (size_t i = 0; i < single->worker_count; i++) {
 		struct single_worker *worker = &single->workers[i];
 
+		if (!worker->code)
+			continue;
 		if (role_is_wanted(i, single->conf)) {
 			if (!worker->worker && !evtimer_pending(worker->restart, NULL))
 				single_on_due(-1, 0, worker);
@@ -178,18 +185,70 @@ static void single_select_workers(struct single *single)
 	}
 }
 
+/* It is in force: workers that were told once come anew, and others come and go. */
+static void single_follow_conf(struct single *single, struct conf *next,
+			       uint8_t protocols)
+{
+	reload_keep(single->conf, next);
+	single->kept = *next;
+	single->conf = &single->kept;
+	/* what cannot be loaded has said so, and core says what does not run */
+	(void)!single_load_workers(single);
+	single_select_workers(single);
+	for (size_t i = 0; i < single->worker_count; i++)
+		if ((single->workers[i].ops->protocols & protocols) != 0)
+			event_active(single->workers[i].restart, EV_TIMEOUT, 0);
+}
+
+static void single_on_reload(evutil_socket_t number, short what, void *user)
+{
+	struct single *single = user;
+	char text[CONF_ERROR_MAX];
+	struct conf next;
+	uint8_t workers = 0;
+
+	(void)number;
+	(void)what;
+	log_notice("reload: reading %s",
+		   single->file ? single->file : CONF_DEFAULT_FILE);
+	if (conf_load(single->file, &next, text) < 0) {
+		log_error("reload: %s; nothing has changed", text);
+		core_refuse_reload(single->core, single->serial, text);
+	} else if (core_reload(single->core, &next, single->serial, &workers) == 0) {
+		single_follow_conf(single, &next, workers);
+	}
+}
+
+/* Inside core's callback: in another turn of the loop. */
+static void single_on_reload_asked(void *user, uint32_t serial)
+{
+	struct single *single = user;
+
+	single->serial = serial;
+	event_active(single->reload, EV_TIMEOUT, 0);
+}
+
 static int single_init(struct single *single)
 {
-	static const int numbers[] = {SIGTERM, SIGINT};
+	static const struct {
+		int number;
+		event_callback_fn handler;
+	} rows[] = {
+		{SIGTERM, single_on_stop},
+		{SIGINT, single_on_stop},
+		{SIGHUP, single_on_reload},
+	};
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
 	single->base = event_base_new();
 	if (!single->base)
 		return -ENOMEM;
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		single->signals[i] =
-			evsignal_new(single->base, numbers[i], single_on_stop, single);
+	single->reload = event_new(single->base, -1, 0, single_on_reload, single);
+	if (!single->reload)
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		single->signals[i] = evsignal_new(single->base, rows[i].number,
+						  rows[i].handler, single);
 		if (!single->signals[i] || event_add(single->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}
@@ -211,6 +270,8 @@ static void single_fini(struct single *single)
 			event_free(single->workers[i].restart);
 	}
 	core_free(single->core);
+	if (single->reload)
+		event_free(single->reload);
 	for (size_t i = 0; i < sizeof(single->signals) / sizeof(single->signals[0]);
 	     i++)
 		if (single->signals[i])
@@ -228,14 +289,16 @@ static void single_serve(struct single *single)
 			single_leave(single, EXIT_STATUS_ERROR);
 }
 
-int single_run(const struct conf *conf)
+int single_run(const struct conf *conf, const char *file)
 {
 	static const struct core_events events = {
 		.ready = single_on_ready,
 		.serving = single_on_serving,
 		.worker_ended = single_on_worker_ended,
+		.reload = single_on_reload_asked,
 	};
-	struct single single = {.conf = conf, .status = EXIT_STATUS_ERROR};
+	struct single single = {
+		.conf = conf, .file = file, .status = EXIT_STATUS_ERROR};
 	const struct prepare_users self = {
 		.core_uid = geteuid(),
 		.core_gid = getegid(),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/rate.h"
 #include "protocols/pcp.h"
 #include "protocols/responder_private.h"
@@ -141,6 +142,7 @@ union message {
 	struct announce announce;
 	struct reply reply;
 	struct mapping_update update;
+	struct log_info log;
 };
 
 /* 0 for what core never sends. */
@@ -159,6 +161,8 @@ static size_t get_message_size(uint32_t type)
 		return sizeof(struct reply);
 	case MSG_UPDATE:
 		return sizeof(struct mapping_update);
+	case MSG_LOG:
+		return sizeof(struct log_info);
 	case MSG_REQUEST:
 	case MSG_READY:
 	case MSG_TABLE: /* UPnP's */
@@ -190,6 +194,8 @@ int responder_take_message(struct responder *responder, uint32_t type, const voi
 		return take_reply(responder, &copy.reply, now_ms);
 	case MSG_UPDATE:
 		return responder_take_update(responder, &copy.update, now_ms);
+	case MSG_LOG:
+		return log_info_apply(&copy.log) ? 0 : -EPROTO;
 	case MSG_REQUEST:
 	case MSG_READY:
 	case MSG_TABLE: /* UPnP's */

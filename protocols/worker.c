@@ -3,9 +3,19 @@
 
 #include <arpa/inet.h>
 
+#include "base/log.h"
+
 static uint32_t bounded(uint32_t count)
 {
 	return count < LAN_ADDRESSES_MAX ? count : LAN_ADDRESSES_MAX;
+}
+
+bool log_info_apply(const struct log_info *info)
+{
+	if (info->level > LOG_LEVEL_DEBUG)
+		return false;
+	log_set_level((enum log_level)info->level);
+	return true;
 }
 
 const struct lan_info *lan_info_find(const struct lan_info *lans, size_t count,

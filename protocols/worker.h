@@ -40,6 +40,7 @@ enum msg_type {
 	MSG_READY,     /* worker -> core, struct worker_ready: sockets are open */
 	MSG_UPDATE,    /* core -> worker pcp, struct mapping_update */
 	MSG_TABLE,     /* core -> worker upnp, struct table_info */
+	MSG_LOG,       /* core -> worker, struct log_info */
 };
 
 /** What every worker upnp has for itself of BOOTID.UPNP.ORG. */
@@ -116,6 +117,11 @@ struct lan_info {
 	struct prefix networks[LAN_ADDRESSES_MAX];
 };
 
+/** How much the worker shall log from now on. */
+struct log_info {
+	uint32_t level; /* enum log_level */
+};
+
 /** Clients shall learn of a new epoch or address now (NP-55). */
 struct announce {
 	uint8_t reason; /* reserved; 0 */
@@ -174,6 +180,9 @@ struct worker_ops {
 	/** Say goodbye on the LANs (byebye), close everything. */
 	void (*stop)(struct worker *worker);
 };
+
+/** Do what it says. Errors: false, there is no such level. */
+bool log_info_apply(const struct log_info *info) __attribute__((warn_unused_result));
 
 const struct worker_ops *worker_get_upnp(void);
 const struct worker_ops *worker_get_pcp(void);

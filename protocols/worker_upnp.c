@@ -180,6 +180,15 @@ static int take_announce(struct worker *worker, const void *body)
 	return 0;
 }
 
+static int take_log(struct worker *worker, const void *body)
+{
+	struct log_info info;
+
+	(void)worker;
+	memcpy(&info, body, sizeof(info));
+	return log_info_apply(&info) ? 0 : -EPROTO;
+}
+
 static int take_reply(struct worker *worker, const void *body)
 {
 	struct reply reply;
@@ -205,6 +214,7 @@ static int on_message(void *user, uint32_t type, const void *body, size_t length
 		{MSG_TABLE, sizeof(struct table_info), take_table},
 		{MSG_ANNOUNCE, sizeof(struct announce), take_announce},
 		{MSG_REPLY, sizeof(struct reply), take_reply},
+		{MSG_LOG, sizeof(struct log_info), take_log},
 	};
 	int error = -EPROTO;
 

@@ -46,6 +46,8 @@ void ledger_lab_init_network(struct network *network)
 	network->wan.external = network->wan.address;
 	network->lan_count = 1;
 	network->lans[0].ifindex = 2;
+	network->lans[0].protocols =
+		LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP;
 	memcpy(network->lans[0].name, "lan0", 5);
 }
 
