@@ -90,6 +90,12 @@ void ruleset_visit_dnat(const struct ruleset *ruleset, const char *wan,
 				      struct port_range range),
 			void *user);
 
+/**
+ * True when somebody but us has a rule that may translate the source of IPv4 packets
+ * that leave: a rule in a chain of type nat at postrouting. Pure.
+ */
+bool ruleset_has_source_nat(const struct ruleset *ruleset);
+
 /** A rule by its place, as ruleset_find_chain() and integrate need it. */
 struct ruleset_chain_view {
 	const char *family, *table, *chain;
@@ -104,15 +110,21 @@ bool ruleset_find_chain(const struct ruleset *ruleset, const char *family,
 			struct ruleset_chain_view *out);
 
 /**
- * Rules of the chain, or of all chains when chain is NULL, that carry the comment of
- * ours (FOREIGN_COMMENT in their user data): visit gets chain, handle and whether it is
- * the first of its chain.
+ * Rules of all chains but our own that carry the comment of ours (FOREIGN_COMMENT, in
+ * their user data or as a match of iptables, which iptables-restore makes of it) and do
+ * nothing but accept a mark of the connection, whichever: visit gets chain, handle and
+ * whether it is the first of its chain.
  */
 void ruleset_visit_own_rules(const struct ruleset *ruleset,
 			     void (*visit)(void *user,
 					   const struct ruleset_chain_view *chain,
 					   uint64_t handle, bool first),
 			     void *user);
+
+/** The mark that the rule accepts and asks for nothing else; 0: it is not like that. */
+uint32_t ruleset_get_accepted_mark(const struct ruleset *ruleset,
+				   const struct ruleset_chain_view *chain,
+				   uint64_t handle);
 
 /** How the accept rule of ours is known again. */
 #define FOREIGN_COMMENT "portreeve"

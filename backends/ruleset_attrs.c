@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "backends/ruleset_private.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <string.h>
+
+static int take_attr(const struct nlattr *attr, void *user)
+{
+	struct ruleset_attrs *attrs = user;
+	uint16_t type = mnl_attr_get_type(attr);
+
+	if (type < RULESET_ATTRS)
+		attrs->at[type] = attr;
+	return MNL_CB_OK;
+}
+
+void ruleset_attrs_nest(struct ruleset_attrs *attrs, const struct nlattr *nest)
+{
+	*attrs = (struct ruleset_attrs){0};
+	if (nest && mnl_attr_parse_nested(nest, take_attr, attrs) < 0)
+		*attrs = (struct ruleset_attrs){0};
+}
+
+void ruleset_attrs_message(struct ruleset_attrs *attrs, const struct nlmsghdr *message)
+{
+	*attrs = (struct ruleset_attrs){0};
+	if (mnl_attr_parse(message, sizeof(struct nfgenmsg), take_attr, attrs) < 0)
+		*attrs = (struct ruleset_attrs){0};
+}
+
+uint32_t ruleset_attrs_get_number(const struct ruleset_attrs *attrs, unsigned int type)
+{
+	const struct nlattr *attr = attrs->at[type];
+	uint32_t number;
+
+	if (!attr || mnl_attr_get_payload_len(attr) < sizeof(number))
+		return 0;
+	memcpy(&number, mnl_attr_get_payload(attr), sizeof(number));
+	return ntohl(number);
+}
+
+uint64_t ruleset_attrs_get_long(const struct ruleset_attrs *attrs, unsigned int type)
+{
+	const struct nlattr *attr = attrs->at[type];
+	uint64_t number;
+
+	if (!attr || mnl_attr_get_payload_len(attr) < sizeof(number))
+		return 0;
+	memcpy(&number, mnl_attr_get_payload(attr), sizeof(number));
+	return be64toh(number);
+}
+
+uint8_t ruleset_attrs_get_octet(const struct ruleset_attrs *attrs, unsigned int type)
+{
+	const struct nlattr *attr = attrs->at[type];
+
+	if (!attr || mnl_attr_get_payload_len(attr) < 1)
+		return 0;
+	return mnl_attr_get_u8(attr);
+}
+
+const char *ruleset_attrs_get_text(const struct ruleset_attrs *attrs, unsigned int type)
+{
+	const struct nlattr *attr = attrs->at[type];
+
+	if (!attr || mnl_attr_get_payload_len(attr) == 0 ||
+	    memchr(mnl_attr_get_payload(attr), '\0', mnl_attr_get_payload_len(attr)) ==
+		    NULL)
+		return NULL;
+	return mnl_attr_get_str(attr);
+}
+
+static bool parse_code(struct ruleset_data *out, uint32_t code)
+{
+	/* The lower half of what leaves nf_tables is the verdict of netfilter. */
+	switch ((int32_t)code) {
+	case NFT_CONTINUE:
+	case NFT_BREAK:
+		out->goes_on = true;
+		return true;
+	case NFT_JUMP:
+		out->verdict.decision = RULESET_JUMP;
+		return true;
+	case NFT_GOTO:
+		out->verdict.decision = RULESET_GOTO;
+		return true;
+	case NFT_RETURN:
+		out->verdict.decision = RULESET_RETURN;
+		return true;
+	case NF_ACCEPT:
+		out->verdict.decision = RULESET_ACCEPT;
+		return true;
+	default:
+		out->verdict.decision = (code & NF_VERDICT_MASK) == NF_DROP
+						? RULESET_DROP
+						: RULESET_ANYTHING;
+		return (int32_t)code >= 0;
+	}
+}
+
+static int parse_verdict(const struct ruleset *ruleset, uint32_t table,
+			 const struct nlattr *nest, struct ruleset_data *out)
+{
+	struct ruleset_attrs attrs;
+	const char *chain;
+
+	ruleset_attrs_nest(&attrs, nest);
+	out->has_verdict = true;
+	out->verdict.chain = RULESET_NONE;
+	if (!attrs.at[NFTA_VERDICT_CODE] ||
+	    !parse_code(out, ruleset_attrs_get_number(&attrs, NFTA_VERDICT_CODE)))
+		return -EINVAL;
+	chain = ruleset_attrs_get_text(&attrs, NFTA_VERDICT_CHAIN);
+	if (chain)
+		out->verdict.chain = ruleset_find_chain_index(ruleset, table, chain);
+	return 0;
+}
+
+int ruleset_parse_data(struct ruleset *ruleset, uint32_t table,
+		       const struct nlattr *nest, struct ruleset_data *out)
+{
+	struct ruleset_attrs attrs;
+	const struct nlattr *value;
+
+	*out = (struct ruleset_data){0};
+	ruleset_attrs_nest(&attrs, nest);
+	value = attrs.at[NFTA_DATA_VALUE];
+	if (attrs.at[NFTA_DATA_VERDICT])
+		return parse_verdict(ruleset, table, attrs.at[NFTA_DATA_VERDICT], out);
+	if (!value || mnl_attr_get_payload_len(value) == 0 ||
+	    mnl_attr_get_payload_len(value) > RULESET_DATA_MAX)
+		return -EINVAL;
+	out->length = mnl_attr_get_payload_len(value);
+	return ruleset_add_bytes(ruleset, mnl_attr_get_payload(value), out->length,
+				 &out->data);
+}
