@@ -101,14 +101,6 @@ static bool check_ports(struct conf_parser *parser)
 	return true;
 }
 
-static bool check_backend(struct conf_parser *parser)
-{
-	if (parser->conf->backend.type != CONF_BACKEND_IPTABLES)
-		return true;
-	return conf_fail(parser, conf_where_get(parser, "backend", "type"),
-			 "type = iptables is not in this version; use nftables");
-}
-
 /* Who bounds lifetimes bounds those of UPnP too, unless these have a bound of their
  * own. */
 static void settle_igd_lifetime(struct conf_parser *parser)
@@ -124,5 +116,5 @@ bool conf_check(struct conf_parser *parser)
 {
 	settle_igd_lifetime(parser);
 	return check_lifetimes(parser) && check_lans(parser) &&
-	       check_rule_lans(parser) && check_ports(parser) && check_backend(parser);
+	       check_rule_lans(parser) && check_ports(parser);
 }

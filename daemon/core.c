@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "base/clock.h"
+#include "daemon/firewall.h"
 #include "daemon/instance.h"
 #include "daemon/moment.h"
 #include "daemon/neighbours.h"
@@ -107,18 +108,10 @@ static struct json_object *core_status_new(void *user)
 
 static const struct backend_ops *core_choose_backend(const struct conf *conf)
 {
-	switch (conf->backend.type) {
-	case CONF_BACKEND_MEMORY:
+	if (conf->backend.type == CONF_BACKEND_MEMORY)
 		return backend_get_memory();
-	case CONF_BACKEND_IPTABLES:
-		log_error("[backend] type = iptables is not in this version; "
-			  "use nftables");
-		return NULL;
-	case CONF_BACKEND_AUTO:
-	case CONF_BACKEND_NFTABLES:
-		break;
-	}
-	return backend_get_nftables();
+	return firewall_is_iptables(conf) ? backend_get_iptables()
+					  : backend_get_nftables();
 }
 
 static void core_tell_limits(struct core *core)
@@ -205,8 +198,6 @@ static int core_open_parts(struct core *core)
 	};
 	int error;
 
-	if (!backend)
-		return -EINVAL;
 	error = instance_claim(&core->instance_fd);
 	if (error == 0)
 		error = wan_open(&core->wan);

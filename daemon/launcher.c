@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/msg.h"
 #include "base/sandbox.h"
+#include "daemon/firewall.h"
 #include "daemon/launcher_private.h"
 #include "daemon/notify.h"
 #include "daemon/options.h"
@@ -304,7 +305,7 @@ static int launcher_init_child(struct launcher *launcher, struct child *child,
 	child->role.uid = core ? users->core_uid : users->net_uid;
 	child->role.gid = core ? users->core_gid : users->net_gid;
 	child->role.log_level = launcher->conf->global.log_level;
-	child->role.raw = launcher->conf->backend.type == CONF_BACKEND_IPTABLES;
+	child->role.raw = core && launcher->raw;
 	strncpy(child->role.name, name, sizeof(child->role.name) - 1);
 	child->restart = evtimer_new(launcher->base, due, child);
 	return child->restart ? 0 : -ENOMEM;
@@ -388,7 +389,6 @@ static int launcher_open_modules(struct launcher *launcher)
 /* Everything that root must do once, then no more root than needed. */
 static int launcher_prepare(struct launcher *launcher)
 {
-	bool raw = launcher->conf->backend.type == CONF_BACKEND_IPTABLES;
 	int error;
 
 	if (geteuid() != 0) {
@@ -397,13 +397,15 @@ static int launcher_prepare(struct launcher *launcher)
 			  "and every role changes to a user of its own");
 		return -EPERM;
 	}
+	launcher->raw = firewall_is_iptables(launcher->conf);
+	launcher->lock = launcher->raw ? firewall_open_lock() : -1;
 	error = launcher_open_modules(launcher);
 	if (error == 0)
 		error = prepare_find_users(launcher->conf, &launcher->users);
 	if (error == 0)
 		error = prepare_make_directories(launcher->conf, &launcher->users);
 	if (error == 0)
-		error = sandbox_enter(SANDBOX_LAUNCHER, 0, 0, raw);
+		error = sandbox_enter(SANDBOX_LAUNCHER, 0, 0, launcher->raw);
 	return error;
 }
 

@@ -56,8 +56,13 @@ static int launcher_start(struct child *child, int *peer)
 
 	if (error < 0)
 		return error;
-	error = spawn_role(&child->role, pair[1],
-			   child->launcher->modules[child->module], &child->pid);
+	error = spawn_role(&child->role,
+			   &(const struct spawn_fds){
+				   .socket = pair[1],
+				   .module = child->launcher->modules[child->module],
+				   .lock = child->role.raw ? child->launcher->lock : -1,
+			   },
+			   &child->pid);
 	close(pair[1]);
 	if (error < 0) {
 		close(pair[0]);

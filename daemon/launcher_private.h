@@ -57,6 +57,8 @@ struct launcher {
 	const struct conf *conf; /* in force */
 	struct launcher_reload reload;
 	struct prepare_users users;
+	bool raw; /* the firewall is iptables */
+	int lock; /* of which core is handed this; -1 = none */
 	/* Open from the start, so that a role that is started again after an upgrade is
 	 * of the same version as the launcher. -1 = not needed. */
 	int modules[MODULE_COUNT];

@@ -10,6 +10,7 @@
 #include "backends/backend.h"
 #include "base/rate.h"
 #include "daemon/conntrack.h"
+#include "daemon/firewall.h"
 #include "daemon/ports.h"
 #include "daemon/sockets.h"
 #include "daemon/table.h"
@@ -219,7 +220,8 @@ int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 {
 	struct ledger *ledger = calloc(1, sizeof(*ledger));
 	struct backend_config config = {.mark = setup->conf->backend.mark,
-					.keep_flows = setup->conf->backend.keep_flows};
+					.keep_flows = setup->conf->backend.keep_flows,
+					.lock_fd = firewall_find_lock()};
 	int error = -ENOMEM;
 
 	if (!ledger)

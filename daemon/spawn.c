@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/firewall.h"
+
 /* The running program, even when its file was replaced by a newer one. */
 #define SPAWN_PROGRAM "/proc/self/exe"
 
@@ -46,31 +48,38 @@ static void spawn_reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/*
- * Socket and module become ROLE_FD and ROLE_MODULE_FD, nothing else above the standard
- * ones is left open. Errors: -errno.
- */
-static int spawn_place_fds(int fd, int module_fd)
-{
-	/* Out of each other's way first; what dup2() makes survives the exec. */
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, ROLE_MODULE_FD + 1);
-	int module_high =
-		module_fd < 0 ? -1
-			      : fcntl(module_fd, F_DUPFD_CLOEXEC, ROLE_MODULE_FD + 1);
+#define SPAWN_LAST_FD FIREWALL_LOCK_FD
 
-	if (high < 0 || dup2(high, ROLE_FD) < 0)
-		return -errno;
-	if (module_fd >= 0 &&
-	    (module_high < 0 || dup2(module_high, ROLE_MODULE_FD) < 0))
-		return -errno;
-	if (close_range(module_fd < 0 ? ROLE_MODULE_FD : ROLE_MODULE_FD + 1, ~0U, 0) <
-	    0)
-		return -errno;
-	return 0;
+/* Nothing else above the standard ones is left open. Errors: -errno. */
+static int spawn_place_fds(const struct spawn_fds *fds)
+{
+	const struct {
+		int from;
+		int to;
+	} rows[] = {{fds->socket, ROLE_FD},
+		    {fds->module, ROLE_MODULE_FD},
+		    {fds->lock, FIREWALL_LOCK_FD}};
+	int high[sizeof(rows) / sizeof(rows[0])];
+
+	/* Out of each other's way first; what dup2() makes survives the exec. */
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		high[i] = rows[i].from < 0 ? -1
+					   : fcntl(rows[i].from, F_DUPFD_CLOEXEC,
+						   SPAWN_LAST_FD + 1);
+		if (rows[i].from >= 0 && high[i] < 0)
+			return -errno;
+	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (high[i] < 0)
+			(void)close(rows[i].to);
+		else if (dup2(high[i], rows[i].to) < 0)
+			return -errno;
+	}
+	return close_range(SPAWN_LAST_FD + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
 /* In the child, until it is another program. Returns when it cannot, errno says why. */
-static void spawn_exec(const struct role *role, int fd, int module_fd)
+static void spawn_exec(const struct role *role, const struct spawn_fds *fds)
 {
 	char *environment[SPAWN_ENVIRONMENT_COUNT + 1];
 	char title[32];
@@ -81,12 +90,12 @@ static void spawn_exec(const struct role *role, int fd, int module_fd)
 	(void)snprintf(title, sizeof(title), "portreeved: %s", role->name);
 	role_format(role, argument);
 	(void)spawn_copy_environment(environment);
-	if (spawn_place_fds(fd, module_fd) < 0)
+	if (spawn_place_fds(fds) < 0)
 		return;
 	execve(SPAWN_PROGRAM, argv, environment);
 }
 
-int spawn_role(const struct role *role, int fd, int module_fd, pid_t *out)
+int spawn_role(const struct role *role, const struct spawn_fds *fds, pid_t *out)
 {
 	sigset_t all;
 	sigset_t before;
@@ -99,7 +108,7 @@ int spawn_role(const struct role *role, int fd, int module_fd, pid_t *out)
 	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0) {
-		spawn_exec(role, fd, module_fd);
+		spawn_exec(role, fds);
 		log_error("cannot start %s: %s", role->name, strerror(errno));
 		_exit(127);
 	}

@@ -77,7 +77,7 @@ SLEEP_CALLS = {"sleep", "usleep", "nanosleep", "clock_nanosleep"}
 CAST_FILES = re.compile(r"base/(msg|addr)\.c|daemon/wan\w*\.c|backends/nft\w*\.c")
 CAST_FINE = {"sockaddr", "sockaddr_in", "sockaddr_in6", "sockaddr_storage",
              "sockaddr_un", "sockaddr_nl", "cmsghdr", "in_pktinfo", "in6_pktinfo"}
-NETLINK_FILES = re.compile(r"daemon/(wan|sockets|conntrack|neighbours|link_speed)\w*\.c|backends/\w+\.c")
+NETLINK_FILES = re.compile(r"daemon/(firewall|wan|sockets|conntrack|neighbours|link_speed)\w*\.c|backends/\w+\.c")
 
 Finding = collections.namedtuple("Finding", "path line rule text")
 Token = collections.namedtuple("Token", "text line")
