@@ -42,7 +42,8 @@ struct foreign {
 /* A chain of others, and what becomes of our rule there. */
 struct chain {
 	struct nft_place place;
-	enum packet_fate fate; /* of marked packets of leases there */
+	enum packet_fate fate; /* of leased traffic there, but for a rule of ours */
+	bool blocked;	       /* it drops that although it has one */
 	bool helpless;	       /* there is no mark yet */
 	bool is_base;
 	bool named; /* by the configuration */
@@ -184,6 +185,28 @@ static void plan_add_base_chains(struct plan *plan, const struct foreign *foreig
 		}
 }
 
+/* Rules before ours may keep leased traffic out all the same: the first chain of them.
+ */
+static void plan_find_blocked(struct plan *plan, const struct foreign *foreign,
+			      const struct ruleset *ruleset)
+{
+	struct packet_verdict verdict;
+
+	for (size_t s = 0; foreign->samples_ground && s < foreign->sample_count; s++) {
+		struct nft_place place;
+		struct chain *chain;
+
+		ruleset_walk(ruleset, PACKET_HOOK_FORWARD, &foreign->samples[s],
+			     &verdict);
+		if (verdict.fate != PACKET_DROPPED)
+			continue;
+		place = place_from_verdict(&verdict);
+		chain = plan_get_chain(plan, &place);
+		if (chain)
+			chain->blocked = true;
+	}
+}
+
 static void plan_add_own(void *user, const struct ruleset_chain_view *view,
 			 uint64_t handle, bool first)
 {
@@ -224,6 +247,7 @@ static void plan_add_chains(struct plan *plan, struct foreign *foreign,
 	if (!on)
 		return;
 	plan_add_base_chains(plan, foreign, ruleset);
+	plan_find_blocked(plan, foreign, ruleset);
 	ruleset_visit_own_rules(ruleset, plan_add_own, plan);
 	if (foreign->config.how == FOREIGN_CHAIN && !foreign->leaving)
 		plan_add_named(plan, foreign, ruleset);
@@ -279,7 +303,7 @@ static int plan_decide_chain(struct plan *plan, struct foreign *foreign,
 	wanted = chain_wants(chain, foreign, count > 0) && *room > 0;
 	for (size_t i = 0; i < count; i++) {
 		bool good = wanted && !right && found[i].mark == foreign->config.mark &&
-			    (found[i].first || chain->fate != PACKET_DROPPED);
+			    (found[i].first || !chain->blocked);
 
 		right = right || good;
 		if (!good)
@@ -418,14 +442,12 @@ static void foreign_judge(struct foreign *foreign, const struct ruleset *ruleset
 	memcpy(foreign->figures.verdicts, worst, sizeof(worst));
 }
 
-/* Owns: *ruleset belongs to the caller still, and may be another one. */
 static int foreign_integrate(struct foreign *foreign, struct plan *plan,
-			     uint32_t generation, struct ruleset **ruleset)
+			     const struct ruleset *ruleset, uint32_t generation)
 {
-	struct ruleset *after;
 	int error;
 
-	plan_add_chains(plan, foreign, *ruleset);
+	plan_add_chains(plan, foreign, ruleset);
 	error = plan_decide(plan, foreign);
 	if (error == 0 && plan->change_count > 0)
 		error = nft_foreign_commit(&foreign->socket, generation,
@@ -435,49 +457,52 @@ static int foreign_integrate(struct foreign *foreign, struct plan *plan,
 		return error;
 	foreign_report(foreign, plan);
 	foreign_report_missing(foreign);
-	if (plan->change_count == 0 || foreign->leaving)
-		return 0;
-	error = ruleset_read(&after);
-	if (error == 0) {
-		ruleset_free(*ruleset);
-		*ruleset = after;
-	}
-	return error;
+	return 0;
 }
 
-static int foreign_look(struct foreign *foreign, const char *wan)
+static void foreign_conclude(struct foreign *foreign, const struct ruleset *ruleset,
+			     const char *wan)
 {
-	struct plan *plan = calloc(1, sizeof(*plan));
+	memset(foreign->taken, 0, sizeof(foreign->taken));
+	if (wan[0] != '\0')
+		ruleset_visit_dnat(ruleset, wan, take_port, foreign);
+	foreign_judge(foreign, ruleset);
+}
+
+/* 1 = there were changes: what they have come to is to be looked at. */
+static int foreign_look(struct foreign *foreign, struct plan *plan, const char *wan)
+{
 	struct ruleset *ruleset = NULL;
 	uint32_t generation = 0;
-	int error = plan ? 0 : -ENOMEM;
+	int error = nft_foreign_get_generation(&foreign->socket, &generation);
 
-	if (error == 0)
-		error = nft_foreign_get_generation(&foreign->socket, &generation);
 	if (error == 0)
 		error = ruleset_read(&ruleset);
 	if (error == 0)
-		error = foreign_integrate(foreign, plan, generation, &ruleset);
-	if (error == 0 && !foreign->leaving) {
-		memset(foreign->taken, 0, sizeof(foreign->taken));
-		if (wan[0] != '\0')
-			ruleset_visit_dnat(ruleset, wan, take_port, foreign);
-		foreign_judge(foreign, ruleset);
-	}
+		error = foreign_integrate(foreign, plan, ruleset, generation);
+	if (error == 0 && !foreign->leaving && plan->change_count > 0)
+		error = 1;
+	else if (error == 0 && !foreign->leaving)
+		foreign_conclude(foreign, ruleset, wan);
 	ruleset_free(ruleset);
-	free(plan);
 	return error;
 }
 
 static int foreign_look_again(struct foreign *foreign, const char *wan)
 {
-	int error;
+	struct plan *plan = malloc(sizeof(*plan));
+	int error = -ENOMEM;
 
-	for (int i = 0; i < REFRESH_TRIES; i++) {
-		error = foreign_look(foreign, wan);
-		if (error != -ERESTART && error != -EINTR && error != -ENOENT)
+	for (int i = 0; plan && i < REFRESH_TRIES; i++) {
+		memset(plan, 0, sizeof(*plan));
+		error = foreign_look(foreign, plan, wan);
+		if (error != 1 && error != -ERESTART && error != -EINTR &&
+		    error != -ENOENT)
 			break;
 	}
+	free(plan);
+	if (error == 1)
+		error = 0;
 	if (error != 0 && error != foreign->last_error)
 		log_warning("cannot look after the firewall besides our table: %s",
 			    strerror(-error));
