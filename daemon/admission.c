@@ -134,10 +134,8 @@ const char *admission_check(const struct network *network, uint8_t protocols,
 	if (request->lan >= network->lan_count)
 		return "no such LAN";
 	lan = &network->lans[request->lan];
-	if ((lan->protocols & needed) == 0)
-		return "a protocol that this LAN does not speak";
-	/* A LAN that has just gone or come back is no lie: admission_is_host() refuses.
-	 */
+	/* A LAN that has just gone, come back or been given other protocols is no lie:
+	 * admission_is_host() refuses. */
 	if (is_foreign(network, lan, request->ifindex))
 		return "another LAN's interface";
 	if (!memchr(request->description, '\0', sizeof(request->description)))
@@ -172,6 +170,7 @@ bool admission_is_host(const struct network *network, const struct request *requ
 	const struct lan_info *lan = &network->lans[request->lan];
 
 	if (lan->ifindex != request->ifindex ||
+	    (lan->protocols & origin_get_protocol(request->origin)) == 0 ||
 	    !lan_info_has_host(lan, &request->client) ||
 	    (is_link_local_ipv6(&request->client) && request->origin != ORIGIN_IGD))
 		return false;

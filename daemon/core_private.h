@@ -31,7 +31,6 @@ struct core_worker {
 struct core_reload {
 	bool active;
 	bool changed;
-	bool stuck;	     /* the firewall does not take the ends; told once */
 	uint8_t workers;     /* LAN_PROTOCOL_... of those that are waited for */
 	uint32_t serial;     /* of the last call that it answers */
 	uint32_t asked;	     /* of the last call there was */

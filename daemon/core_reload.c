@@ -18,6 +18,8 @@
 #include "daemon/neighbours.h"
 #include "daemon/table.h"
 
+#define LAN_PROTOCOLS_ALL (LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP)
+
 /* --- the leases that it does not allow --- */
 
 /* What they asked by is spoken no more where they are. */
@@ -77,6 +79,11 @@ static int reload_step(struct core *core, size_t end)
 
 /* --- the way of a reload --- */
 
+static bool worker_speaks(const struct core_worker *worker, uint8_t protocols)
+{
+	return worker->ops && (worker->ops->protocols & protocols) != 0;
+}
+
 static void reload_arm(struct core *core, int64_t delay_ms)
 {
 	const struct timeval delay = {
@@ -124,8 +131,8 @@ static bool reload_must_wait(struct core *core)
 	for (size_t i = 0; i < WORKERS_MAX; i++) {
 		const struct core_worker *worker = &core->workers[i];
 
-		if (worker->ops && (worker->ops->protocols & reload->workers) != 0 &&
-		    worker->ready && !worker->renewing)
+		if (worker_speaks(worker, reload->workers) && worker->ready &&
+		    !worker->renewing)
 			reload->workers &= (uint8_t)~worker->ops->protocols;
 	}
 	if (reload->workers == 0 || left_ms <= 0) {
@@ -201,7 +208,8 @@ static void reload_network(struct core *core)
 	core_follow_network(core);
 	/* what is told of the WAN is not of the network alone */
 	for (size_t i = 0; i < WORKERS_MAX; i++)
-		core_worker_send_wan(&core->workers[i]);
+		if (worker_speaks(&core->workers[i], LAN_PROTOCOLS_ALL))
+			core_worker_send_wan(&core->workers[i]);
 }
 
 static void reload_workers(struct core *core, uint8_t protocols)
@@ -209,7 +217,7 @@ static void reload_workers(struct core *core, uint8_t protocols)
 	for (size_t i = 0; i < WORKERS_MAX; i++) {
 		struct core_worker *worker = &core->workers[i];
 
-		if (worker->ops && (worker->ops->protocols & protocols) != 0)
+		if (worker_speaks(worker, protocols))
 			worker->renewing = true;
 	}
 	core->reload.workers |= protocols;
@@ -251,10 +259,9 @@ static int reload_check(struct core *core, struct reload_check *check,
 	/* an automatic choice that goes on needs no places; others go on from there */
 	if (check->next.lan_count > 0)
 		network_pin(&core->network, &check->now);
-	code = reload_merge(&check->now, &check->next, &check->diff, error);
-	if (code == 0)
-		code = network_choose(&check->next, core->links, &core->network,
-				      &check->network, error);
+	reload_merge(&check->now, &check->next, &check->diff);
+	code = network_choose(&check->next, core->links, &core->network,
+			      &check->network, error);
 	if (code != 0)
 		log_error("reload: %s; nothing has changed", error);
 	return code;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/reload.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -165,22 +165,28 @@ static void lan_leave(struct conf_lan *lan)
 	memcpy(lan->name, name, sizeof(name));
 }
 
-/* A place for a LAN that has none: behind the others, or of one that left. */
-static struct conf_lan *lan_find_place(struct conf *next, struct reload_diff *diff)
+/* A place for a LAN that has none: behind the others, or of one that left, rather long
+ * ago than now. There is one: a file names no more LANs than there are places. */
+static struct conf_lan *lan_find_place(const struct conf *now, struct conf *next,
+				       struct reload_diff *diff)
 {
+	size_t place = CONF_LANS_MAX;
+
 	if (next->lan_count < CONF_LANS_MAX)
 		return &next->lans[next->lan_count++];
 	for (size_t i = 0; i < CONF_LANS_MAX; i++) {
 		if (!reload_is_left(&next->lans[i]))
 			continue;
-		diff->replaced |= UINT32_C(1) << i;
-		return &next->lans[i];
+		if (place == CONF_LANS_MAX || reload_is_left(&now->lans[i]))
+			place = i;
 	}
-	return NULL;
+	assert(place < CONF_LANS_MAX);
+	diff->replaced |= UINT32_C(1) << place;
+	return &next->lans[place];
 }
 
-/* The LANs of `next` at the places that they have in `now`. Errors: false, no place. */
-static bool lans_merge(const struct conf *now, struct conf *next,
+/* The LANs of `next` at the places that they have in `now`. */
+static void lans_merge(const struct conf *now, struct conf *next,
 		       struct reload_diff *diff)
 {
 	struct conf_lan wanted[CONF_LANS_MAX];
@@ -198,17 +204,9 @@ static bool lans_merge(const struct conf *now, struct conf *next,
 		else
 			lan_leave(lan);
 	}
-	for (size_t i = 0; i < count; i++) {
-		struct conf_lan *place;
-
-		if (lan_find(next->lans, next->lan_count, wanted[i].name))
-			continue;
-		place = lan_find_place(next, diff);
-		if (!place)
-			return false;
-		*place = wanted[i];
-	}
-	return true;
+	for (size_t i = 0; i < count; i++)
+		if (!lan_find(next->lans, next->lan_count, wanted[i].name))
+			*lan_find_place(now, next, diff) = wanted[i];
 }
 
 static void diff_add_lans(struct reload_diff *diff, const struct conf *now,
@@ -232,22 +230,15 @@ void reload_keep(const struct conf *now, struct conf *next)
 	}
 }
 
-int reload_merge(const struct conf *now, struct conf *next, struct reload_diff *out,
-		 char error[CONF_ERROR_MAX])
+void reload_merge(const struct conf *now, struct conf *next, struct reload_diff *out)
 {
 	struct reload_diff diff = {.changed = false};
 
-	if (next->lan_count > 0 && !lans_merge(now, next, &diff)) {
-		(void)snprintf(error, CONF_ERROR_MAX,
-			       "there are %d LANs already; restart portreeved for "
-			       "others",
-			       CONF_LANS_MAX);
-		return -ENOSPC;
-	}
+	if (next->lan_count > 0)
+		lans_merge(now, next, &diff);
 	diff_add_rows(&diff, now, next);
 	diff_add_rules(&diff, now, next);
 	diff_add_lans(&diff, now, next);
 	reload_keep(now, next);
 	*out = diff;
-	return 0;
 }

@@ -34,10 +34,8 @@ struct reload_diff {
  * were, LANs that stay at their old places, LANs that go left as places without
  * protocols, new ones behind them, or, where all places are taken, in such a place.
  * Where `next` names no LAN they are chosen, and nothing of this is done. Pure.
- * Errors: -ENOSPC: more LANs than there are places; `error` then says so.
  */
-int reload_merge(const struct conf *now, struct conf *next, struct reload_diff *out,
-		 char error[CONF_ERROR_MAX]) __attribute__((warn_unused_result));
+void reload_merge(const struct conf *now, struct conf *next, struct reload_diff *out);
 
 /** Give `next` the values of `now` for keys that need a restart. Pure. */
 void reload_keep(const struct conf *now, struct conf *next);

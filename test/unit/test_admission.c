@@ -115,6 +115,19 @@ static void test_pcp2_host_of_the_lan(void **state)
 	}
 }
 
+/* What a reload takes from a LAN its worker may not know yet: refused, and no lie. */
+static void test_protocol_is_taken(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask(fixture, REQUEST_MAP, ORIGIN_PCP, C1);
+	fixture->network.lans[0].protocols = LAN_PROTOCOL_UPNP;
+	assert_true(is_honest(fixture));
+	assert_false(is_host(fixture));
+	fixture->network.lans[0].protocols = LAN_PROTOCOL_PCP;
+	assert_true(is_honest(fixture) && is_host(fixture));
+}
+
 static void test_pcp95_ipv6(void **state)
 {
 	static const enum request_op ops[] = {REQUEST_MAP, REQUEST_UNMAP, REQUEST_PEER};
@@ -358,17 +371,12 @@ static void test_v6fw3_internal_client(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_pcp2_host_of_the_lan),
-		TEST(test_pcp73_third_party),
-		TEST(test_pcp84_filters),
-		TEST(test_pcp87_peer),
-		TEST(test_pcp95_ipv6),
-		TEST(test_pcp95_ipv6_of_others),
-		TEST(test_pcp116_ports),
-		TEST(test_igd_operations),
-		TEST(test_v6fw5_pinhole),
-		TEST(test_cl18_families),
-		TEST(test_v6fw3_internal_client),
+		TEST(test_pcp2_host_of_the_lan), TEST(test_protocol_is_taken),
+		TEST(test_pcp73_third_party),	 TEST(test_pcp84_filters),
+		TEST(test_pcp87_peer),		 TEST(test_pcp95_ipv6),
+		TEST(test_pcp95_ipv6_of_others), TEST(test_pcp116_ports),
+		TEST(test_igd_operations),	 TEST(test_v6fw5_pinhole),
+		TEST(test_cl18_families),	 TEST(test_v6fw3_internal_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
