@@ -26,7 +26,12 @@ int ruleset_read(struct ruleset **out) __attribute__((warn_unused_result));
 /** Safe on NULL. */
 void ruleset_free(struct ruleset *ruleset);
 
-/** A packet as a hook sees it. */
+/**
+ * A packet as a hook sees it: no fragment, without options or extension headers, not
+ * out of a tunnel of IPsec, come the way that answers go. Of traffic so quiet that
+ * limits against floods let it pass (limit ... return, limit over ... drop). An address
+ * that is none and a port 0 are not known: what asks for them may match or not.
+ */
 struct packet {
 	bool ipv6;
 	char in[IF_NAMESIZE];  /* "" = comes from this host */
@@ -67,14 +72,17 @@ enum packet_hook { PACKET_HOOK_INPUT, PACKET_HOOK_FORWARD };
  * Where a packet would end on its way through all base chains of type filter at this
  * hook, in their order, but those of our own table. The first chain that drops it
  * decides; a chain that may drop it makes PACKET_UNKNOWN unless a later one drops for
- * certain. Pure.
+ * certain. The place is filled in unless it passes. Chains before our own forward chain
+ * do not see the mark on a first packet. Pure.
  */
 void ruleset_walk(const struct ruleset *ruleset, enum packet_hook hook,
 		  const struct packet *packet, struct packet_verdict *out);
 
 /**
- * The same for one base chain alone, the index-th at the hook in the order of
- * priorities. Returns false past the last.
+ * The same for one base chain alone, without rules of ours in it: the index-th at the
+ * hook in the order of priorities, whatever its family; it passes what it does not see.
+ * The base chain is filled in whatever becomes of the packet. Returns false past the
+ * last.
  */
 bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 		      size_t index, const struct packet *packet,
@@ -82,8 +90,13 @@ bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 
 /**
  * Call visit for each range of ports that rules or maps of others translate at
- * prerouting for packets from `wan` (DNAT, redirect). Ranges that depend on what is not
- * understood are told too: the port may be taken. Errors: none; visit cannot stop it.
+ * prerouting for first IPv4 packets from `wan` to an address of this host (DNAT,
+ * redirect), by TCP, then by UDP, in order, without overlaps. Where a rule asks for the
+ * port, or a rule that leads to it did, it is told whatever else the rule asks for: the
+ * port may be taken. A rule that does not ask for the port takes all ports, and is told
+ * if it matches for certain: one that asks for an address, or what else we do not know,
+ * may be about another host altogether. What a rule before it accepts, returns or
+ * drops for certain is not told. Errors: none; visit cannot stop it.
  */
 void ruleset_visit_dnat(const struct ruleset *ruleset, const char *wan,
 			void (*visit)(void *user, uint8_t protocol,

@@ -4,9 +4,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
-/* What is in a register of which the port is not known: octets of that port. */
-enum tag { TAG_NONE, TAG_PORT_HIGH, TAG_PORT_LOW };
-
 /* Where the destination port stands in a header of TCP and UDP. */
 #define PORT_SOURCE 0
 #define PORT_DESTINATION 2
@@ -14,10 +11,9 @@ enum tag { TAG_NONE, TAG_PORT_HIGH, TAG_PORT_LOW };
 /* A rule while it is applied. */
 struct state {
 	struct ruleset_eval *eval;
+	const struct ruleset_rule *rule;
 	enum ruleset_truth truth; /* of what was asked so far */
-	uint8_t value[RULESET_REGISTERS];
-	uint8_t known[RULESET_REGISTERS];
-	uint8_t tags[RULESET_REGISTERS];
+	struct ruleset_registers registers;
 };
 
 static enum ruleset_truth get_least(enum ruleset_truth a, enum ruleset_truth b)
@@ -32,161 +28,9 @@ static enum ruleset_truth get_opposite(enum ruleset_truth truth)
 	return truth == RULESET_TRUE ? RULESET_FALSE : RULESET_TRUE;
 }
 
-static void forget(struct state *state, size_t at, size_t length)
-{
-	if (at + length > RULESET_REGISTERS)
-		length = RULESET_REGISTERS - at;
-	memset(state->value + at, 0, length);
-	memset(state->known + at, 0, length);
-	memset(state->tags + at, TAG_NONE, length);
-}
-
-/* The kernel fills up a register with zeros. */
-static void pad(struct state *state, size_t end)
-{
-	for (; end % 4 != 0 && end < RULESET_REGISTERS; end++) {
-		state->value[end] = 0;
-		state->known[end] = 0xff;
-		state->tags[end] = TAG_NONE;
-	}
-}
-
-static void tag_port(struct state *state, const struct ruleset_expr *expr)
-{
-	if (!state->eval->view->any_port || expr->field != RULESET_FIELD_TRANSPORT)
-		return;
-	for (size_t i = 0; i < expr->length; i++) {
-		if (expr->offset + i == PORT_DESTINATION)
-			state->tags[expr->target + i] = TAG_PORT_HIGH;
-		if (expr->offset + i == PORT_DESTINATION + 1)
-			state->tags[expr->target + i] = TAG_PORT_LOW;
-	}
-}
-
-static void load(struct state *state, const struct ruleset_expr *expr)
-{
-	const struct ruleset_octets *field = &state->eval->view->fields[expr->field];
-
-	forget(state, expr->target, expr->length);
-	for (size_t i = 0; i < expr->length && expr->offset + i < RULESET_FIELD_MAX;
-	     i++) {
-		state->value[expr->target + i] = field->value[expr->offset + i];
-		state->known[expr->target + i] = field->known[expr->offset + i];
-	}
-	tag_port(state, expr);
-	pad(state, (size_t)expr->target + expr->length);
-}
-
-static void put_constant(struct state *state, size_t at, const uint8_t *bytes,
-			 size_t length)
-{
-	if (at + length > RULESET_REGISTERS)
-		length = RULESET_REGISTERS - at;
-	memcpy(state->value + at, bytes, length);
-	memset(state->known + at, 0xff, length);
-	memset(state->tags + at, TAG_NONE, length);
-	pad(state, at + length);
-}
-
-static void apply_mask(struct state *state, const struct ruleset_expr *expr)
-{
-	const uint8_t *mask = ruleset_get_bytes(state->eval->ruleset, expr->data);
-	const uint8_t *flips = ruleset_get_bytes(state->eval->ruleset, expr->data2);
-
-	for (size_t i = 0; i < expr->length; i++) {
-		uint8_t known = state->known[expr->source + i] | (uint8_t)~mask[i];
-		uint8_t value = (state->value[expr->source + i] & mask[i]) ^ flips[i];
-		bool same = mask[i] == 0xff && flips[i] == 0;
-
-		state->known[expr->target + i] = known;
-		state->value[expr->target + i] = value & known;
-		state->tags[expr->target + i] =
-			same ? state->tags[expr->source + i] : TAG_NONE;
-	}
-	pad(state, (size_t)expr->target + expr->length);
-}
-
-/* Hosts here have their own order or that of the network: it is the same swap. */
-static void swap(struct state *state, const struct ruleset_expr *expr)
-{
-	uint8_t value[RULESET_DATA_MAX];
-	uint8_t known[RULESET_DATA_MAX];
-
-	for (size_t i = 0; i < expr->length; i++) {
-		size_t from = i / expr->op * expr->op + (expr->op - 1 - i % expr->op);
-
-		value[i] = state->value[expr->source + from];
-		known[i] = state->known[expr->source + from];
-	}
-	forget(state, expr->target, expr->length);
-	memcpy(state->value + expr->target, value, expr->length);
-	memcpy(state->known + expr->target, known, expr->length);
-}
-
-/* Where the port is in these octets of the registers; -1 when it is not. */
-static int find_port(const struct state *state, size_t at, size_t length)
-{
-	for (size_t i = 0; i + 1 < length; i++)
-		if (state->tags[at + i] == TAG_PORT_HIGH &&
-		    state->tags[at + i + 1] == TAG_PORT_LOW)
-			return (int)i;
-	return -1;
-}
-
 static uint16_t get_port(const uint8_t *bytes)
 {
 	return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-/* Octets of the registers, compared with a constant, but two of them from `skip` on. */
-static enum ruleset_truth is_equal(const struct state *state, size_t at,
-				   const uint8_t *bytes, size_t length, int skip)
-{
-	enum ruleset_truth truth = RULESET_TRUE;
-
-	for (size_t i = 0; i < length; i++) {
-		uint8_t known = state->known[at + i];
-
-		if (skip >= 0 && (i == (size_t)skip || i == (size_t)skip + 1))
-			continue;
-		if ((state->value[at + i] ^ bytes[i]) & known)
-			return RULESET_FALSE;
-		if (known != 0xff)
-			truth = RULESET_MAYBE;
-	}
-	return truth;
-}
-
-/* The least and the greatest that octets of the registers may be. */
-struct bounds {
-	uint8_t least[RULESET_DATA_MAX];
-	uint8_t greatest[RULESET_DATA_MAX];
-};
-
-static void get_bounds(const struct state *state, size_t at, size_t length,
-		       struct bounds *bounds)
-{
-	for (size_t i = 0; i < length; i++) {
-		bounds->least[i] = state->value[at + i];
-		bounds->greatest[i] =
-			state->value[at + i] | (uint8_t)~state->known[at + i];
-	}
-}
-
-static enum ruleset_truth is_within(const struct state *state, size_t at,
-				    const uint8_t *first, const uint8_t *last,
-				    size_t length)
-{
-	struct bounds bounds;
-
-	get_bounds(state, at, length, &bounds);
-	if (memcmp(bounds.greatest, first, length) < 0 ||
-	    memcmp(bounds.least, last, length) > 0)
-		return RULESET_FALSE;
-	if (memcmp(bounds.least, first, length) >= 0 &&
-	    memcmp(bounds.greatest, last, length) <= 0)
-		return RULESET_TRUE;
-	return RULESET_MAYBE;
 }
 
 static enum ruleset_truth keep_ports(struct state *state,
@@ -224,8 +68,8 @@ static enum ruleset_truth compare_port(struct state *state,
 {
 	const uint8_t *data = ruleset_get_bytes(state->eval->ruleset, expr->data);
 	uint16_t port = get_port(data + place);
-	enum ruleset_truth rest =
-		is_equal(state, expr->source, data, expr->length, place);
+	enum ruleset_truth rest = ruleset_registers_are_equal(
+		&state->registers, expr->source, data, expr->length, place);
 
 	if (expr->op == NFT_CMP_EQ)
 		return get_least(rest, narrow(state, port, port, false));
@@ -253,14 +97,17 @@ static enum ruleset_truth compare(struct state *state, const struct ruleset_expr
 {
 	const uint8_t *data = ruleset_get_bytes(state->eval->ruleset, expr->data);
 	static const uint8_t least[RULESET_DATA_MAX];
-	int place = find_port(state, expr->source, expr->length);
+	int place = ruleset_registers_find_port(&state->registers, expr->source,
+						expr->length);
 	enum ruleset_truth at_most;
 	enum ruleset_truth equal;
 
 	if (place >= 0)
 		return compare_port(state, expr, place);
-	equal = is_equal(state, expr->source, data, expr->length, -1);
-	at_most = is_within(state, expr->source, least, data, expr->length);
+	equal = ruleset_registers_are_equal(&state->registers, expr->source, data,
+					    expr->length, -1);
+	at_most = ruleset_registers_are_within(&state->registers, expr->source, least,
+					       data, expr->length);
 	switch (expr->op) {
 	case NFT_CMP_EQ:
 		return equal;
@@ -284,12 +131,14 @@ static enum ruleset_truth compare_range(struct state *state,
 {
 	const uint8_t *first = ruleset_get_bytes(state->eval->ruleset, expr->data);
 	const uint8_t *last = ruleset_get_bytes(state->eval->ruleset, expr->data2);
-	int place = find_port(state, expr->source, expr->length);
+	int place = ruleset_registers_find_port(&state->registers, expr->source,
+						expr->length);
 	enum ruleset_truth truth;
 
 	if (place == 0 && expr->length == sizeof(uint16_t))
 		return narrow(state, get_port(first), get_port(last), expr->op);
-	truth = is_within(state, expr->source, first, last, expr->length);
+	truth = ruleset_registers_are_within(&state->registers, expr->source, first,
+					     last, expr->length);
 	return expr->op ? get_opposite(truth) : truth;
 }
 
@@ -303,10 +152,11 @@ static struct fit get_part_fit(const struct state *state, size_t at,
 			       const uint8_t *first, const uint8_t *last, size_t length)
 {
 	struct fit fit = {RULESET_TRUE, {0, UINT16_MAX}};
-	int place = find_port(state, at, length);
+	int place = ruleset_registers_find_port(&state->registers, at, length);
 
 	if (place < 0) {
-		fit.truth = is_within(state, at, first, last, length);
+		fit.truth = ruleset_registers_are_within(&state->registers, at, first,
+							 last, length);
 		return fit;
 	}
 	/* Behind it there is padding only. */
@@ -328,12 +178,14 @@ static struct fit get_fit(const struct state *state, const struct ruleset_expr *
 	size_t at = 0;
 
 	if (element->key == element->key_end) {
-		int place = find_port(state, expr->source, expr->length);
+		int place = ruleset_registers_find_port(&state->registers, expr->source,
+							expr->length);
 
 		if (place >= 0)
 			fit.ports = (struct port_range){get_port(first + place),
 							get_port(first + place)};
-		fit.truth = is_equal(state, expr->source, first, expr->length, place);
+		fit.truth = ruleset_registers_are_equal(&state->registers, expr->source,
+							first, expr->length, place);
 		return fit;
 	}
 	if (set->part_count == 0)
@@ -418,19 +270,22 @@ static enum ruleset_truth look_up(struct state *state, const struct ruleset_expr
 	bool invert = expr->kind == RULESET_LOOKUP && expr->op;
 	struct found found = {RULESET_MAYBE, NULL};
 
-	if (set->known && find_port(state, expr->source, expr->length) >= 0)
+	if (set->known && ruleset_registers_find_port(&state->registers, expr->source,
+						      expr->length) >= 0)
 		found.truth = find_ports(state, expr, invert);
 	else if (set->known)
 		found = find_element(state, expr);
-	if (invert && find_port(state, expr->source, expr->length) < 0)
+	if (invert && ruleset_registers_find_port(&state->registers, expr->source,
+						  expr->length) < 0)
 		found.truth = get_opposite(found.truth);
 	if (expr->kind == RULESET_LOOKUP)
 		return found.truth;
-	forget(state, expr->target, RULESET_KERNEL_REGISTERS);
+	ruleset_registers_forget(&state->registers, expr->target,
+				 RULESET_KERNEL_REGISTERS);
 	if (found.element)
-		put_constant(state, expr->target,
-			     ruleset_get_bytes(ruleset, found.element->data),
-			     found.element->data_length);
+		ruleset_registers_put(&state->registers, expr->target,
+				      ruleset_get_bytes(ruleset, found.element->data),
+				      found.element->data_length);
 	return found.truth;
 }
 
@@ -469,7 +324,8 @@ static void decide_verdicts(struct state *state, const struct ruleset_expr *expr
 	static const struct ruleset_verdict anything = {RULESET_ANYTHING, RULESET_NONE};
 	const struct ruleset *ruleset = state->eval->ruleset;
 	const struct ruleset_set *set = ruleset_get_set(ruleset, expr->index);
-	bool has_port = find_port(state, expr->source, expr->length) >= 0;
+	bool has_port = ruleset_registers_find_port(&state->registers, expr->source,
+						    expr->length) >= 0;
 	bool unsure = has_port;
 
 	if (!set->known)
@@ -554,23 +410,42 @@ static void forget_field(struct state *state, enum ruleset_field field)
 	memset(&state->eval->view->fields[field], 0, sizeof(struct ruleset_octets));
 }
 
+/*
+ * A limit that keeps a flood out lets a packet of quiet traffic pass: nobody wants to
+ * hear of it. What else hangs on a limit may be or not.
+ */
+static enum ruleset_truth guard(const struct state *state,
+				const struct ruleset_expr *expr)
+{
+	const struct ruleset_expr *last =
+		ruleset_get_expr(state->eval->ruleset,
+				 state->rule->first_expr + state->rule->expr_count - 1);
+
+	if (last->kind != RULESET_VERDICT)
+		return RULESET_MAYBE;
+	if (!expr->op && last->op == RULESET_RETURN)
+		return RULESET_TRUE;
+	return expr->op && last->op == RULESET_DROP ? RULESET_FALSE : RULESET_MAYBE;
+}
+
 /* One expression that decides nothing. */
 static enum ruleset_truth apply(struct state *state, const struct ruleset_expr *expr)
 {
 	switch (expr->kind) {
 	case RULESET_LOAD:
-		load(state, expr);
+		ruleset_registers_load(&state->registers, state->eval->view, expr);
 		return RULESET_TRUE;
 	case RULESET_CONSTANT:
-		put_constant(state, expr->target,
-			     ruleset_get_bytes(state->eval->ruleset, expr->data),
-			     expr->length);
+		ruleset_registers_put(
+			&state->registers, expr->target,
+			ruleset_get_bytes(state->eval->ruleset, expr->data),
+			expr->length);
 		return RULESET_TRUE;
 	case RULESET_BITWISE:
-		apply_mask(state, expr);
+		ruleset_registers_mask(&state->registers, state->eval->ruleset, expr);
 		return RULESET_TRUE;
 	case RULESET_SWAP:
-		swap(state, expr);
+		ruleset_registers_swap(&state->registers, expr);
 		return RULESET_TRUE;
 	case RULESET_COMPARE:
 		return compare(state, expr);
@@ -584,6 +459,8 @@ static enum ruleset_truth apply(struct state *state, const struct ruleset_expr *
 		return match_ports(state, expr);
 	case RULESET_OFFLOAD:
 		return state->eval->view->is_new ? RULESET_FALSE : RULESET_MAYBE;
+	case RULESET_GUARD:
+		return guard(state, expr);
 	case RULESET_SET_MARK:
 		forget_field(state, RULESET_FIELD_MARK);
 		state->eval->view->mark_changed = true;
@@ -600,7 +477,7 @@ static enum ruleset_truth apply(struct state *state, const struct ruleset_expr *
 	case RULESET_VERDICTS:
 		break;
 	}
-	forget(state, 0, RULESET_KERNEL_REGISTERS);
+	ruleset_registers_forget(&state->registers, 0, RULESET_KERNEL_REGISTERS);
 	return RULESET_MAYBE;
 }
 
@@ -618,7 +495,7 @@ static void apply_verdict(struct state *state, const struct ruleset_expr *expr)
 void ruleset_eval_rule(struct ruleset_eval *eval, const struct ruleset_rule *rule)
 {
 	static const struct ruleset_verdict anything = {RULESET_ANYTHING, RULESET_NONE};
-	struct state state = {.eval = eval, .truth = RULESET_TRUE};
+	struct state state = {.eval = eval, .rule = rule, .truth = RULESET_TRUE};
 
 	for (uint32_t i = 0; i < rule->expr_count; i++) {
 		const struct ruleset_expr *expr =

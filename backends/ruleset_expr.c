@@ -324,15 +324,46 @@ static int parse_lookup(struct parse *parse)
 	return add_kind(parse, kind);
 }
 
-/* To put something in a set works, unless something is said with it. */
+static int add_guard(struct parse *parse, uint32_t inverted)
+{
+	parse->expr.op = inverted != 0;
+	return add_kind(parse, RULESET_GUARD);
+}
+
+static int parse_limit(struct parse *parse)
+{
+	return add_guard(parse, get_number(parse, NFTA_LIMIT_FLAGS) & NFT_LIMIT_F_INV);
+}
+
+static int parse_connlimit(struct parse *parse)
+{
+	return add_guard(parse,
+			 get_number(parse, NFTA_CONNLIMIT_FLAGS) & NFT_CONNLIMIT_F_INV);
+}
+
+/* To put something in a set works, unless something is said with it: a limit. */
 static int parse_dynset(struct parse *parse)
 {
-	uint32_t flags = get_number(parse, NFTA_DYNSET_FLAGS);
+	const struct nlattr *expr = parse->attrs.at[NFTA_DYNSET_EXPR];
+	struct ruleset_attrs attrs;
+	struct parse inner = {.place = parse->place};
+	const char *name;
 
-	if (flags & NFT_DYNSET_F_INV || parse->attrs.at[NFTA_DYNSET_EXPR] ||
+	if (get_number(parse, NFTA_DYNSET_FLAGS) & NFT_DYNSET_F_INV ||
 	    parse->attrs.at[NFTA_DYNSET_EXPRESSIONS])
 		return add_kind(parse, RULESET_PERHAPS);
-	return 0;
+	if (!expr)
+		return 0;
+	ruleset_attrs_nest(&attrs, expr);
+	ruleset_attrs_nest(&inner.attrs, attrs.at[NFTA_EXPR_DATA]);
+	name = ruleset_attrs_get_text(&attrs, NFTA_EXPR_NAME);
+	if (name && strcmp(name, "limit") == 0)
+		return parse_limit(&inner);
+	if (name && strcmp(name, "connlimit") == 0)
+		return parse_connlimit(&inner);
+	if (name && strcmp(name, "counter") == 0)
+		return 0;
+	return add_kind(parse, RULESET_PERHAPS);
 }
 
 static int parse_objref(struct parse *parse)
@@ -445,7 +476,7 @@ static const struct {
 	{"bitwise", parse_bitwise},
 	{"byteorder", parse_byteorder},
 	{"cmp", parse_cmp},
-	{"connlimit", parse_perhaps},
+	{"connlimit", parse_connlimit},
 	{"counter", parse_nothing},
 	{"ct", parse_ct},
 	{"dup", parse_nothing},
@@ -456,7 +487,7 @@ static const struct {
 	{"hash", parse_perhaps},
 	{"immediate", parse_immediate},
 	{"last", parse_nothing},
-	{"limit", parse_perhaps},
+	{"limit", parse_limit},
 	{"log", parse_nothing},
 	{"lookup", parse_lookup},
 	{"masq", parse_masquerade},

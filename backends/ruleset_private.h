@@ -82,6 +82,7 @@ enum ruleset_kind {
 	RULESET_PERHAPS,    /* may match or not; registers are unknown after it */
 	RULESET_NEVER,	    /* no packet that we ask about */
 	RULESET_OFFLOAD,    /* no first packet */
+	RULESET_GUARD,	    /* a limit, op = matches beyond it */
 	RULESET_SET_MARK,   /* of the connection */
 	RULESET_SET_PACKET, /* something in its headers */
 	RULESET_STRANGE,    /* may do anything */
@@ -354,6 +355,36 @@ struct ruleset_view {
 /** hook: NF_INET_*. Addresses that are none and ports 0 are not known. */
 void ruleset_view_init(struct ruleset_view *view, const struct ruleset *ruleset,
 		       uint8_t hook, const struct packet *packet);
+
+/** What the expressions of a rule leave to those behind them; all zero at first. */
+struct ruleset_registers {
+	uint8_t value[RULESET_REGISTERS];
+	uint8_t known[RULESET_REGISTERS];
+	uint8_t tags[RULESET_REGISTERS]; /* octets of a port, with view->any_port */
+};
+
+void ruleset_registers_forget(struct ruleset_registers *registers, size_t at,
+			      size_t length);
+void ruleset_registers_load(struct ruleset_registers *registers,
+			    const struct ruleset_view *view,
+			    const struct ruleset_expr *expr);
+void ruleset_registers_put(struct ruleset_registers *registers, size_t at,
+			   const uint8_t *bytes, size_t length);
+void ruleset_registers_mask(struct ruleset_registers *registers,
+			    const struct ruleset *ruleset,
+			    const struct ruleset_expr *expr);
+void ruleset_registers_swap(struct ruleset_registers *registers,
+			    const struct ruleset_expr *expr);
+/** Where among these octets the destination port is that is not known; -1: nowhere. */
+int ruleset_registers_find_port(const struct ruleset_registers *registers, size_t at,
+				size_t length);
+/** Without two octets from `skip` on, if that is not negative. */
+enum ruleset_truth ruleset_registers_are_equal(
+	const struct ruleset_registers *registers, size_t at, const uint8_t *bytes,
+	size_t length, int skip);
+enum ruleset_truth ruleset_registers_are_within(
+	const struct ruleset_registers *registers, size_t at, const uint8_t *first,
+	const uint8_t *last, size_t length);
 
 /** How a rule is applied. */
 struct ruleset_eval {
