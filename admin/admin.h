@@ -34,8 +34,10 @@ struct options {
 	const char *remote;
 	const char *description;
 	const char *gateway; /* to probe */
+	const char *config;  /* for the doctor */
 	int64_t timeout_ms;
-	bool has_timeout; /* the user gave it */
+	bool has_timeout;     /* the user gave it */
+	bool socket_is_given; /* by the user, not found */
 	bool json;
 	bool color;   /* decided: the terminal takes it and the user wants it */
 	size_t width; /* columns of the terminal; 0 = not a terminal, cut nothing */
@@ -61,5 +63,6 @@ enum exit_code command_add(const struct options *options, char *const *operands)
 enum exit_code command_delete(const struct options *options, char *const *operands);
 enum exit_code command_reload(const struct options *options, char *const *operands);
 enum exit_code command_probe(const struct options *options, char *const *operands);
+enum exit_code command_doctor(const struct options *options, char *const *operands);
 
 #endif

@@ -27,6 +27,7 @@ enum {
 	GIVEN_VERSION = 0x40,
 	GIVEN_CLIENT = 0x80, /* in place of operands */
 	GIVEN_GATEWAY = 0x100,
+	GIVEN_CONFIG = 0x200,
 };
 
 struct command {
@@ -96,6 +97,15 @@ static const struct command commands[] = {
 	 "port by NAT-PMP, PCP and UPnP IGD, closes it again, and tells of every "
 	 "step.\n",
 	 GIVEN_GATEWAY, 0, 0, PROBE_TIMEOUT_DEFAULT_S, command_probe},
+	{"doctor", "[-c FILE]",
+	 "find what keeps leases from working; exit 7 when it does",
+	 "  -c, --config FILE  configuration, where portreeved does not run\n\n"
+	 "Run it on the gateway, as root: others may not read the firewall. Looks at "
+	 "the\n"
+	 "firewall and the network, says what is wrong and which command mends it, "
+	 "and\n"
+	 "changes nothing.\n",
+	 GIVEN_CONFIG, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_doctor},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -170,6 +180,7 @@ static const struct option long_options[] = {
 	{"remote", required_argument, NULL, OPTION_REMOTE},
 	{"description", required_argument, NULL, OPTION_DESCRIPTION},
 	{"gateway", required_argument, NULL, OPTION_GATEWAY},
+	{"config", required_argument, NULL, 'c'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -223,6 +234,7 @@ static bool options_set(struct options *options, int option, unsigned int *given
 	switch (option) {
 	case OPTION_SOCKET:
 		options->socket = optarg;
+		options->socket_is_given = true;
 		return true;
 	case OPTION_JSON:
 		options->json = true;
@@ -259,6 +271,10 @@ static bool options_set(struct options *options, int option, unsigned int *given
 		options->gateway = optarg;
 		*given |= GIVEN_GATEWAY;
 		return true;
+	case 'c':
+		options->config = optarg;
+		*given |= GIVEN_CONFIG;
+		return true;
 	case 'h':
 		*given |= GIVEN_HELP;
 		return true;
@@ -279,7 +295,7 @@ static bool options_read(struct options *options, int argc, char **argv,
 
 	argv[0] = own_name;
 	options_init(options);
-	while ((option = getopt_long(argc, argv, "hV", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {
 		if (!options_set(options, option, given))
 			return false;
 	}
@@ -294,10 +310,11 @@ static void options_find_socket(struct options *options, struct conf *conf)
 
 	if (options->socket != NULL)
 		return;
-	if (environment != NULL && environment[0] != '\0')
+	if (environment != NULL && environment[0] != '\0') {
 		options->socket = environment;
-	else if (conf_load(NULL, conf, error) == 0 &&
-		 conf->global.control_socket[0] != '\0')
+		options->socket_is_given = true;
+	} else if (conf_load(NULL, conf, error) == 0 &&
+		   conf->global.control_socket[0] != '\0')
 		options->socket = conf->global.control_socket;
 	else
 		options->socket = CONTROL_SOCKET_DEFAULT;

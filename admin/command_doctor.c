@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "admin/admin.h"
+#include "admin/part.h"
+
+#define DOCTOR_FILE "portreeve-doctor"
+#define DOCTOR_BUILD_DIRECTORY "../doctor"
+
+enum exit_code command_doctor(const struct options *options, char *const *operands)
+{
+	struct part part;
+
+	(void)operands;
+	part_init(&part, DOCTOR_FILE, options);
+	if (options->config) {
+		part_add(&part, "-c");
+		part_add(&part, options->config);
+	}
+	/* Without one, the configuration says where the daemon listens. */
+	if (options->socket_is_given) {
+		part_add(&part, "--socket");
+		part_add(&part, options->socket);
+	}
+	return part_execute(&part, DOCTOR_BUILD_DIRECTORY);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "doctor/check.h"
+
+#include <string.h>
+
+static void check_conf(const struct facts *facts, struct findings *findings)
+{
+	struct finding *finding = findings_add(findings, "config-bad", "");
+
+	if (facts->conf_error[0] == '\0') {
+		finding_say(finding, FINDING_OK, "the configuration has no mistake");
+		return;
+	}
+	finding_say(finding, FINDING_PROBLEM, "%s%s", facts->conf_error,
+		    facts->daemon.state == FACTS_DAEMON_RUNS
+			    ? " (portreeved runs with what it read before)"
+			    : " (what follows was judged by the defaults)");
+	finding_fix(finding, "portreeved -c %s --check-config",
+		    name_is_path(facts->conf_file) ? facts->conf_file : "FILE");
+}
+
+static void check_running(const struct facts *facts, struct findings *findings)
+{
+	const struct facts_daemon *daemon = &facts->daemon;
+	struct finding *finding = findings_add(findings, "daemon-not-running", "");
+
+	switch (daemon->state) {
+	case FACTS_DAEMON_RUNS:
+		finding_say(finding, FINDING_OK, "portreeved runs, with backend %s",
+			    daemon->backend);
+		break;
+	case FACTS_DAEMON_ABSENT:
+		finding_say(finding, FINDING_PROBLEM,
+			    "portreeved does not run, or listens elsewhere: %s: %s",
+			    facts->socket, daemon->reason);
+		finding_fix(finding, "%s",
+			    facts->has_systemd ? "systemctl start portreeve"
+					       : "portreeved");
+		break;
+	case FACTS_DAEMON_FORBIDDEN:
+		finding_say(finding, FINDING_UNKNOWN,
+			    "portreeved may not be asked at %s (%s): run it as root",
+			    facts->socket, daemon->reason);
+		break;
+	case FACTS_DAEMON_STRANGE:
+		finding_say(finding, FINDING_PROBLEM,
+			    "portreeved does not answer as it should at %s: %s",
+			    facts->socket, daemon->reason);
+		finding_fix(finding, "%s",
+			    facts->has_systemd ? "systemctl restart portreeve"
+					       : "portreeve status");
+		break;
+	}
+}
+
+/* What is looked at here too is told once, with what to do. */
+static bool problem_is_ours(const struct facts *facts,
+			    const struct facts_problem *problem)
+{
+	static const char *const codes[] = {
+		"no-default-route", "default-route-lan", "wan-unknown",
+		"wan-missing",	    "wan-no-address",	 "wan-down",
+		"wan-private",	    "wan-cgnat",	 "lan-missing",
+	};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (strcmp(codes[i], problem->code) == 0)
+			return true;
+	/* Who cannot read the firewall has to believe the daemon. */
+	return strcmp(problem->code, "forward-dropped") == 0 && facts->firewall.ruleset;
+}
+
+static void check_degraded(const struct facts *facts, struct findings *findings)
+{
+	const struct facts_daemon *daemon = &facts->daemon;
+	size_t told = 0;
+
+	for (size_t i = 0; i < daemon->problem_count; i++) {
+		const struct facts_problem *problem = &daemon->problems[i];
+
+		if (problem_is_ours(facts, problem))
+			continue;
+		finding_say(findings_add(findings, "daemon-degraded", problem->code),
+			    FINDING_PROBLEM, "portreeved says: %s", problem->text);
+		told++;
+	}
+	if (told > 0)
+		return;
+	if (daemon->state == FACTS_DAEMON_RUNS)
+		finding_say(findings_add(findings, "daemon-degraded", ""), FINDING_OK,
+			    "portreeved knows of no other problem");
+	else
+		finding_say(findings_add(findings, "daemon-degraded", ""),
+			    FINDING_UNKNOWN,
+			    "portreeved could not be asked for its own problems");
+}
+
+void check_daemon(const struct facts *facts, struct findings *findings)
+{
+	check_conf(facts, findings);
+	check_running(facts, findings);
+	check_degraded(facts, findings);
+}
