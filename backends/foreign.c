@@ -398,10 +398,16 @@ static void foreign_report_missing(struct foreign *foreign)
 
 /* --- what it comes to --- */
 
+/*
+ * A rule for all ports, as for one host that gets whatever nobody else wants, gives no
+ * port in particular away; and our rules come before it.
+ */
 static void take_port(void *user, uint8_t protocol, struct port_range range)
 {
 	struct foreign *foreign = user;
 
+	if (range.first <= 1 && range.last == PORT_COUNT - 1)
+		return;
 	for (uint32_t port = range.first; port <= range.last; port++) {
 		if (protocol != IPPROTO_UDP)
 			foreign->taken[0][port / 8] |= (uint8_t)(1U << port % 8);
