@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -21,7 +22,9 @@ struct backend {
 	struct ipt_layout layout;
 	struct ipt_lock lock;
 	struct ipt_touched touched;
-	int timer;
+	struct flows flows;
+	int timer; /* of looks at the tables */
+	int epoll; /* the descriptors of looks and flows, as one */
 	bool has_ipv6;
 	bool ready; /* sync() has been here: the chains are ours */
 	bool told;  /* the owner knows that it must sync() */
@@ -154,11 +157,14 @@ static void ipt_close(struct backend *backend, bool keep)
 	}
 	if (error < 0)
 		log_error("cannot remove our chains: %s", strerror(-error));
+	flows_close(&backend->flows);
 	ipt_lock_close(&backend->lock);
 	ipt_touched_fini(&backend->touched);
 	ipt_model_fini(&backend->layout.model);
 	if (backend->timer >= 0)
-		close(backend->timer);
+		(void)close(backend->timer);
+	if (backend->epoll >= 0)
+		(void)close(backend->epoll);
 	free(backend);
 }
 
@@ -203,22 +209,41 @@ static bool probe_ipv6(void)
 	return error == 0 && ipt_forms_probe(true, &forms) == 0;
 }
 
-static int open_parts(struct backend *backend)
+static int join(struct backend *backend, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(backend->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_timer(struct backend *backend)
 {
 	const struct itimerspec when = {
 		.it_value.tv_sec = CHECK_MS / 1000,
 		.it_interval.tv_sec = CHECK_MS / 1000,
 	};
+
+	backend->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	backend->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (backend->timer < 0 || backend->epoll < 0 ||
+	    timerfd_settime(backend->timer, 0, &when, NULL) < 0)
+		return -errno;
+	return join(backend, backend->timer);
+}
+
+static int open_parts(struct backend *backend)
+{
 	int error = probe_ipv4(backend);
 
 	if (error < 0)
 		return error;
 	backend->has_ipv6 = probe_ipv6();
-	backend->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (backend->timer < 0 || timerfd_settime(backend->timer, 0, &when, NULL) < 0)
-		return -errno;
 	ipt_lock_open(&backend->lock, backend->config.lock_fd);
-	return 0;
+	error = open_timer(backend);
+	if (error == 0)
+		error = flows_open(&backend->flows, backend->config.mark,
+				   ipt_judge_get(), &backend->layout);
+	return error < 0 ? error : join(backend, backend->flows.timer);
 }
 
 static int ipt_open(const struct backend_config *config,
@@ -235,6 +260,8 @@ static int ipt_open(const struct backend_config *config,
 	backend->events = events;
 	backend->user = user;
 	backend->timer = -1;
+	backend->epoll = -1;
+	backend->flows.timer = -1;
 	backend->lock.fd = -1;
 	error = open_parts(backend);
 	if (error < 0) {
@@ -266,6 +293,8 @@ static int ipt_set_network(struct backend *backend,
 		}
 		ipt_lock_release(&backend->lock);
 	}
+	if (error == 0)
+		flows_set_network(&backend->flows, network);
 	return error;
 }
 
@@ -331,6 +360,9 @@ static int ipt_apply(struct backend *backend, const struct backend_change *chang
 		ipt_model_undo(&backend->layout.model);
 	else
 		ipt_model_commit(&backend->layout.model);
+	for (size_t i = 0; i < count && error == 0; i++)
+		flows_note_change(&backend->flows, &changes[i],
+				  backend->config.keep_flows);
 	return error;
 }
 
@@ -346,6 +378,18 @@ static int fill_model(struct backend *backend, struct ipt_model *model,
 	}
 	ipt_model_commit(model);
 	return error;
+}
+
+static void note_sync(struct backend *backend, const struct ipt_difference *difference,
+		      const struct rule *rules, size_t count)
+{
+	/* Leases may have ended while nobody was here to end their flows. */
+	if (!backend->config.keep_flows &&
+	    (!backend->ready || difference->added + difference->removed > 0))
+		flows_note_orphans(&backend->flows);
+	/* While a rule was missing its peers may have got flows that pass it by. */
+	for (size_t i = 0; i < count && difference->added > 0; i++)
+		flows_note_begin(&backend->flows, &rules[i]);
 }
 
 static int ipt_sync(struct backend *backend, const struct rule *rules, size_t count,
@@ -380,6 +424,7 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 	}
 	ipt_model_fini(before);
 	free(before);
+	note_sync(backend, &difference, rules, count);
 	backend->ready = true;
 	*added = difference.mappings_added;
 	*removed = difference.mappings_removed;
@@ -410,7 +455,7 @@ static int ipt_counters(struct backend *backend, const struct rule *rule,
 
 static int ipt_fd(struct backend *backend)
 {
-	return backend->timer;
+	return backend->epoll;
 }
 
 static bool is_whole(struct backend *backend, enum ipt_table_name name)
@@ -433,6 +478,7 @@ static void ipt_event(struct backend *backend)
 	uint64_t expirations;
 	bool whole = true;
 
+	flows_run(&backend->flows);
 	if (read(backend->timer, &expirations, sizeof(expirations)) <= 0 ||
 	    !backend->ready || backend->told)
 		return;
@@ -444,11 +490,17 @@ static void ipt_event(struct backend *backend)
 	backend->events->disturbed(backend->user);
 }
 
+static void ipt_set_keep_flows(struct backend *backend, bool keep_flows)
+{
+	backend->config.keep_flows = keep_flows;
+}
+
 static const struct backend_ops ops = {
 	.name = "iptables",
 	.has_timeouts = false,
 	.open = ipt_open,
 	.close = ipt_close,
+	.set_keep_flows = ipt_set_keep_flows,
 	.set_network = ipt_set_network,
 	.apply = ipt_apply,
 	.sync = ipt_sync,

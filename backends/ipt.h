@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "backends/backend.h"
+#include "backends/flows.h"
 #include "backends/rule.h"
 
 /** Names of our chains begin so. */
@@ -345,6 +346,9 @@ int ipt_sync_all(struct ipt_table *table, const struct ipt_layout *layout,
 /** See whether the kernel has what the layout says. Errors: -ENOENT: no; -errno. */
 int ipt_sync_check(struct ipt_table *table, const struct ipt_layout *layout,
 		   enum ipt_table_name name) __attribute__((warn_unused_result));
+/** Its user is a struct ipt_layout. Owns: static. */
+const struct flows_judge *ipt_judge_get(void);
+
 /* --- the lock --- */
 
 /** Descriptor of the file that iptables locks, too; -1 = none. */

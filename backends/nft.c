@@ -26,7 +26,8 @@ struct backend {
 	struct nft_claims claims;
 	struct nft_skeleton skeleton;
 	struct nft_watch watch;
-	struct nft_flows flows;
+	struct nft_live live;
+	struct flows flows;
 	struct backend_network network;
 	int epoll;  /* the descriptors of watch and flows, as one */
 	bool ready; /* sync() has been here: the table is ours */
@@ -49,7 +50,7 @@ static void nft_close(struct backend *backend, bool keep)
 	}
 	if (backend->epoll >= 0)
 		close(backend->epoll);
-	nft_flows_close(&backend->flows);
+	flows_close(&backend->flows);
 	nft_watch_close(&backend->watch);
 	nft_batch_fini(&backend->batch);
 	nft_elements_fini(&backend->scratch);
@@ -78,8 +79,8 @@ static int open_parts(struct backend *backend)
 	if (error == 0)
 		error = nft_watch_open(&backend->watch, backend->socket.port_id);
 	if (error == 0)
-		error = nft_flows_open(&backend->flows, backend->config.mark,
-				       &backend->socket);
+		error = flows_open(&backend->flows, backend->config.mark,
+				   nft_live_get_judge(), &backend->live);
 	if (error < 0)
 		return error;
 	backend->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -103,6 +104,7 @@ static int nft_open(const struct backend_config *config,
 	backend->user = user;
 	backend->epoll = -1;
 	backend->flows.timer = -1;
+	backend->live.nft = &backend->socket;
 	error = open_parts(backend);
 	if (error < 0) {
 		nft_close(backend, true);
@@ -132,7 +134,7 @@ static int nft_set_network(struct backend *backend,
 	if (error < 0)
 		return error;
 	backend->network = *network;
-	nft_flows_set_network(&backend->flows, network);
+	flows_set_network(&backend->flows, network);
 	return 0;
 }
 
@@ -275,28 +277,6 @@ static int put_change(struct backend *backend, const struct backend_change *chan
 	return -EINVAL;
 }
 
-/* The way in changed for somebody: not renewed, not only its way out. */
-static bool ends_flows(const struct backend_change *change)
-{
-	struct rule after = change->after;
-
-	if (change->kind != CHANGE_REPLACE)
-		return change->kind == CHANGE_DELETE;
-	after.outbound = change->before.outbound;
-	return !rule_equal(&change->before, &after);
-}
-
-/* The kernel holds the changes; what is left cannot fail them. */
-static void note_flows(struct backend *backend, const struct backend_change *change)
-{
-	bool ends = ends_flows(change);
-
-	if (ends && !backend->config.keep_flows)
-		nft_flows_note_end(&backend->flows, &change->before);
-	if (change->kind == CHANGE_ADD || (ends && change->kind == CHANGE_REPLACE))
-		nft_flows_note_begin(&backend->flows, &change->after);
-}
-
 /*
  * Where no change depends on another, elements of one set can share messages: a third
  * faster. An element that occurs twice fails or not, whatever the order.
@@ -395,7 +375,8 @@ static int nft_apply(struct backend *backend, const struct backend_change *chang
 	if (error == 0 && backend->deferred.count > 0)
 		error = send_deferred(backend);
 	for (size_t i = 0; i < count && error == 0; i++)
-		note_flows(backend, &changes[i]);
+		flows_note_change(&backend->flows, &changes[i],
+				  backend->config.keep_flows);
 	return error;
 }
 
@@ -501,11 +482,11 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 	/* Leases may have ended while nobody was here to end their flows. */
 	if (!backend->config.keep_flows &&
 	    (!backend->ready || difference.added + difference.removed > 0))
-		nft_flows_note_orphans(&backend->flows);
+		flows_note_orphans(&backend->flows);
 	backend->ready = true;
 	/* While a rule was missing its peers may have got flows that pass it by. */
 	for (size_t i = 0; i < count && difference.added > 0; i++)
-		nft_flows_note_begin(&backend->flows, &rules[i]);
+		flows_note_begin(&backend->flows, &rules[i]);
 	*added = difference.added;
 	*removed = difference.removed;
 	return 0;
@@ -566,7 +547,7 @@ static int nft_fd(struct backend *backend)
 
 static void nft_event(struct backend *backend)
 {
-	nft_flows_run(&backend->flows);
+	flows_run(&backend->flows);
 	if (!nft_watch_drain(&backend->watch) || backend->told || !backend->ready)
 		return;
 	backend->told = true;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "backends/backend.h"
+#include "backends/flows.h"
 
 #define NFT_TABLE "portreeve"
 /** Longest key: protocol . IPv6 address . port . IPv6 address . port, 4-octet aligned.
@@ -293,16 +294,6 @@ void nft_claims_fini(struct nft_claims *claims);
 int nft_rules_visit(const struct nft_elements *elements, const struct ip_addr *external,
 		    int (*visit)(void *user, const struct rule *rule), void *user);
 
-/** A flow that came in through a lease, or may have; IPv6: external equals internal. */
-struct nft_flow {
-	uint8_t protocol;
-	uint16_t external_port;
-	uint16_t internal_port;
-	uint16_t peer_port;
-	struct ip_addr internal;
-	struct ip_addr peer;
-};
-
 /** What the kernel admits now: asked for singly, and read when there are many to ask.
  */
 struct nft_live {
@@ -313,20 +304,8 @@ struct nft_live {
 	int error;
 };
 
-/** Forget; the next question reads anew. Frees the memory. */
-void nft_live_drop(struct nft_live *live);
-/** Read all now. Errors: in live->error. */
-void nft_live_load(struct nft_live *live);
-/** True when a rule lets this flow in. When the kernel does not answer: false. */
-bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow);
-/** True when traffic of the IPv4 internal endpoint leaves with this external port. */
-bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow);
-
-/**
- * True when no rule has this protocol, external port and internal endpoint, filters
- * aside. When the kernel does not answer: false.
- */
-bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow);
+/** Its questions; their user is a struct nft_live. Owns: static. */
+const struct flows_judge *nft_live_get_judge(void);
 
 /** Difference between elements wanted and there; both are sorted by it. */
 struct nft_difference {
@@ -395,101 +374,5 @@ int nft_watch_get_fd(const struct nft_watch *watch);
 bool nft_watch_drain(struct nft_watch *watch);
 /** The same about tables, chains, rules and sets of others. */
 bool nft_watch_drain_others(struct nft_watch *watch);
-
-/** Bits of CTA_FILTER_ORIG_FLAGS (Linux 5.8); older kernels send everything. */
-enum nft_field {
-	NFT_FIELD_SOURCE = 1 << 0,
-	NFT_FIELD_DESTINATION = 1 << 1,
-	NFT_FIELD_PROTOCOL = 1 << 3,
-	NFT_FIELD_SOURCE_PORT = 1 << 4,
-	NFT_FIELD_DESTINATION_PORT = 1 << 5,
-};
-
-/** What flows the kernel shall send; which of them are meant is asked again. */
-struct nft_query {
-	unsigned int family;
-	uint32_t mark;		   /* 0: any */
-	unsigned int fields;	   /* of the original direction that count */
-	unsigned int reply_fields; /* of the other direction, or else of this one */
-	struct in_addr source;
-	struct in_addr destination;
-	uint8_t protocol;
-	uint16_t source_port;
-	uint16_t destination_port;
-};
-
-struct nft_flows;
-struct nf_conntrack;
-/** End all flows that match says yes to. Errors: logged, once. */
-void nft_search_run(struct nft_flows *flows, const struct nft_query *query,
-		    bool (*match)(struct nft_flows *flows,
-				  const struct nf_conntrack *flow));
-
-/** An address that the WAN had. */
-struct nft_gone {
-	struct in_addr address;
-	bool whole; /* it is on no interface: all flows end, not only those of leases */
-};
-#define NFT_GONE_MAX 16
-
-/** What tells the flows of a rule that has ended. */
-struct nft_ended {
-	uint8_t protocol;
-	bool outbound;
-	uint16_t external_port;
-	uint16_t internal_port;
-	struct ip_addr internal;
-};
-
-/**
- * Ends conntrack flows: those of rules that have ended, and those that began before
- * their rule was there. A search walks the kernel's whole table, so searches are put
- * off a little, shared, and limited to a part of the time.
- */
-struct nft_flows {
-	struct mnl_socket *mnl;
-	uint32_t seq;
-	uint32_t mark;
-	int timer; /* timerfd: readable when a search is due */
-	bool armed;
-	bool complained;
-	bool has_orphans; /* flows of rules that ended unseen */
-	bool has_fresh;	  /* there are bits in fresh */
-	int64_t resting_until_ms;
-	uint8_t *buffer;
-	uint8_t *fresh; /* one bit for each external port that got a UDP rule */
-	uint8_t *begun; /* one bit for each external port that got a rule: TCP, UDP */
-	size_t begun_count;
-	uint8_t last_protocol; /* of begun */
-	uint16_t last_port;
-	struct nft_ended *ended;
-	size_t ended_count;
-	size_t ended_size;
-	size_t address_count;
-	struct in_addr addresses[BACKEND_ADDRESSES_MAX];
-	char wan[IF_NAMESIZE]; /* that had these addresses */
-	size_t gone_count;
-	struct nft_gone gone[NFT_GONE_MAX];
-	struct nft_live live; /* during a search */
-};
-
-/** Errors: -errno. nft: for a look at the rules, whenever flows are looked for. */
-int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nft)
-	__attribute__((warn_unused_result));
-/** Does what is still due. */
-void nft_flows_close(struct nft_flows *flows);
-/** A rule has ended: its flows shall, unless another rule admits them. */
-void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule);
-/** Rules have ended of which nobody noted which: all flows without a rule shall end. */
-void nft_flows_note_orphans(struct nft_flows *flows);
-/** A rule has been made: UDP flows that passed it by, and other hosts' flows that own
- * its external port, shall end.
- */
-void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule);
-/** External addresses, where flows are looked for; those of addresses that go, end. */
-void nft_flows_set_network(struct nft_flows *flows,
-			   const struct backend_network *network);
-/** When `timer` is readable; does nothing before. */
-void nft_flows_run(struct nft_flows *flows);
 
 #endif

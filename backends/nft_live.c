@@ -6,15 +6,17 @@
 /* So many questions cost less than reading ten thousand rules. */
 #define ASKS_MAX 200
 
-void nft_live_drop(struct nft_live *live)
+static void end(void *user)
 {
+	struct nft_live *live = user;
+
 	nft_elements_fini(&live->elements);
 	live->loaded = false;
 	live->asked = 0;
 	live->error = 0;
 }
 
-void nft_live_load(struct nft_live *live)
+static void load(struct nft_live *live)
 {
 	if (live->loaded)
 		return;
@@ -28,7 +30,7 @@ void nft_live_load(struct nft_live *live)
 	live->loaded = true;
 }
 
-static struct rule make_rule(const struct nft_flow *flow)
+static struct rule make_rule(const struct flows_key *flow)
 {
 	struct rule rule = {
 		.protocol = flow->protocol,
@@ -62,12 +64,13 @@ static const struct nft_element *find(struct nft_live *live, struct nft_element 
 		live->asked++;
 		return nft_elements_get(live->nft, wanted) == 0 ? wanted : NULL;
 	}
-	nft_live_load(live);
+	load(live);
 	return nft_elements_find(&live->elements, wanted);
 }
 
-bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow)
+static bool admits(void *user, const struct flows_key *flow)
 {
+	struct nft_live *live = user;
 	struct rule rule = make_rule(flow);
 	struct nft_box peer = {.prefix = {flow->peer, 128}, .last_port = UINT16_MAX};
 	struct nft_element wanted = nft_element_get_counter(&rule, NULL);
@@ -89,19 +92,28 @@ bool nft_live_admits(struct nft_live *live, const struct nft_flow *flow)
 	/* Asked for a point, the kernel finds the interval around it. */
 	if (!live->loaded && live->asked < ASKS_MAX)
 		return find(live, &wanted) != NULL;
-	nft_live_load(live);
+	load(live);
 	return admits_peer(&live->elements, &wanted);
 }
 
-bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow)
+static bool rejects(void *user, const struct flows_key *flow)
 {
+	struct nft_live *live = user;
+
+	load(live);
+	return !admits(live, flow) && live->error == 0;
+}
+
+static bool is_foreign(void *user, const struct flows_key *flow)
+{
+	struct nft_live *live = user;
 	struct rule rule = make_rule(flow);
 	struct nft_element wanted = nft_element_get_counter(&rule, NULL);
 	size_t count = 0;
 
 	if (find(live, &wanted))
 		return false;
-	nft_live_load(live);
+	load(live);
 	if (live->error < 0)
 		return false;
 	for (enum nft_set set = NFT_COUNT4_FLOW; set <= NFT_COUNT4_FROM && count == 0;
@@ -110,8 +122,9 @@ bool nft_live_is_foreign(struct nft_live *live, const struct nft_flow *flow)
 	return count == 0;
 }
 
-bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow)
+static bool translates(void *user, const struct flows_key *flow)
 {
+	struct nft_live *live = user;
 	struct rule rule = make_rule(flow);
 	struct nft_element wanted = nft_element_get_outbound(&rule);
 	const struct nft_element *found;
@@ -120,4 +133,17 @@ bool nft_live_translates(struct nft_live *live, const struct nft_flow *flow)
 	found = find(live, &wanted);
 	return found &&
 	       nft_element_get_external(found, &address) == flow->external_port;
+}
+
+const struct flows_judge *nft_live_get_judge(void)
+{
+	static const struct flows_judge judge = {
+		.admits = admits,
+		.rejects = rejects,
+		.translates = translates,
+		.is_foreign = is_foreign,
+		.end = end,
+	};
+
+	return &judge;
 }

@@ -74,7 +74,7 @@ CLOCK_CALLS = {"clock_gettime", "gettimeofday", "time", "ftime", "timespec_get"}
 CLOCK_FILES = {"base/clock.c"}
 SLEEP_CALLS = {"sleep", "usleep", "nanosleep", "clock_nanosleep"}
 # Modules that may look at bytes through a struct: framing of kernel messages.
-CAST_FILES = re.compile(r"base/(msg|addr)\.c|daemon/wan\w*\.c|backends/nft\w*\.c")
+CAST_FILES = re.compile(r"base/(msg|addr)\.c|daemon/wan\w*\.c|backends/(nft|ipt|flows)\w*\.c")
 CAST_FINE = {"sockaddr", "sockaddr_in", "sockaddr_in6", "sockaddr_storage",
              "sockaddr_un", "sockaddr_nl", "cmsghdr", "in_pktinfo", "in6_pktinfo"}
 NETLINK_FILES = re.compile(r"daemon/(firewall|wan|sockets|conntrack|neighbours|link_speed)\w*\.c|backends/\w+\.c")

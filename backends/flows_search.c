@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "backends/nft.h"
+#include "backends/flows.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,8 +17,8 @@
 #define DELETE_MAX 256
 
 struct search {
-	struct nft_flows *flows;
-	bool (*match)(struct nft_flows *flows, const struct nf_conntrack *flow);
+	struct flows *flows;
+	bool (*match)(struct flows *flows, const struct nf_conntrack *flow);
 	struct nf_conntrack *flow; /* of the message at hand */
 	uint8_t *victims;
 	size_t used;
@@ -26,7 +26,7 @@ struct search {
 	int error;
 };
 
-static struct nlmsghdr *start(struct nft_flows *flows, void *at, uint16_t type,
+static struct nlmsghdr *start(struct flows *flows, void *at, uint16_t type,
 			      uint16_t flags, unsigned int family)
 {
 	struct nlmsghdr *header = mnl_nlmsg_put_header(at);
@@ -40,29 +40,29 @@ static struct nlmsghdr *start(struct nft_flows *flows, void *at, uint16_t type,
 	return header;
 }
 
-static void put_tuple(struct nlmsghdr *header, const struct nft_query *query,
+static void put_tuple(struct nlmsghdr *header, const struct flows_query *query,
 		      uint16_t direction, unsigned int fields)
 {
 	struct nlattr *tuple = mnl_attr_nest_start(header, direction);
 	struct nlattr *part = mnl_attr_nest_start(header, CTA_TUPLE_IP);
 
-	if (fields & NFT_FIELD_SOURCE)
+	if (fields & FLOWS_FIELD_SOURCE)
 		mnl_attr_put_u32(header, CTA_IP_V4_SRC, query->source.s_addr);
-	if (fields & NFT_FIELD_DESTINATION)
+	if (fields & FLOWS_FIELD_DESTINATION)
 		mnl_attr_put_u32(header, CTA_IP_V4_DST, query->destination.s_addr);
 	mnl_attr_nest_end(header, part);
 	part = mnl_attr_nest_start(header, CTA_TUPLE_PROTO);
 	mnl_attr_put_u8(header, CTA_PROTO_NUM, query->protocol);
-	if (fields & NFT_FIELD_SOURCE_PORT)
+	if (fields & FLOWS_FIELD_SOURCE_PORT)
 		mnl_attr_put_u16(header, CTA_PROTO_SRC_PORT, htons(query->source_port));
-	if (fields & NFT_FIELD_DESTINATION_PORT)
+	if (fields & FLOWS_FIELD_DESTINATION_PORT)
 		mnl_attr_put_u16(header, CTA_PROTO_DST_PORT,
 				 htons(query->destination_port));
 	mnl_attr_nest_end(header, part);
 	mnl_attr_nest_end(header, tuple);
 }
 
-static void put_query(struct nlmsghdr *header, const struct nft_query *query)
+static void put_query(struct nlmsghdr *header, const struct flows_query *query)
 {
 	struct nlattr *filter;
 
@@ -131,12 +131,12 @@ static int on_flow(const struct nlmsghdr *answer, void *user)
 
 static int read_flows(struct search *search, uint32_t seq)
 {
-	struct nft_flows *flows = search->flows;
+	struct flows *flows = search->flows;
 	int result;
 
 	do {
-		ssize_t got =
-			mnl_socket_recvfrom(flows->mnl, flows->buffer, NFT_BUFFER_SIZE);
+		ssize_t got = mnl_socket_recvfrom(flows->mnl, flows->buffer,
+						  FLOWS_BUFFER_SIZE);
 
 		if (got < 0)
 			return -errno;
@@ -149,9 +149,9 @@ static int read_flows(struct search *search, uint32_t seq)
 }
 
 /* A flow that is gone already answers -ENOENT, which is what was wanted. */
-static void drop_answers(struct nft_flows *flows)
+static void drop_answers(struct flows *flows)
 {
-	while (recv(mnl_socket_get_fd(flows->mnl), flows->buffer, NFT_BUFFER_SIZE,
+	while (recv(mnl_socket_get_fd(flows->mnl), flows->buffer, FLOWS_BUFFER_SIZE,
 		    MSG_DONTWAIT) >= 0 ||
 	       errno == EINTR || errno == ENOBUFS)
 		continue;
@@ -159,7 +159,7 @@ static void drop_answers(struct nft_flows *flows)
 
 static int delete_victims(struct search *search)
 {
-	const struct nft_flows *flows = search->flows;
+	const struct flows *flows = search->flows;
 	size_t at = 0;
 
 	while (at < search->used) {
@@ -179,9 +179,9 @@ static int delete_victims(struct search *search)
 	return 0;
 }
 
-void nft_search_run(struct nft_flows *flows, const struct nft_query *query,
-		    bool (*match)(struct nft_flows *flows,
-				  const struct nf_conntrack *flow))
+void flows_search_run(struct flows *flows, const struct flows_query *query,
+		      bool (*match)(struct flows *flows,
+				    const struct nf_conntrack *flow))
 {
 	struct search all = {.flows = flows, .match = match};
 	struct search *search = &all;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "backends/nft.h"
+#include "backends/flows.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,8 +29,8 @@
 
 static int compare_ports(const void *a, const void *b)
 {
-	const struct nft_ended *left = a;
-	const struct nft_ended *right = b;
+	const struct flows_ended *left = a;
+	const struct flows_ended *right = b;
 
 	if (left->protocol != right->protocol)
 		return left->protocol < right->protocol ? -1 : 1;
@@ -38,7 +38,7 @@ static int compare_ports(const void *a, const void *b)
 	       (left->external_port < right->external_port);
 }
 
-static size_t find_first(const struct nft_flows *flows, const struct nft_ended *wanted)
+static size_t find_first(const struct flows *flows, const struct flows_ended *wanted)
 {
 	size_t low = 0;
 	size_t high = flows->ended_count;
@@ -55,10 +55,10 @@ static size_t find_first(const struct nft_flows *flows, const struct nft_ended *
 }
 
 /* True when a rule with this protocol, external port and internal endpoint ended. */
-static bool has_ended(const struct nft_flows *flows, const struct nft_ended *wanted)
+static bool has_ended(const struct flows *flows, const struct flows_ended *wanted)
 {
 	for (size_t i = find_first(flows, wanted); i < flows->ended_count; i++) {
-		const struct nft_ended *ended = &flows->ended[i];
+		const struct flows_ended *ended = &flows->ended[i];
 
 		if (compare_ports(ended, wanted) != 0)
 			return false;
@@ -76,12 +76,12 @@ static uint16_t get_port(const struct nf_conntrack *flow, enum nf_conntrack_attr
 }
 
 /* Came in through a mapping: whom it answers from is the internal endpoint. */
-static bool read_inbound(const struct nf_conntrack *flow, struct nft_flow *out)
+static bool read_inbound(const struct nf_conntrack *flow, struct flows_key *out)
 {
 	const void *internal;
 	const void *peer;
 
-	*out = (struct nft_flow){
+	*out = (struct flows_key){
 		.protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO),
 		.external_port = get_port(flow, ATTR_ORIG_PORT_DST),
 		.internal_port = get_port(flow, ATTR_REPL_PORT_SRC),
@@ -103,7 +103,7 @@ static bool read_inbound(const struct nf_conntrack *flow, struct nft_flow *out)
 	return (nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) != 0;
 }
 
-static bool has_address(const struct nft_flows *flows, uint32_t address)
+static bool has_address(const struct flows *flows, uint32_t address)
 {
 	for (size_t i = 0; i < flows->address_count; i++)
 		if (flows->addresses[i].s_addr == address)
@@ -112,23 +112,23 @@ static bool has_address(const struct nft_flows *flows, uint32_t address)
 }
 
 /* Another rule may share port and endpoint, and admit the flow's peer. */
-static bool is_admitted(struct nft_flows *flows, const struct nf_conntrack *flow,
-			const struct nft_flow *key)
+static bool is_admitted(struct flows *flows, const struct nf_conntrack *flow,
+			const struct flows_key *key)
 {
 	if (addr_is_ipv4(&key->internal) &&
 	    !has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)))
 		return false;
-	return nft_live_admits(&flows->live, key);
+	return flows->judge->admits(flows->judge_user, key);
 }
 
-static bool match_inbound(struct nft_flows *flows, const struct nf_conntrack *flow)
+static bool match_inbound(struct flows *flows, const struct nf_conntrack *flow)
 {
-	struct nft_flow key;
-	struct nft_ended wanted;
+	struct flows_key key;
+	struct flows_ended wanted;
 
 	if (!read_inbound(flow, &key))
 		return false;
-	wanted = (struct nft_ended){
+	wanted = (struct flows_ended){
 		.protocol = key.protocol,
 		.external_port = key.external_port,
 		.internal_port = key.internal_port,
@@ -138,9 +138,9 @@ static bool match_inbound(struct nft_flows *flows, const struct nf_conntrack *fl
 }
 
 /* Left through a mapping: answers are addressed to its external port. */
-static bool match_outbound(struct nft_flows *flows, const struct nf_conntrack *flow)
+static bool match_outbound(struct flows *flows, const struct nf_conntrack *flow)
 {
-	struct nft_ended wanted = {
+	struct flows_ended wanted = {
 		.outbound = true,
 		.protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO),
 		.external_port = get_port(flow, ATTR_REPL_PORT_DST),
@@ -148,7 +148,7 @@ static bool match_outbound(struct nft_flows *flows, const struct nf_conntrack *f
 		.internal = addr_from_ipv4(
 			(struct in_addr){nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_SRC)}),
 	};
-	const struct nft_flow key = {
+	const struct flows_key key = {
 		.protocol = wanted.protocol,
 		.external_port = wanted.external_port,
 		.internal_port = wanted.internal_port,
@@ -159,13 +159,13 @@ static bool match_outbound(struct nft_flows *flows, const struct nf_conntrack *f
 	       !(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) &&
 	       has_ended(flows, &wanted) &&
 	       !(has_address(flows, nfct_get_attr_u32(flow, ATTR_REPL_IPV4_DST)) &&
-		 nft_live_translates(&flows->live, &key));
+		 flows->judge->translates(flows->judge_user, &key));
 }
 
 /* Let in by a rule of which nothing is known any more: it timed out, or was removed. */
-static bool match_orphan(struct nft_flows *flows, const struct nf_conntrack *flow)
+static bool match_orphan(struct flows *flows, const struct nf_conntrack *flow)
 {
-	struct nft_flow key;
+	struct flows_key key;
 
 	if (match_inbound(flows, flow))
 		return true;
@@ -176,27 +176,26 @@ static bool match_orphan(struct nft_flows *flows, const struct nf_conntrack *flo
 	if (addr_is_ipv4(&key.internal) &&
 	    !has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)))
 		return false;
-	return !nft_live_admits(&flows->live, &key) && flows->live.error == 0;
+	return flows->judge->rejects(flows->judge_user, &key);
 }
 
-static void end_inbound(struct nft_flows *flows)
+static void end_inbound(struct flows *flows)
 {
 	/* Flows that came in carry our mark: the kernel sends no others. */
-	struct nft_query query = {.family = AF_UNSPEC, .mark = flows->mark};
+	struct flows_query query = {.family = AF_UNSPEC, .mark = flows->mark};
 
 	if (flows->has_orphans) {
-		nft_live_load(&flows->live);
-		nft_search_run(flows, &query, match_orphan);
+		flows_search_run(flows, &query, match_orphan);
 	} else if (flows->ended_count > 0) {
-		nft_search_run(flows, &query, match_inbound);
+		flows_search_run(flows, &query, match_inbound);
 	}
 	flows->has_orphans = false;
 }
 
-static void end_outbound(struct nft_flows *flows)
+static void end_outbound(struct flows *flows)
 {
-	struct nft_query query = {.family = AF_INET};
-	const struct nft_ended *only = NULL;
+	struct flows_query query = {.family = AF_INET};
+	const struct flows_ended *only = NULL;
 	size_t outbound = 0;
 
 	for (size_t i = 0; i < flows->ended_count; i++) {
@@ -206,34 +205,33 @@ static void end_outbound(struct nft_flows *flows)
 		outbound++;
 	}
 	if (outbound == 1) {
-		query.fields =
-			NFT_FIELD_SOURCE | NFT_FIELD_PROTOCOL | NFT_FIELD_SOURCE_PORT;
+		query.fields = FLOWS_FIELD_SOURCE | FLOWS_FIELD_PROTOCOL |
+			       FLOWS_FIELD_SOURCE_PORT;
 		query.source = addr_to_ipv4(&only->internal);
 		query.protocol = only->protocol;
 		query.source_port = only->internal_port;
 	}
 	if (outbound > 0)
-		nft_search_run(flows, &query, match_outbound);
+		flows_search_run(flows, &query, match_outbound);
 }
 
-static uint8_t *find_begun(const struct nft_flows *flows, uint8_t protocol,
-			   uint16_t port)
+static uint8_t *find_begun(const struct flows *flows, uint8_t protocol, uint16_t port)
 {
 	return flows->begun + (protocol == IPPROTO_UDP ? PORT_BITMAP_SIZE : 0) +
 	       port / 8;
 }
 
-static bool has_begun(const struct nft_flows *flows, uint8_t protocol, uint16_t port)
+static bool has_begun(const struct flows *flows, uint8_t protocol, uint16_t port)
 {
 	return (*find_begun(flows, protocol, port) & 1U << port % 8) != 0;
 }
 
-static bool is_fresh(const struct nft_flows *flows, uint16_t port)
+static bool is_fresh(const struct flows *flows, uint16_t port)
 {
 	return (flows->fresh[port / 8] & 1U << port % 8) != 0;
 }
 
-static bool match_fresh(struct nft_flows *flows, const struct nf_conntrack *flow)
+static bool match_fresh(struct flows *flows, const struct nf_conntrack *flow)
 {
 	return nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO) == IPPROTO_UDP &&
 	       has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)) &&
@@ -241,17 +239,17 @@ static bool match_fresh(struct nft_flows *flows, const struct nf_conntrack *flow
 	       is_fresh(flows, get_port(flow, ATTR_ORIG_PORT_DST));
 }
 
-static void end_fresh(struct nft_flows *flows)
+static void end_fresh(struct flows *flows)
 {
 	for (size_t i = 0; i < flows->address_count && flows->has_fresh; i++) {
-		struct nft_query query = {
+		struct flows_query query = {
 			.family = AF_INET,
-			.fields = NFT_FIELD_DESTINATION | NFT_FIELD_PROTOCOL,
+			.fields = FLOWS_FIELD_DESTINATION | FLOWS_FIELD_PROTOCOL,
 			.destination = flows->addresses[i],
 			.protocol = IPPROTO_UDP,
 		};
 
-		nft_search_run(flows, &query, match_fresh);
+		flows_search_run(flows, &query, match_fresh);
 	}
 }
 
@@ -260,11 +258,11 @@ static void end_fresh(struct nft_flows *flows)
  * keeps ports where it can. Then the peer's packets go to that host, and packets of the
  * mapped host to the peer are dropped.
  */
-static bool match_foreign(struct nft_flows *flows, const struct nf_conntrack *flow)
+static bool match_foreign(struct flows *flows, const struct nf_conntrack *flow)
 {
 	uint32_t status = nfct_get_attr_u32(flow, ATTR_STATUS);
 	uint8_t protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO);
-	const struct nft_flow key = {
+	const struct flows_key key = {
 		.protocol = protocol,
 		.external_port = get_port(flow, ATTR_REPL_PORT_DST),
 		.internal_port = get_port(flow, ATTR_ORIG_PORT_SRC),
@@ -276,29 +274,29 @@ static bool match_foreign(struct nft_flows *flows, const struct nf_conntrack *fl
 	       (status & IPS_SRC_NAT) && !(status & IPS_DST_NAT) &&
 	       has_address(flows, nfct_get_attr_u32(flow, ATTR_REPL_IPV4_DST)) &&
 	       has_begun(flows, protocol, key.external_port) &&
-	       nft_live_is_foreign(&flows->live, &key);
+	       flows->judge->is_foreign(flows->judge_user, &key);
 }
 
-static void end_foreign(struct nft_flows *flows)
+static void end_foreign(struct flows *flows)
 {
 	for (size_t i = 0; i < flows->address_count && flows->begun_count > 0; i++) {
-		struct nft_query query = {
+		struct flows_query query = {
 			.family = AF_INET,
-			.reply_fields = NFT_FIELD_DESTINATION,
+			.reply_fields = FLOWS_FIELD_DESTINATION,
 			.destination = flows->addresses[i],
 		};
 
 		if (flows->begun_count == 1) {
 			query.reply_fields |=
-				NFT_FIELD_PROTOCOL | NFT_FIELD_DESTINATION_PORT;
+				FLOWS_FIELD_PROTOCOL | FLOWS_FIELD_DESTINATION_PORT;
 			query.protocol = flows->last_protocol;
 			query.destination_port = flows->last_port;
 		}
-		nft_search_run(flows, &query, match_foreign);
+		flows_search_run(flows, &query, match_foreign);
 	}
 }
 
-static const struct nft_gone *find_gone(const struct nft_flows *flows, uint32_t address)
+static const struct flows_gone *find_gone(const struct flows *flows, uint32_t address)
 {
 	for (size_t i = 0; i < flows->gone_count; i++)
 		if (flows->gone[i].address.s_addr == address)
@@ -307,10 +305,10 @@ static const struct nft_gone *find_gone(const struct nft_flows *flows, uint32_t 
 }
 
 /* Translated from or to an address that is no more: nothing can come back to it. */
-static bool match_gone(struct nft_flows *flows, const struct nf_conntrack *flow)
+static bool match_gone(struct flows *flows, const struct nf_conntrack *flow)
 {
 	uint32_t status = nfct_get_attr_u32(flow, ATTR_STATUS);
-	const struct nft_gone *gone = NULL;
+	const struct flows_gone *gone = NULL;
 
 	if (status & IPS_DST_NAT)
 		gone = find_gone(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST));
@@ -321,16 +319,16 @@ static bool match_gone(struct nft_flows *flows, const struct nf_conntrack *flow)
 	return gone && gone->whole;
 }
 
-static void end_gone(struct nft_flows *flows)
+static void end_gone(struct flows *flows)
 {
-	struct nft_query query = {.family = AF_INET};
+	struct flows_query query = {.family = AF_INET};
 
 	if (flows->gone_count > 0)
-		nft_search_run(flows, &query, match_gone);
+		flows_search_run(flows, &query, match_gone);
 	flows->gone_count = 0;
 }
 
-static void search_all(struct nft_flows *flows)
+static void search_all(struct flows *flows)
 {
 	int64_t begin_ms = clock_now_ms();
 	int64_t end_ms;
@@ -343,7 +341,7 @@ static void search_all(struct nft_flows *flows)
 	end_fresh(flows);
 	end_foreign(flows);
 	end_gone(flows);
-	nft_live_drop(&flows->live);
+	flows->judge->end(flows->judge_user);
 	if (flows->begun_count > 0)
 		memset(flows->begun, 0, BEGUN_SIZE);
 	if (flows->has_fresh)
@@ -356,7 +354,7 @@ static void search_all(struct nft_flows *flows)
 	flows->resting_until_ms = end_ms + (end_ms - begin_ms) * SEARCH_REST;
 }
 
-void nft_flows_run(struct nft_flows *flows)
+void flows_run(struct flows *flows)
 {
 	uint64_t expirations;
 
@@ -364,7 +362,7 @@ void nft_flows_run(struct nft_flows *flows)
 		search_all(flows);
 }
 
-static void arm(struct nft_flows *flows)
+static void arm(struct flows *flows)
 {
 	struct itimerspec when = {0};
 	int64_t delay_ms;
@@ -379,12 +377,12 @@ static void arm(struct nft_flows *flows)
 	flows->armed = timerfd_settime(flows->timer, 0, &when, NULL) == 0;
 }
 
-static void note_gone(struct nft_flows *flows, struct in_addr address, bool whole)
+static void note_gone(struct flows *flows, struct in_addr address, bool whole)
 {
-	if (flows->gone_count == NFT_GONE_MAX)
+	if (flows->gone_count == FLOWS_GONE_MAX)
 		search_all(flows);
 	flows->gone[flows->gone_count++] =
-		(struct nft_gone){.address = address, .whole = whole};
+		(struct flows_gone){.address = address, .whole = whole};
 	arm(flows);
 }
 
@@ -394,8 +392,7 @@ static void note_gone(struct nft_flows *flows, struct in_addr address, bool whol
  * interface that is another one, the address may still be on the old one and serve the
  * host's own translation: only the flows that came in through leases end.
  */
-void nft_flows_set_network(struct nft_flows *flows,
-			   const struct backend_network *network)
+void flows_set_network(struct flows *flows, const struct backend_network *network)
 {
 	bool same = strcmp(flows->wan, network->wan) == 0;
 	struct in_addr old[BACKEND_ADDRESSES_MAX];
@@ -415,7 +412,7 @@ void nft_flows_set_network(struct nft_flows *flows,
 			note_gone(flows, old[i], same);
 }
 
-static void note_foreign(struct nft_flows *flows, const struct rule *rule)
+static void note_foreign(struct flows *flows, const struct rule *rule)
 {
 	uint8_t *begun = find_begun(flows, rule->protocol, rule->external_port);
 
@@ -426,7 +423,7 @@ static void note_foreign(struct nft_flows *flows, const struct rule *rule)
 	flows->last_port = rule->external_port;
 }
 
-void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule)
+void flows_note_begin(struct flows *flows, const struct rule *rule)
 {
 	/* IPv6 flows are not translated: there is no wrong way to be on. */
 	if (!addr_is_ipv4(&rule->internal))
@@ -443,12 +440,12 @@ void nft_flows_note_begin(struct nft_flows *flows, const struct rule *rule)
 	arm(flows);
 }
 
-void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule)
+void flows_note_end(struct flows *flows, const struct rule *rule)
 {
 	if (flows->ended_count == flows->ended_size) {
 		size_t size =
 			flows->ended_size > 0 ? flows->ended_size * 2 : ENDED_START;
-		struct nft_ended *ended =
+		struct flows_ended *ended =
 			reallocarray(flows->ended, size, sizeof(*ended));
 
 		if (!ended) {
@@ -461,7 +458,7 @@ void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule)
 			flows->ended_size = size;
 		}
 	}
-	flows->ended[flows->ended_count++] = (struct nft_ended){
+	flows->ended[flows->ended_count++] = (struct flows_ended){
 		.protocol = rule->protocol,
 		/* What keeps a flow must not end it, nor others that left with its
 		 * port, before they are idle (RFC 6887 §12.1). */
@@ -474,31 +471,57 @@ void nft_flows_note_end(struct nft_flows *flows, const struct rule *rule)
 	arm(flows);
 }
 
-void nft_flows_note_orphans(struct nft_flows *flows)
+void flows_note_orphans(struct flows *flows)
 {
 	flows->has_orphans = true;
 	arm(flows);
 }
 
-int nft_flows_open(struct nft_flows *flows, uint32_t mark, struct nft_socket *nft)
+/* The way in changed for somebody: not renewed, not only its way out. */
+static bool ends_flows(const struct backend_change *change)
 {
-	*flows = (struct nft_flows){
-		.timer = -1, .mark = mark, .seq = 1, .live = {.nft = nft}};
+	struct rule after = change->after;
+
+	if (change->kind != CHANGE_REPLACE)
+		return change->kind == CHANGE_DELETE;
+	after.outbound = change->before.outbound;
+	return !rule_equal(&change->before, &after);
+}
+
+void flows_note_change(struct flows *flows, const struct backend_change *change,
+		       bool keep_flows)
+{
+	bool ends = ends_flows(change);
+
+	if (ends && !keep_flows)
+		flows_note_end(flows, &change->before);
+	if (change->kind == CHANGE_ADD || (ends && change->kind == CHANGE_REPLACE))
+		flows_note_begin(flows, &change->after);
+}
+
+int flows_open(struct flows *flows, uint32_t mark, const struct flows_judge *judge,
+	       void *user)
+{
+	*flows = (struct flows){.timer = -1,
+				.mark = mark,
+				.seq = 1,
+				.judge = judge,
+				.judge_user = user};
 	flows->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
 	if (!flows->mnl || mnl_socket_bind(flows->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
 		goto fail;
 	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	flows->buffer = calloc(1, NFT_BUFFER_SIZE);
+	flows->buffer = calloc(1, FLOWS_BUFFER_SIZE);
 	flows->begun = calloc(BEGUN_SIZE, 1);
 	flows->fresh = calloc(PORT_BITMAP_SIZE, 1);
 	if (flows->timer >= 0 && flows->buffer && flows->begun && flows->fresh)
 		return 0;
 fail:
-	nft_flows_close(flows);
+	flows_close(flows);
 	return -ENOMEM;
 }
 
-void nft_flows_close(struct nft_flows *flows)
+void flows_close(struct flows *flows)
 {
 	if (flows->armed && flows->begun && flows->fresh)
 		search_all(flows);
@@ -510,5 +533,5 @@ void nft_flows_close(struct nft_flows *flows)
 	free(flows->begun);
 	free(flows->fresh);
 	free(flows->ended);
-	*flows = (struct nft_flows){.timer = -1};
+	*flows = (struct flows){.timer = -1};
 }

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BACKENDS_FLOWS_H
+#define BACKENDS_FLOWS_H
+
+/* The end of conntrack flows, for every firewall; nobody outside backends/ includes it.
+ */
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backends/backend.h"
+
+#define FLOWS_BUFFER_SIZE 65536
+
+/** A flow that came in through a lease, or may have; IPv6: external equals internal. */
+struct flows_key {
+	uint8_t protocol;
+	uint16_t external_port;
+	uint16_t internal_port;
+	uint16_t peer_port;
+	struct ip_addr internal;
+	struct ip_addr peer;
+};
+
+/** What a firewall lets pass now: asked during a search, which ends with end(). */
+struct flows_judge {
+	/** True when a rule lets this flow in; false when the kernel does not answer.
+	 */
+	bool (*admits)(void *user, const struct flows_key *flow);
+	/** True when none does; false when the kernel does not answer. Asked of many.
+	 */
+	bool (*rejects)(void *user, const struct flows_key *flow);
+	/**
+	 * True when traffic of the IPv4 internal endpoint leaves with this external
+	 * port; false when the kernel does not answer.
+	 */
+	bool (*translates)(void *user, const struct flows_key *flow);
+	/**
+	 * True when no rule has this protocol, external port and internal endpoint,
+	 * filters aside; false when the kernel does not answer.
+	 */
+	bool (*is_foreign)(void *user, const struct flows_key *flow);
+	void (*end)(void *user);
+};
+
+/** Bits of CTA_FILTER_ORIG_FLAGS (Linux 5.8); older kernels send everything. */
+enum flows_field {
+	FLOWS_FIELD_SOURCE = 1 << 0,
+	FLOWS_FIELD_DESTINATION = 1 << 1,
+	FLOWS_FIELD_PROTOCOL = 1 << 3,
+	FLOWS_FIELD_SOURCE_PORT = 1 << 4,
+	FLOWS_FIELD_DESTINATION_PORT = 1 << 5,
+};
+
+/** What flows the kernel shall send; which of them are meant is asked again. */
+struct flows_query {
+	unsigned int family;
+	uint32_t mark;		   /* 0: any */
+	unsigned int fields;	   /* of the original direction that count */
+	unsigned int reply_fields; /* of the other direction, or else of this one */
+	struct in_addr source;
+	struct in_addr destination;
+	uint8_t protocol;
+	uint16_t source_port;
+	uint16_t destination_port;
+};
+
+struct flows;
+struct nf_conntrack;
+/** End all flows that match says yes to. Errors: logged, once. */
+void flows_search_run(struct flows *flows, const struct flows_query *query,
+		      bool (*match)(struct flows *flows,
+				    const struct nf_conntrack *flow));
+
+/** An address that the WAN had. */
+struct flows_gone {
+	struct in_addr address;
+	bool whole; /* it is on no interface: all flows end, not only those of leases */
+};
+#define FLOWS_GONE_MAX 16
+
+/** What tells the flows of a rule that has ended. */
+struct flows_ended {
+	uint8_t protocol;
+	bool outbound;
+	uint16_t external_port;
+	uint16_t internal_port;
+	struct ip_addr internal;
+};
+
+/**
+ * Ends conntrack flows: those of rules that have ended, and those that began before
+ * their rule was there. A search walks the kernel's whole table, so searches are put
+ * off a little, shared, and limited to a part of the time.
+ */
+struct flows {
+	struct mnl_socket *mnl;
+	uint32_t seq;
+	uint32_t mark;
+	int timer; /* timerfd: readable when a search is due */
+	bool armed;
+	bool complained;
+	bool has_orphans; /* flows of rules that ended unseen */
+	bool has_fresh;	  /* there are bits in fresh */
+	int64_t resting_until_ms;
+	uint8_t *buffer;
+	uint8_t *fresh; /* one bit for each external port that got a UDP rule */
+	uint8_t *begun; /* one bit for each external port that got a rule: TCP, UDP */
+	size_t begun_count;
+	uint8_t last_protocol; /* of begun */
+	uint16_t last_port;
+	struct flows_ended *ended;
+	size_t ended_count;
+	size_t ended_size;
+	size_t address_count;
+	struct in_addr addresses[BACKEND_ADDRESSES_MAX];
+	char wan[IF_NAMESIZE]; /* that had these addresses */
+	size_t gone_count;
+	struct flows_gone gone[FLOWS_GONE_MAX];
+	const struct flows_judge *judge;
+	void *judge_user;
+};
+
+/** Errors: -errno. judge: asked whenever flows are looked for. */
+int flows_open(struct flows *flows, uint32_t mark, const struct flows_judge *judge,
+	       void *user) __attribute__((warn_unused_result));
+/** Does what is still due. */
+void flows_close(struct flows *flows);
+/** A rule has ended: its flows shall, unless another rule admits them. */
+void flows_note_end(struct flows *flows, const struct rule *rule);
+/** Rules have ended of which nobody noted which: all flows without a rule shall end. */
+void flows_note_orphans(struct flows *flows);
+/** A rule has been made: UDP flows that passed it by, and other hosts' flows that own
+ * its external port, shall end.
+ */
+void flows_note_begin(struct flows *flows, const struct rule *rule);
+/** The kernel holds this change; keep_flows: what ends no flow of an ended rule. */
+void flows_note_change(struct flows *flows, const struct backend_change *change,
+		       bool keep_flows);
+/** External addresses, where flows are looked for; those of addresses that go, end. */
+void flows_set_network(struct flows *flows, const struct backend_network *network);
+/** When `timer` is readable; does nothing before. */
+void flows_run(struct flows *flows);
+
+#endif
