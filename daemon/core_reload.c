@@ -253,15 +253,21 @@ struct reload_check {
 static int reload_check(struct core *core, struct reload_check *check,
 			char error[CONF_ERROR_MAX])
 {
-	int code;
+	int code = 0;
 
 	check->now = core->conf;
 	/* an automatic choice that goes on needs no places; others go on from there */
 	if (check->next.lan_count > 0)
 		network_pin(&core->network, &check->now);
 	reload_merge(&check->now, &check->next, &check->diff);
-	code = network_choose(&check->next, core->links, &core->network,
-			      &check->network, error);
+	/* what contradicts the network is refused as at start; what is missing in it is
+	 * waited for */
+	if (check->diff.network && network_choose(&check->next, core->links, NULL,
+						  &check->network, error) == -EINVAL)
+		code = -EINVAL;
+	if (code == 0)
+		code = network_choose(&check->next, core->links, &core->network,
+				      &check->network, error);
 	if (code != 0)
 		log_error("reload: %s; nothing has changed", error);
 	return code;

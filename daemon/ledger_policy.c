@@ -23,16 +23,17 @@ static bool ledger_serves(const struct ledger *ledger, const struct lease *lease
 		origin_get_protocol(lease->origin)) != 0;
 }
 
-/* Whether the rules would grant it as it is. */
-static bool ledger_grants(const struct ledger *ledger, const struct lease *lease)
+/* Whether the rules would grant this port of the lease as it is. */
+static bool ledger_grants_port(const struct ledger *ledger, const struct lease *lease,
+			       int offset)
 {
 	struct request request = {
 		.op = REQUEST_MAP,
 		.origin = lease->origin,
 		.protocol = lease->protocol,
 		.lan = lease->lan,
-		.internal_port = lease->internal_port,
-		.external_port = lease->external_port,
+		.internal_port = (uint16_t)(lease->internal_port + offset),
+		.external_port = (uint16_t)(lease->external_port + offset),
 		.client = lease->client,
 		.internal = lease->internal,
 	};
@@ -42,7 +43,19 @@ static bool ledger_grants(const struct ledger *ledger, const struct lease *lease
 	memcpy(request.description, lease->description, sizeof(request.description));
 	policy_decide(ledger->conf, &request, lease_get_lan_name(ledger, lease),
 		      &verdict);
-	return verdict_allows(&verdict, lease->external_port, &ignored);
+	return verdict_allows(&verdict, request.external_port, &ignored);
+}
+
+/* A set lives and ends as one (PCP-116). */
+static bool ledger_grants(const struct ledger *ledger, const struct lease *lease)
+{
+	int first = lease->set_count > 0 ? lease->set_first - lease->internal_port : 0;
+	int count = lease->set_count > 0 ? lease->set_count : 1;
+
+	for (int i = 0; i < count; i++)
+		if (!ledger_grants_port(ledger, lease, first + i))
+			return false;
+	return true;
 }
 
 bool ledger_is_forbidden(const struct ledger *ledger, const struct lease *lease)
