@@ -55,6 +55,33 @@ static void print_words(FILE *file, const char *before, struct json_object *word
 	}
 }
 
+/** " by STUN from HOST", or why not; older daemons do not say. */
+static bool print_stun(FILE *file, struct json_object *wan, const char *source)
+{
+	struct json_object *stun = NULL;
+	struct varlink_members members;
+	const char *server, *state, *since, *text;
+
+	if (!json_object_object_get_ex(wan, "stun", &stun) || stun == NULL)
+		return true;
+	members = varlink_members_init(stun);
+	server = varlink_get_string(&members, "server");
+	state = varlink_get_string(&members, "state");
+	since = varlink_get_string(&members, "since");
+	text = varlink_get_string(&members, "text");
+	if (members.failed != NULL)
+		return false;
+	if (strcmp(source, "stun") == 0)
+		print_text(file, " by STUN from ", server);
+	else
+		print_text(file, ", STUN server ", server);
+	if (strcmp(state, "ok") == 0 || strcmp(state, "idle") == 0)
+		return true;
+	print_text(file, ": ", text);
+	print_text(file, ", since ", since);
+	return true;
+}
+
 static bool print_wan(FILE *file, struct json_object *object)
 {
 	struct varlink_members members = varlink_members_init(object);
@@ -64,6 +91,7 @@ static bool print_wan(FILE *file, struct json_object *object)
 	const char *external =
 		varlink_get_string_or(&members, "external_address", NULL);
 	bool private = varlink_get_bool(&members, "private");
+	const char *source = varlink_get_string_or(&members, "source", "");
 
 	if (members.failed != NULL)
 		return false;
@@ -75,6 +103,8 @@ static bool print_wan(FILE *file, struct json_object *object)
 		(void)fputs(" (private: another NAT is in front)", file);
 	if (external != NULL && (address == NULL || strcmp(address, external) != 0))
 		print_text(file, ", reports ", external);
+	if (!print_stun(file, object, source))
+		return false;
 	(void)fputs("\n", file);
 	return true;
 }

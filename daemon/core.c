@@ -89,11 +89,14 @@ static struct json_object *core_status_new(void *user)
 		.started_ms = core->started_ms,
 		.dropped = core->dropped,
 		.anycast_missing = core_misses_anycast(core),
+		.outside = &core->outside,
 		.foreign = core_foreign_get_figures(core),
 	};
 	struct store_time at = moment_now();
 
-	for (size_t i = 0; i < WORKERS_MAX && core->workers[i].ops; i++)
+	for (size_t i = 0; i < WORKERS_MAX && core->workers[i].ops; i++) {
+		if (!core_is_worker_wanted(core, core->workers[i].ops))
+			continue;
 		workers[status.worker_count++] = (struct report_worker){
 			.name = core->workers[i].ops->name,
 			.up = core->workers[i].ready,
@@ -103,6 +106,7 @@ static struct json_object *core_status_new(void *user)
 					    : 0,
 			.sockets_failed = core->workers[i].sockets.failed,
 		};
+	}
 	return report_status_new(&status, &at);
 }
 
@@ -216,6 +220,9 @@ static int core_open_parts(struct core *core)
 	core->source.ledger = core->ledger;
 	error = core_table_open(core, core_worker_tell_table);
 	if (error == 0)
+		error = core_stun_open(core, core_worker_ask_stun,
+				       core_network_learned);
+	if (error == 0)
 		error = core_reload_open(core);
 	if (error == 0)
 		error = core_open_events(core);
@@ -241,6 +248,7 @@ void core_free(struct core *core)
 	core_foreign_close(core);
 	core_timers_close(core);
 	core_table_close(core);
+	core_stun_close(core);
 	core_reload_close(core);
 	control_close(core->control);
 	core->control = NULL;

@@ -21,6 +21,7 @@ bool core_read_network(struct core *core, struct network *out)
 	if (network_choose(&core->conf, core->links, before, out, error) == 0) {
 		core->network_known = true;
 		core->network_error[0] = '\0';
+		core_stun_follow(core, &out->wan);
 		return true;
 	}
 	if (strcmp(core->network_error, error) != 0)
@@ -90,6 +91,13 @@ void core_follow_network(struct core *core)
 	core_foreign_plan(core);
 	if (moved)
 		lease_updates_begin(core->updates);
+}
+
+void core_network_learned(evutil_socket_t fd, short what, void *user)
+{
+	(void)fd;
+	(void)what;
+	core_follow_network(user);
 }
 
 void core_network_changed(evutil_socket_t fd, short what, void *user)

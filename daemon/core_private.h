@@ -10,6 +10,7 @@
 #include "daemon/core.h"
 #include "daemon/ledger.h"
 #include "daemon/network.h"
+#include "daemon/outside.h"
 #include "daemon/reload.h"
 #include "daemon/updates.h"
 
@@ -80,6 +81,9 @@ struct core {
 	uint32_t table_told_ids[LANS_MAX];
 	int64_t table_told_ms;
 	struct core_reload reload;
+	struct outside outside;
+	struct event *outside_timer;   /* to ask */
+	struct event *outside_news;    /* clients are to follow what was heard */
 	struct neighbours *neighbours; /* NULL = hosts are known by address only */
 	int instance_fd;	       /* -1 = not held */
 	int64_t started_ms;
@@ -122,6 +126,8 @@ bool core_read_network(struct core *core, struct network *out)
 	__attribute__((warn_unused_result));
 /** Read and choose anew, and have clients, firewall and workers follow what changed. */
 void core_follow_network(struct core *core);
+/** For core_stun_open(); user is the core. */
+void core_network_learned(evutil_socket_t fd, short what, void *user);
 /** For the event of rtnetlink's descriptor; user is the core. */
 void core_network_changed(evutil_socket_t fd, short what, void *user);
 
@@ -136,6 +142,26 @@ void core_foreign_follow_conf(struct core *core);
 bool core_foreign_has_port(const struct core *core, uint8_t protocol, uint16_t port);
 /** NULL = nothing can be looked at. */
 const struct foreign_figures *core_foreign_get_figures(const struct core *core);
+
+/* core_stun.c */
+/** ask: sends what core_stun_get_task() brings; follow: has clients follow what was
+ * heard; user is the core of both. Errors: -ENOMEM. */
+int core_stun_open(struct core *core, event_callback_fn ask, event_callback_fn follow)
+	__attribute__((warn_unused_result));
+void core_stun_close(struct core *core);
+/** The WAN was looked at: have it say what clients are to be told, and ask the server
+ * if that is news. */
+void core_stun_follow(struct core *core, struct wan_choice *wan);
+/** The worker that asks is there. */
+void core_stun_worker_ready(struct core *core);
+/** What it has heard. Errors: false, that makes no sense. */
+bool core_stun_take(struct core *core, const struct stun_told *told)
+	__attribute__((warn_unused_result));
+/** What is to be asked now, if it is time. */
+bool core_stun_get_task(struct core *core, struct stun_task *out)
+	__attribute__((warn_unused_result));
+/** Whether the configuration asks for this worker. */
+bool core_is_worker_wanted(const struct core *core, const struct worker_ops *ops);
 
 /* core_log.c */
 /** Log what the lines about the network say now and did not say before; before NULL =
@@ -166,6 +192,8 @@ uint32_t core_reload_ask(void *user);
 
 /** For core_table_open(). */
 void core_worker_tell_table(evutil_socket_t fd, short what, void *core);
+/** For core_stun_open(). */
+void core_worker_ask_stun(evutil_socket_t fd, short what, void *core);
 
 /** Tell a worker everything it needs to serve. */
 void core_worker_greet(struct core_worker *worker);

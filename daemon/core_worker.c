@@ -32,6 +32,11 @@ static void worker_end(struct core_worker *worker)
 		worker->core->events->worker_ended(worker->core->user, worker->ops);
 }
 
+static bool worker_asks_stun(const struct core_worker *worker)
+{
+	return worker->ops && (worker->ops->protocols & WORKER_PROTOCOL_STUN) != 0;
+}
+
 static void worker_send(struct core_worker *worker, uint32_t type, const void *body,
 			size_t length)
 {
@@ -67,12 +72,30 @@ void core_worker_send_wan(struct core_worker *worker)
 	info.pinholes = (uint8_t)conf->pinholes;
 	info.flow_timeout_tcp_s = times.tcp_s;
 	info.flow_timeout_udp_s = times.udp_s;
-	worker_send(worker, MSG_WAN, &info, sizeof(info));
+	if (!worker_asks_stun(worker))
+		worker_send(worker, MSG_WAN, &info, sizeof(info));
+}
+
+void core_worker_ask_stun(evutil_socket_t fd, short what, void *user)
+{
+	struct core *core = user;
+	struct core_worker *worker = NULL;
+	struct stun_task task;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (core->workers[i].ready && worker_asks_stun(&core->workers[i]))
+			worker = &core->workers[i];
+	/* Without a worker it waits until there is one. */
+	if (worker && core_stun_get_task(core, &task))
+		worker_send(worker, MSG_STUN, &task, sizeof(task));
 }
 
 void core_worker_send_lan(struct core_worker *worker, const struct lan_info *lan)
 {
-	worker_send(worker, MSG_LAN, lan, sizeof(*lan));
+	if (!worker_asks_stun(worker))
+		worker_send(worker, MSG_LAN, lan, sizeof(*lan));
 }
 
 void core_worker_send_level(struct core_worker *worker)
@@ -178,12 +201,28 @@ static int worker_take_request(struct core_worker *worker, const void *body,
 /* Those that clients talk to: every protocol is spoken. */
 static bool core_are_workers_ready(const struct core *core)
 {
+	const unsigned int all =
+		LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP;
 	unsigned int spoken = 0;
 
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		if (core->workers[i].ready)
 			spoken |= core->workers[i].ops->protocols;
-	return spoken == (LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP);
+	return (spoken & all) == all;
+}
+
+static int worker_take_told(struct core_worker *worker, const void *body, size_t length)
+{
+	struct stun_told told;
+
+	if (!worker_asks_stun(worker))
+		return worker_lied(worker, "wrong type");
+	if (length != sizeof(told))
+		return worker_lied(worker, "wrong length");
+	memcpy(&told, body, sizeof(told));
+	return core_stun_take(worker->core, &told)
+		       ? 0
+		       : worker_lied(worker, "an answer of no server");
 }
 
 static int worker_message(void *user, uint32_t type, const void *body, size_t length,
@@ -197,6 +236,8 @@ static int worker_message(void *user, uint32_t type, const void *body, size_t le
 	}
 	if (type == MSG_REQUEST)
 		return worker_take_request(worker, body, length);
+	if (type == MSG_STUN_TOLD)
+		return worker_take_told(worker, body, length);
 	if (type != MSG_READY)
 		return worker_lied(worker, "wrong type");
 	if (length != sizeof(worker->sockets))
@@ -205,6 +246,8 @@ static int worker_message(void *user, uint32_t type, const void *body, size_t le
 	worker->ready = true;
 	if (worker->ops->protocols & LAN_PROTOCOL_PCP)
 		lease_updates_continue(worker->core->updates);
+	if (worker_asks_stun(worker))
+		core_stun_worker_ready(worker->core);
 	if (core_are_workers_ready(worker->core))
 		core_set_serving(worker->core);
 	if (worker->core->reload.active)
@@ -358,6 +401,8 @@ void core_worker_greet(struct core_worker *worker)
 	const struct network *network = &worker->core->network;
 	struct table_info info;
 
+	if (worker_asks_stun(worker))
+		return; /* it is told only what it is to ask */
 	worker_send_setup(worker);
 	core_worker_send_wan(worker);
 	for (size_t i = 0; i < network->lan_count; i++)

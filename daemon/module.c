@@ -22,6 +22,7 @@ static const char *const module_files[MODULE_COUNT] = {
 	[MODULE_NONE] = "",
 	[MODULE_CORE] = "portreeve-core.so",
 	[MODULE_UPNP] = "portreeve-upnp.so",
+	[MODULE_STUN] = "portreeve-stun.so",
 };
 
 /* Errors: -errno. */

@@ -11,9 +11,10 @@ enum module {
 	MODULE_NONE, /* the role is in the program itself */
 	MODULE_CORE,
 	MODULE_UPNP,
+	MODULE_STUN,
 };
 
-#define MODULE_COUNT (MODULE_UPNP + 1)
+#define MODULE_COUNT (MODULE_STUN + 1)
 
 struct conf;
 struct role;

@@ -7,6 +7,7 @@
 
 #include "backends/backend.h"
 #include "base/varlink.h"
+#include "daemon/outside.h"
 #include "daemon/plan.h"
 #include "daemon/report_foreign.h"
 #include "daemon/report_nat.h"
@@ -169,7 +170,31 @@ static struct json_object *status_backend_new(const struct report_status *status
 	return NULL;
 }
 
-static struct json_object *status_wan_new(const struct report_status *status)
+/* Null where no server is to be asked. Errors: false. */
+static bool status_add_stun(struct json_object *object, const struct outside *outside,
+			    const struct store_time *at)
+{
+	struct json_object *stun;
+	char since[TIME_TEXT_SIZE];
+
+	if (outside->state == OUTSIDE_OFF)
+		return varlink_add_null(object, "stun");
+	stun = json_object_new_object();
+	if (stun && varlink_add_string(stun, "server", outside->host) &&
+	    varlink_add_int(stun, "port", outside->port) &&
+	    varlink_add_string(stun, "state", outside_get_state_name(outside->state)) &&
+	    varlink_add_string(stun, "since",
+			       report_format_time(outside->since_ms, at, since)) &&
+	    varlink_add_string(
+		    stun, "text",
+		    outside->state == OUTSIDE_KNOWN ? "" : outside_get_reason(outside)))
+		return varlink_add(object, "stun", stun);
+	json_object_put(stun);
+	return false;
+}
+
+static struct json_object *status_wan_new(const struct report_status *status,
+					  const struct store_time *at)
 {
 	const struct wan_choice *wan = &status->network->wan;
 	struct json_object *object = json_object_new_object();
@@ -179,7 +204,8 @@ static struct json_object *status_wan_new(const struct report_status *status)
 	    report_add_addr(object, "address", &wan->address) &&
 	    report_add_addr(object, "external_address", &wan->external) &&
 	    varlink_add_string(object, "source", wan_source_get_name(wan->source)) &&
-	    varlink_add_bool(object, "private", wan->private_address))
+	    varlink_add_bool(object, "private", wan->private_address) &&
+	    status_add_stun(object, status->outside, at))
 		return object;
 	json_object_put(object);
 	return NULL;
@@ -470,6 +496,11 @@ static size_t status_find_problems(const struct report_status *status,
 		 {"wan-cgnat",
 		  "the external address is shared by the provider (RFC 6598): the "
 		  "internet may not reach it"}},
+		{status->outside->state == OUTSIDE_ASKING ||
+			 status->outside->state == OUTSIDE_FAILED,
+		 {"stun",
+		  "the STUN server does not tell the external address; what is told is "
+		  "the last one it said, or the interface's own"}},
 		{status_lan_missing(status),
 		 {"lan-missing",
 		  "a configured LAN interface does not exist; it is waited for"}},
@@ -545,8 +576,8 @@ static bool status_add_head(struct json_object *object,
 
 	report_find_foreign(status->conf, status->foreign, &foreign);
 	for (size_t i = 0; i < foreign.count && count < PROBLEMS_MAX; i++)
-		problems[count++] = (struct problem){foreign.items[i].code,
-						     foreign.items[i].text};
+		problems[count++] =
+			(struct problem){foreign.items[i].code, foreign.items[i].text};
 
 	return varlink_add_string(object, "version", PORTREEVE_VERSION) &&
 	       varlink_add_string(object, "state", count > 0 ? "degraded" : "ok") &&
@@ -567,7 +598,7 @@ struct json_object *report_status_new(const struct report_status *status,
 	    varlink_add(object, "backend", status_backend_new(status)) &&
 	    varlink_add(object, "integration",
 			report_integration_new(status->conf, status->foreign)) &&
-	    varlink_add(object, "wan", status_wan_new(status)) &&
+	    varlink_add(object, "wan", status_wan_new(status, at)) &&
 	    varlink_add(object, "lans", status_lans_new(status)) &&
 	    varlink_add(object, "leases", status_leases_new(status)) &&
 	    varlink_add_int(object, "clients",

@@ -8,6 +8,7 @@
 
 struct foreign_figures;
 struct json_object;
+struct outside;
 
 /** What `status` tells besides ledger and network. */
 struct report_worker {
@@ -26,6 +27,7 @@ struct report_status {
 	int64_t started_ms;
 	uint64_t dropped;     /* requests of workers that could not be taken */
 	bool anycast_missing; /* PCP's anycast address is on no interface */
+	const struct outside *outside;
 	const struct foreign_figures *foreign; /* NULL = nothing can be looked at */
 };
 

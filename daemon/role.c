@@ -21,6 +21,21 @@ static const struct worker_ops *role_get_upnp(void)
 	return &ops;
 }
 
+static const struct worker_ops *role_get_stun(void)
+{
+	static const struct worker_ops ops = {
+		.name = "stun",
+		.protocols = WORKER_PROTOCOL_STUN,
+	};
+
+	return &ops;
+}
+
+static bool role_wants_stun(const struct conf *conf)
+{
+	return conf->wan.stun_host[0] != '\0';
+}
+
 static const struct role_worker_row {
 	const struct worker_ops *(*get)(void);
 	enum module module;
@@ -28,6 +43,7 @@ static const struct role_worker_row {
 } role_workers[] = {
 	{role_get_upnp, MODULE_UPNP, NULL},
 	{worker_get_pcp, MODULE_NONE, NULL},
+	{role_get_stun, MODULE_STUN, role_wants_stun},
 };
 
 size_t role_get_worker_count(void)

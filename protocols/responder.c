@@ -166,6 +166,8 @@ static size_t get_message_size(uint32_t type)
 	case MSG_REQUEST:
 	case MSG_READY:
 	case MSG_TABLE: /* UPnP's */
+	case MSG_STUN:	/* another worker's */
+	case MSG_STUN_TOLD:
 		break;
 	}
 	return 0;
@@ -199,6 +201,8 @@ int responder_take_message(struct responder *responder, uint32_t type, const voi
 	case MSG_REQUEST:
 	case MSG_READY:
 	case MSG_TABLE: /* UPnP's */
+	case MSG_STUN:	/* another worker's */
+	case MSG_STUN_TOLD:
 		break;
 	}
 	return -EPROTO;

@@ -21,6 +21,8 @@ struct event_base;
 #define LAN_PROTOCOL_UPNP 0x1u
 #define LAN_PROTOCOL_NATPMP 0x2u
 #define LAN_PROTOCOL_PCP 0x4u
+/** Bit of struct worker_ops.protocols beside these: it asks a STUN server. */
+#define WORKER_PROTOCOL_STUN 0x8u
 
 /** Opcodes of PCP that are served, bits; ANNOUNCE always is (PCP-43). */
 #define PCP_SERVES_MAP 0x1u
@@ -41,6 +43,8 @@ enum msg_type {
 	MSG_UPDATE,    /* core -> worker pcp, struct mapping_update */
 	MSG_TABLE,     /* core -> worker upnp, struct table_info */
 	MSG_LOG,       /* core -> worker, struct log_info */
+	MSG_STUN,      /* core -> worker stun, struct stun_task */
+	MSG_STUN_TOLD, /* worker stun -> core, struct stun_told */
 };
 
 /** What every worker upnp has for itself of BOOTID.UPNP.ORG. */
@@ -155,6 +159,47 @@ struct mapping_update {
 	struct remote_filter filters[REQUEST_FILTERS_MAX];
 };
 
+/** Longest name of a STUN server, with its NUL. */
+#define STUN_HOST_MAX 128
+/** Name servers that are asked; resolv.conf(5) has no more. */
+#define STUN_NAME_SERVERS_MAX 3
+
+struct stun_name_server {
+	struct ip_addr address;
+	uint32_t scope; /* interface of a link-local address, else 0 */
+};
+
+/** Ask, once, for the address that others see; what was asked before is given up. */
+struct stun_task {
+	uint32_t serial;	  /* comes back in the answer */
+	uint32_t ifindex;	  /* the WAN: by it alone; 0 = do not ask at all */
+	struct ip_addr local;	  /* from our address there, of IPv4 */
+	char host[STUN_HOST_MAX]; /* a name, or an IPv4 address */
+	uint16_t port;
+	uint16_t turn; /* which of the addresses of the name, in a circle */
+	uint32_t name_server_count;
+	struct stun_name_server name_servers[STUN_NAME_SERVERS_MAX];
+};
+
+enum stun_outcome {
+	STUN_OUTCOME_ADDRESS,
+	STUN_OUTCOME_NO_NAME,	  /* the name has no IPv4 address, or nobody knows it */
+	STUN_OUTCOME_SILENCE,	  /* no answer came */
+	STUN_OUTCOME_REFUSED,	  /* an error response */
+	STUN_OUTCOME_BAD,	  /* an answer that makes no sense */
+	STUN_OUTCOME_UNREACHABLE, /* by the network's own word */
+};
+
+#define STUN_OUTCOME_COUNT (STUN_OUTCOME_UNREACHABLE + 1)
+
+/** What has become of a task. */
+struct stun_told {
+	uint32_t serial;
+	uint32_t outcome;	/* enum stun_outcome */
+	uint32_t code;		/* STUN_OUTCOME_REFUSED: of the server, 300 to 699 */
+	struct ip_addr address; /* STUN_OUTCOME_ADDRESS: of IPv4, as it was told */
+};
+
 /** The worker serves. */
 struct worker_ready {
 	uint32_t sockets; /* how many LAN sockets are open */
@@ -169,7 +214,8 @@ struct worker;
  */
 struct worker_ops {
 	const char *name; /* "upnp", "pcp" */
-	/** Bits LAN_PROTOCOL_... that it serves: core takes no request of another. */
+	/** Bits LAN_PROTOCOL_... that it serves: core takes no request of another. Or
+	 * WORKER_PROTOCOL_STUN. */
 	uint8_t protocols;
 	/**
 	 * Start on this loop; fd is the channel to core.
@@ -186,6 +232,7 @@ bool log_info_apply(const struct log_info *info) __attribute__((warn_unused_resu
 
 const struct worker_ops *worker_get_upnp(void);
 const struct worker_ops *worker_get_pcp(void);
+const struct worker_ops *worker_get_stun(void);
 
 /** The LAN a packet belongs to, by its interface; NULL = not ours: silence (NP-3). */
 const struct lan_info *lan_info_find(const struct lan_info *lans, size_t count,

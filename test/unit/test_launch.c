@@ -103,10 +103,27 @@ static void test_workers_have_names_that_fit(void **state)
 	const struct role empty = {0};
 
 	(void)state;
-	assert_int_equal(role_get_worker_count(), 2);
+	assert_int_equal(role_get_worker_count(), 3);
 	assert_null(role_get_worker(role_get_worker_count()));
 	for (size_t i = 0; i < role_get_worker_count(); i++)
 		assert_true(strlen(role_get_worker(i)->name) < sizeof(empty.name));
+}
+
+static void test_workers_that_only_some_want(void **state)
+{
+	static struct conf conf;
+
+	(void)state;
+	conf_init(&conf);
+	for (size_t i = 0; i < role_get_worker_count(); i++) {
+		bool stun = strcmp(role_get_worker(i)->name, "stun") == 0;
+
+		conf.wan.stun_host[0] = '\0';
+		assert_int_equal(role_is_wanted(i, &conf), !stun);
+		conf.wan.stun_host[0] = 'x';
+		assert_true(role_is_wanted(i, &conf));
+	}
+	assert_false(role_is_wanted(role_get_worker_count(), &conf));
 }
 
 static struct options parse(const char *first, const char *second)
@@ -196,6 +213,7 @@ int main(void)
 		cmocka_unit_test(test_role_survives_the_command_line),
 		cmocka_unit_test(test_wrong_roles_are_refused),
 		cmocka_unit_test(test_workers_have_names_that_fit),
+		cmocka_unit_test(test_workers_that_only_some_want),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_wrong_options_are_refused),
 		cmocka_unit_test(test_notify),
