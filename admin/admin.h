@@ -38,6 +38,7 @@ struct options {
 	int64_t timeout_ms;
 	bool has_timeout;     /* the user gave it */
 	bool socket_is_given; /* by the user, not found */
+	bool no_search;	      /* for other gateways */
 	bool json;
 	bool color;   /* decided: the terminal takes it and the user wants it */
 	size_t width; /* columns of the terminal; 0 = not a terminal, cut nothing */

@@ -15,6 +15,8 @@ enum exit_code command_doctor(const struct options *options, char *const *operan
 		part_add(&part, "-c");
 		part_add(&part, options->config);
 	}
+	if (options->no_search)
+		part_add(&part, "--no-search");
 	/* Without one, the configuration says where the daemon listens. */
 	if (options->socket_is_given) {
 		part_add(&part, "--socket");

@@ -28,6 +28,7 @@ enum {
 	GIVEN_CLIENT = 0x80, /* in place of operands */
 	GIVEN_GATEWAY = 0x100,
 	GIVEN_CONFIG = 0x200,
+	GIVEN_NO_SEARCH = 0x400,
 };
 
 struct command {
@@ -97,15 +98,16 @@ static const struct command commands[] = {
 	 "port by NAT-PMP, PCP and UPnP IGD, closes it again, and tells of every "
 	 "step.\n",
 	 GIVEN_GATEWAY, 0, 0, PROBE_TIMEOUT_DEFAULT_S, command_probe},
-	{"doctor", "[-c FILE]",
+	{"doctor", "[-c FILE] [--no-search]",
 	 "find what keeps leases from working; exit 7 when it does",
-	 "  -c, --config FILE  configuration, where portreeved does not run\n\n"
+	 "  -c, --config FILE  configuration, where portreeved does not run\n"
+	 "  --no-search        send nothing to LANs, to find other gateways there\n\n"
 	 "Run it on the gateway, as root: others may not read the firewall. Looks at "
 	 "the\n"
 	 "firewall and the network, says what is wrong and which command mends it, "
 	 "and\n"
 	 "changes nothing.\n",
-	 GIVEN_CONFIG, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_doctor},
+	 GIVEN_CONFIG | GIVEN_NO_SEARCH, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_doctor},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -166,6 +168,7 @@ enum {
 	OPTION_REMOTE,
 	OPTION_DESCRIPTION,
 	OPTION_GATEWAY,
+	OPTION_NO_SEARCH,
 };
 
 static const struct option long_options[] = {
@@ -181,6 +184,7 @@ static const struct option long_options[] = {
 	{"description", required_argument, NULL, OPTION_DESCRIPTION},
 	{"gateway", required_argument, NULL, OPTION_GATEWAY},
 	{"config", required_argument, NULL, 'c'},
+	{"no-search", no_argument, NULL, OPTION_NO_SEARCH},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -270,6 +274,10 @@ static bool options_set(struct options *options, int option, unsigned int *given
 	case OPTION_GATEWAY:
 		options->gateway = optarg;
 		*given |= GIVEN_GATEWAY;
+		return true;
+	case OPTION_NO_SEARCH:
+		options->no_search = true;
+		*given |= GIVEN_NO_SEARCH;
 		return true;
 	case 'c':
 		options->config = optarg;

@@ -43,8 +43,7 @@ static void check_lan(const struct facts *facts, uint32_t index,
 	}
 	if (!facts->search.done[index])
 		finding_say(finding, FINDING_UNKNOWN,
-			    "%s could not be searched for other UPnP gateways",
-			    lan->name);
+			    "%s was not searched for other UPnP gateways", lan->name);
 	else if (!facts->firewall.ruleset && !facts->root)
 		finding_say(finding, FINDING_OK,
 			    "no other UPnP gateway answers on %s (as far as the "

@@ -20,6 +20,7 @@
 struct options {
 	struct gather_options gather;
 	bool json;
+	bool no_search;
 	struct print_style style;
 };
 
@@ -46,6 +47,7 @@ static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"socket", required_argument, NULL, 's'},
 	{"json", no_argument, NULL, 'j'},
+	{"no-search", no_argument, NULL, 'n'},
 	{"color", no_argument, NULL, 'C'},
 	{"width", required_argument, NULL, 'w'},
 	{NULL, 0, NULL, 0},
@@ -64,6 +66,9 @@ static bool options_set(struct options *options, int option)
 		return true;
 	case 'j':
 		options->json = true;
+		return true;
+	case 'n':
+		options->no_search = true;
 		return true;
 	case 'C':
 		options->style.color = true;
@@ -88,7 +93,8 @@ static bool options_read(struct options *options, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
 		if (!options_set(options, option)) {
 			report("usage: portreeve-doctor [-c FILE] [--socket PATH] "
-			       "[--json] [--color] [--width COLUMNS]");
+			       "[--json] [--no-search] [--color] "
+			       "[--width COLUMNS]");
 			return false;
 		}
 	}
@@ -127,8 +133,10 @@ static enum doctor_exit doctor_run(const struct options *options)
 		return DOCTOR_EXIT_ERROR;
 	}
 	gather_facts(&options->gather, &doctor->facts, &ruleset);
-	search_start(&doctor->facts.network, &search);
-	search_finish(&search, &doctor->facts.network, &doctor->facts.search);
+	if (!options->no_search) {
+		search_start(&doctor->facts.network, &search);
+		search_finish(&search, &doctor->facts.network, &doctor->facts.search);
+	}
 	check_all(&doctor->facts, &doctor->findings);
 	end = findings_tell(options, &doctor->findings);
 	gather_free(&doctor->facts, ruleset);

@@ -364,7 +364,7 @@ static void test_other_igd(void **state)
 	expect(bench, "other-igd", FINDING_PROBLEM, "192.168.1.254");
 	facts->search.count = 0;
 	facts->search.done[0] = false;
-	expect(bench, "other-igd", FINDING_UNKNOWN, "could not be searched");
+	expect(bench, "other-igd", FINDING_UNKNOWN, "was not searched");
 }
 
 /* Without root, what depends on the firewall is unknown, and that is no problem. */
