@@ -63,6 +63,7 @@ bool lease_read(struct json_object *object, struct lease_view *out)
 		.created = varlink_get_string(&members, "created"),
 		.origin = varlink_get_string(&members, "origin"),
 		.client = varlink_get_string(&members, "client"),
+		.mac = varlink_get_string_or(&members, "mac", ""),
 		.lan = varlink_get_string(&members, "lan"),
 		.description = varlink_get_string(&members, "description"),
 		.enabled = varlink_get_bool(&members, "enabled"),
@@ -279,6 +280,8 @@ void lease_print_all(const struct lease_view *lease, FILE *file, bool color)
 	print_field("Created", lease->created, file);
 	print_field("Origin", lease->origin, file);
 	print_field("Client", lease->client, file);
+	if (lease->mac[0] != '\0')
+		print_field("Card", lease->mac, file);
 	print_field("LAN", lease->lan, file);
 	print_field("Description", lease->description, file);
 	if (lease->nat)

@@ -23,6 +23,7 @@ struct lease_view {
 	const char *created;
 	const char *origin;
 	const char *client;
+	const char *mac; /* of the internal host; "" = not known */
 	const char *lan;
 	const char *description;
 	int64_t remote_port; /* 0 = any; of a pinhole without remote too */

@@ -41,6 +41,7 @@ static const char description[] =
 	"  created: string,\n"
 	"  origin: string,\n"
 	"  client: string,\n"
+	"  mac: string,\n"
 	"  lan: string,\n"
 	"  description: string,\n"
 	"  enabled: bool,\n"

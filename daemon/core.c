@@ -21,6 +21,7 @@ static void core_on_lease(void *user, enum lease_event event, const struct lease
 {
 	struct core *core = user;
 
+	core_hosts_on_lease(core, event, lease);
 	if (core->control)
 		control_publish(core->control, event, lease);
 	if (core->updates && event == LEASE_EVENT_DELETED)
@@ -72,6 +73,7 @@ static const struct ledger_events core_ledger_events = {
 	.disturbed = core_on_disturbed,
 	.unasked = core_on_unasked,
 	.same_host = core_is_same_host,
+	.find_mac = core_hosts_find_mac,
 	.port_given = core_is_port_given,
 };
 
@@ -227,6 +229,8 @@ static int core_open_parts(struct core *core)
 	if (error == 0)
 		error = core_open_events(core);
 	if (error == 0)
+		error = core_hosts_open(core);
+	if (error == 0)
 		error = core_restore(core);
 	return error == 0 ? core_foreign_open(core) : error;
 }
@@ -246,6 +250,7 @@ void core_free(struct core *core)
 	core_close_event(core->wan_event);
 	core_close_event(core->backend_event);
 	core_foreign_close(core);
+	core_hosts_close(core);
 	core_timers_close(core);
 	core_table_close(core);
 	core_stun_close(core);

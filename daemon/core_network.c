@@ -89,6 +89,7 @@ void core_follow_network(struct core *core)
 	if (ledger_set_network(core->ledger, &core->network, clock_now_ms()) != 0)
 		core_plan_heal(core, CORE_HEAL_RETRY_MS);
 	core_foreign_plan(core);
+	core_hosts_follow_network(core);
 	if (moved)
 		lease_updates_begin(core->updates);
 }

@@ -84,6 +84,7 @@ struct core {
 	struct outside outside;
 	struct event *outside_timer;   /* to ask */
 	struct event *outside_news;    /* clients are to follow what was heard */
+	struct core_hosts *hosts;      /* NULL = leases are an address's */
 	struct neighbours *neighbours; /* NULL = hosts are known by address only */
 	int instance_fd;	       /* -1 = not held */
 	int64_t started_ms;
@@ -162,6 +163,21 @@ bool core_stun_get_task(struct core *core, struct stun_task *out)
 	__attribute__((warn_unused_result));
 /** Whether the configuration asks for this worker. */
 bool core_is_worker_wanted(const struct core *core, const struct worker_ops *ops);
+
+/* core_hosts.c */
+/** Where the configuration has leases be a machine's. Errors: -errno. */
+int core_hosts_open(struct core *core) __attribute__((warn_unused_result));
+void core_hosts_close(struct core *core);
+/** The configuration was changed. */
+void core_hosts_follow_conf(struct core *core);
+/** Networks of the LANs were changed. */
+void core_hosts_follow_network(struct core *core);
+/** Of each event of a lease. */
+void core_hosts_on_lease(struct core *core, enum lease_event event,
+			 const struct lease *lease);
+/** For ledger_events; user is the core. */
+bool core_hosts_find_mac(void *user, const struct ip_addr *host,
+			 uint8_t mac[LEASE_MAC_SIZE]);
 
 /* core_log.c */
 /** Log what the lines about the network say now and did not say before; before NULL =

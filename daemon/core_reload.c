@@ -177,6 +177,7 @@ static void reload_hosts(struct core *core)
 {
 	bool wanted = core->conf.global.igd_same_host_mac;
 
+	core_hosts_follow_conf(core);
 	if (wanted && !core->neighbours)
 		core->neighbours = neighbours_new();
 	if (wanted)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/lease.h"
 
+#include <stdio.h>
+
 uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms)
 {
 	int64_t left_s;
@@ -97,4 +99,16 @@ bool lease_overlaps(const struct lease *a, const struct lease *b)
 			if (filter_overlaps(&of_a[i], &of_b[n]))
 				return true;
 	return false;
+}
+
+const char *lease_format_mac(const struct lease *lease, char text[LEASE_MAC_TEXT_SIZE])
+{
+	const uint8_t *mac = lease->mac;
+
+	text[0] = '\0';
+	if (lease->has_mac)
+		(void)snprintf(text, LEASE_MAC_TEXT_SIZE,
+			       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+			       mac[3], mac[4], mac[5]);
+	return text;
 }

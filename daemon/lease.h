@@ -12,6 +12,7 @@
 
 /** Octets of a network card's address. */
 #define LEASE_MAC_SIZE 6
+#define LEASE_MAC_TEXT_SIZE (3 * LEASE_MAC_SIZE) /* with its NUL */
 
 /**
  * A promise: until it expires, the internal endpoint has the external port. What stands
@@ -81,5 +82,8 @@ bool lease_overlaps(const struct lease *a, const struct lease *b);
 bool lease_is_listed(const struct lease *lease);
 /** True for a lease that PEER made: one flow, kept (RFC 6887 §12). */
 bool lease_is_peer(const struct lease *lease);
+
+/** Write the host's card, "" = not known; returns text. Owns: caller's storage. */
+const char *lease_format_mac(const struct lease *lease, char text[LEASE_MAC_TEXT_SIZE]);
 
 #endif

@@ -68,6 +68,10 @@ struct ledger_events {
 	 * us find out. NULL: never, but where they are the same. */
 	bool (*same_host)(void *user, uint16_t lan, const struct ip_addr *a,
 			  const struct ip_addr *b);
+	/** The network card at this address now; false = not known, mac untouched. No
+	 * system call. NULL: never known. */
+	bool (*find_mac)(void *user, const struct ip_addr *host,
+			 uint8_t mac[LEASE_MAC_SIZE]);
 	/** True when somebody else's rules give that port of the WAN away. NULL: never.
 	 */
 	bool (*port_given)(void *user, uint8_t protocol, uint16_t port);
@@ -179,6 +183,35 @@ int ledger_end_forbidden(struct ledger *ledger, const uint64_t *ids, size_t coun
 
 /** The configuration was changed: take what is kept of it elsewhere. */
 void ledger_follow_conf(struct ledger *ledger);
+
+/**
+ * The address is the machine's of this card: leases that were given to another one end,
+ * at most LEDGER_ENDS_MAX. Errors: -EAGAIN, there may be more: call it again; -errno.
+ */
+int ledger_end_strangers(struct ledger *ledger, const struct ip_addr *host,
+			 const uint8_t mac[LEASE_MAC_SIZE], const struct store_time *at)
+	__attribute__((warn_unused_result));
+/** The card at this address became known: leases that have none are that machine's. */
+void ledger_note_machine(struct ledger *ledger, const struct ip_addr *host,
+			 const uint8_t mac[LEASE_MAC_SIZE],
+			 const struct store_time *at);
+
+/** A machine that has another address. */
+struct ledger_move {
+	struct ip_addr from, to;
+	uint8_t mac[LEASE_MAC_SIZE];
+	uint16_t lan;
+};
+
+/**
+ * The leases that the machine had at `from` lead to `to`, with all else as it was: one
+ * transaction. Leases that have no place there end (see lease_find_left()), those of
+ * the owner stay. Errors: -EAGAIN, call it again; -errno: those not ended are as they
+ * were.
+ */
+int ledger_move_machine(struct ledger *ledger, const struct ledger_move *move,
+			const struct store_time *at)
+	__attribute__((warn_unused_result));
 
 /** When ledger_expire() should be called next; TIME_NEVER = no need. Cheap. */
 int64_t ledger_get_due(const struct ledger *ledger);

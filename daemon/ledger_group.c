@@ -230,10 +230,33 @@ void ledger_report_group(struct ledger *ledger, bool expired, int64_t now_ms)
 	}
 }
 
+/* Whose it is from now on, as far as that is known. What is only changed on the way,
+ * and not renewed, stays whose it was. */
+static void change_fill_machine(const struct ledger *ledger,
+				struct lease_change *change)
+{
+	const struct lease *before = &change->before;
+	struct lease *after = &change->after;
+	bool fresh = change->kind == LEASE_ADD;
+
+	if (change->kind == LEASE_REMOVE || after->origin == ORIGIN_STATIC ||
+	    (fresh && after->has_mac))
+		return;
+	if (!fresh && before->has_mac && !after->has_mac) {
+		after->has_mac = true;
+		memcpy(after->mac, before->mac, sizeof(after->mac));
+	}
+	if ((fresh || after->expires_ms != before->expires_ms) &&
+	    ledger->events->find_mac(ledger->user, &after->internal, after->mac))
+		after->has_mac = true;
+}
+
 bool ledger_stage(struct ledger *ledger, int64_t now_ms)
 {
 	struct plan *plan = &ledger->plan;
 
+	for (size_t i = 0; ledger->events->find_mac && i < plan->count; i++)
+		change_fill_machine(ledger, &plan->changes[i]);
 	if (lease_commit(ledger->table, plan->changes, plan->count, now_ms) != 0)
 		return false;
 	if (!group_take(&ledger->group, plan)) {

@@ -37,6 +37,19 @@ uint64_t ledger_count_pinhole(struct ledger *ledger, const struct lease *lease,
 	return count->before + count->seen;
 }
 
+void ledger_look_at_pinhole(struct ledger *ledger, const struct lease *lease,
+			    int64_t now_ms)
+{
+	if (lease->pinhole != 0)
+		(void)ledger_count_pinhole(ledger, lease, now_ms);
+}
+
+/* Another rule counts from now on, from zero. */
+static void move_count(struct pinhole_count *count)
+{
+	*count = (struct pinhole_count){.before = count->before + count->seen};
+}
+
 void ledger_follow_pinhole(struct ledger *ledger, const struct lease_change *change,
 			   int64_t now_ms)
 {
@@ -51,6 +64,8 @@ void ledger_follow_pinhole(struct ledger *ledger, const struct lease_change *cha
 		return;
 	}
 	count = get_count(ledger, lease->pinhole);
-	if (count)
+	if (count && ledger->end == LEASE_END_MOVED)
+		move_count(count);
+	else if (count)
 		*count = (struct pinhole_count){.seen = 0};
 }

@@ -58,6 +58,12 @@ static bool ledger_grants(const struct ledger *ledger, const struct lease *lease
 	return true;
 }
 
+bool ledger_allows(const struct ledger *ledger, const struct lease *lease)
+{
+	return lease->lan < LANS_MAX && ledger_serves(ledger, lease) &&
+	       ledger_grants(ledger, lease);
+}
+
 bool ledger_is_forbidden(const struct ledger *ledger, const struct lease *lease)
 {
 	const struct conf *conf = ledger->conf;

@@ -81,6 +81,10 @@ void ledger_count_updates(const struct plan *plan, uint32_t updates[LANS_MAX]);
 void ledger_report_refusals(struct ledger *ledger, const struct request *requests,
 			    const struct reply *replies, size_t count, int64_t now_ms);
 
+/* ledger_policy.c */
+/** True when the configuration would grant the lease now, whatever is kept. */
+bool ledger_allows(const struct ledger *ledger, const struct lease *lease);
+
 /* ledger_end.c */
 /**
  * Kernel and store take the group, and it is told. expired: the kernel's refusal does
@@ -102,6 +106,10 @@ uint64_t ledger_count_pinhole(struct ledger *ledger, const struct lease *lease,
  */
 void ledger_follow_pinhole(struct ledger *ledger, const struct lease_change *change,
 			   int64_t now_ms);
+
+/** The pinhole is about to move: what its rule has counted counts for the new one. */
+void ledger_look_at_pinhole(struct ledger *ledger, const struct lease *lease,
+			    int64_t now_ms);
 
 /* ledger_reply.c */
 /** What the client is told of ledger->plan, which was made of its request. */

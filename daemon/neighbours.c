@@ -12,6 +12,12 @@
 #include "base/log.h"
 
 #define MESSAGE_SIZE 4096
+/* A datagram of a dump is no longer than a page, or than this where pages are long. */
+#define DATAGRAM_SIZE 8192
+/* A question about one address, generously. */
+#define QUESTION_SIZE 128
+/* Datagrams read at one wake-up: requests come in between. */
+#define DRAIN_MAX 64
 /* Answers to be passed over that a question which failed has left behind. */
 #define STALE_MAX 8
 /* Octets of a link-layer address, the kernel's MAX_ADDR_LEN. */
@@ -31,28 +37,36 @@ struct card {
 	uint8_t octets[CARD_SIZE];
 };
 
+static struct mnl_socket *socket_open(void)
+{
+	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+
+	if (netlink && mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) == 0)
+		return netlink;
+	log_error("cannot ask the kernel for neighbours: %s", strerror(errno));
+	if (netlink)
+		(void)mnl_socket_close(netlink);
+	return NULL;
+}
+
 struct neighbours *neighbours_new(void)
 {
 	struct neighbours *neighbours = calloc(1, sizeof(*neighbours));
 
 	if (!neighbours)
 		return NULL;
-	neighbours->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!neighbours->netlink ||
-	    mnl_socket_bind(neighbours->netlink, 0, MNL_SOCKET_AUTOPID) < 0) {
-		log_error("cannot ask the kernel for neighbours: %s", strerror(errno));
-		neighbours_free(neighbours);
-		return NULL;
-	}
-	return neighbours;
+	neighbours->netlink = socket_open();
+	if (neighbours->netlink)
+		return neighbours;
+	free(neighbours);
+	return NULL;
 }
 
 void neighbours_free(struct neighbours *neighbours)
 {
 	if (!neighbours)
 		return;
-	if (neighbours->netlink)
-		(void)mnl_socket_close(neighbours->netlink);
+	(void)mnl_socket_close(neighbours->netlink);
 	free(neighbours);
 }
 
@@ -145,4 +159,257 @@ bool neighbours_are_one_host(struct neighbours *neighbours, uint32_t ifindex,
 	other = neighbours_find_card(neighbours, ifindex, b);
 	return one.length == other.length &&
 	       memcmp(one.octets, other.octets, one.length) == 0;
+}
+
+/* --- the watch --- */
+
+struct neighbour_watch {
+	struct mnl_socket *netlink;
+	uint32_t sequence;
+	uint32_t dump_sequence;
+	bool dumping;	 /* the kernel has not told everything yet */
+	bool dump_again; /* and shall do so again */
+	alignas(struct nlmsghdr) char buffer[DATAGRAM_SIZE];   /* what is read */
+	alignas(struct nlmsghdr) char question[QUESTION_SIZE]; /* meanwhile */
+};
+
+struct neighbour_watch *neighbour_watch_new(void)
+{
+	struct neighbour_watch *watch = calloc(1, sizeof(*watch));
+	int group = RTNLGRP_NEIGH;
+
+	if (!watch)
+		return NULL;
+	watch->netlink = socket_open();
+	if (watch->netlink &&
+	    mnl_socket_setsockopt(watch->netlink, NETLINK_ADD_MEMBERSHIP, &group,
+				  sizeof(group)) == 0) {
+		neighbour_watch_ask_all(watch);
+		return watch;
+	}
+	if (watch->netlink)
+		log_error("cannot watch neighbours: %s", strerror(errno));
+	neighbour_watch_free(watch);
+	return NULL;
+}
+
+void neighbour_watch_free(struct neighbour_watch *watch)
+{
+	if (!watch)
+		return;
+	if (watch->netlink)
+		(void)mnl_socket_close(watch->netlink);
+	free(watch);
+}
+
+int neighbour_watch_get_fd(const struct neighbour_watch *watch)
+{
+	return mnl_socket_get_fd(watch->netlink);
+}
+
+/* A message about one address, or about all; *entry is its body. */
+static struct nlmsghdr *watch_begin(struct neighbour_watch *watch, uint16_t type,
+				    unsigned int flags, struct ndmsg **entry)
+{
+	struct nlmsghdr *message = mnl_nlmsg_put_header(watch->question);
+
+	message->nlmsg_type = type;
+	message->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	message->nlmsg_seq = ++watch->sequence;
+	*entry = mnl_nlmsg_put_extra_header(message, sizeof(**entry));
+	return message;
+}
+
+/* What is not taken now is asked again with the next news; we never wait. */
+static void watch_send(struct neighbour_watch *watch, const struct nlmsghdr *message)
+{
+	if (send(neighbour_watch_get_fd(watch), message, message->nlmsg_len,
+		 MSG_DONTWAIT) < 0)
+		log_debug("the kernel is not asked for neighbours: %s",
+			  strerror(errno));
+}
+
+void neighbour_watch_ask_all(struct neighbour_watch *watch)
+{
+	struct nlmsghdr *message;
+	struct ndmsg *entry;
+
+	if (watch->dumping) {
+		watch->dump_again = true;
+		return;
+	}
+	message = watch_begin(watch, RTM_GETNEIGH, NLM_F_DUMP, &entry);
+	watch->dump_sequence = message->nlmsg_seq;
+	watch->dumping = true;
+	watch_send(watch, message);
+}
+
+bool neighbour_watch_is_telling(const struct neighbour_watch *watch)
+{
+	return watch->dumping;
+}
+
+void neighbour_watch_ask(struct neighbour_watch *watch, uint32_t ifindex,
+			 const struct ip_addr *addr)
+{
+	struct ndmsg *entry;
+	struct nlmsghdr *message = watch_begin(watch, RTM_GETNEIGH, 0, &entry);
+
+	entry->ndm_ifindex = (int)ifindex;
+	message_put_address(message, entry, addr);
+	watch_send(watch, message);
+}
+
+/* NUD_PROBE: from now on the kernel asks, three times a second apart, and the entry
+ * fails when nobody answers. Of one that has no card this changes nothing. */
+void neighbour_watch_probe(struct neighbour_watch *watch, uint32_t ifindex,
+			   const struct ip_addr *addr)
+{
+	struct ndmsg *entry;
+	struct nlmsghdr *message = watch_begin(watch, RTM_NEWNEIGH, 0, &entry);
+
+	entry->ndm_ifindex = (int)ifindex;
+	entry->ndm_state = NUD_PROBE;
+	message_put_address(message, entry, addr);
+	watch_send(watch, message);
+}
+
+void neighbour_watch_resolve(struct neighbour_watch *watch, uint32_t ifindex,
+			     const struct ip_addr *addr)
+{
+	struct ndmsg *entry;
+	struct nlmsghdr *message =
+		watch_begin(watch, RTM_NEWNEIGH, NLM_F_CREATE, &entry);
+
+	entry->ndm_ifindex = (int)ifindex;
+	entry->ndm_flags = NTF_USE;
+	message_put_address(message, entry, addr);
+	watch_send(watch, message);
+}
+
+/* What a message tells of an address. */
+struct entry_view {
+	struct ip_addr addr;
+	struct card card;
+};
+
+static int entry_take(const struct nlattr *attr, void *user)
+{
+	struct entry_view *view = user;
+	size_t length = mnl_attr_get_payload_len(attr);
+	struct in_addr ipv4;
+	struct in6_addr ipv6;
+
+	if (mnl_attr_get_type(attr) != NDA_DST)
+		return attribute_take(attr, &view->card);
+	if (length == sizeof(ipv4)) {
+		memcpy(&ipv4, mnl_attr_get_payload(attr), length);
+		view->addr = addr_from_ipv4(ipv4);
+	} else if (length == sizeof(ipv6)) {
+		memcpy(&ipv6, mnl_attr_get_payload(attr), length);
+		view->addr = addr_from_ipv6(&ipv6);
+	}
+	return MNL_CB_OK;
+}
+
+static bool card_is_machine(const struct card *card)
+{
+	static const uint8_t none[LEASE_MAC_SIZE];
+
+	return card->length == LEASE_MAC_SIZE && (card->octets[0] & 1) == 0 &&
+	       memcmp(card->octets, none, sizeof(none)) != 0;
+}
+
+/* False: it says nothing that anybody needs, as that an answer is waited for. */
+static bool state_read(const struct nlmsghdr *message, const struct ndmsg *entry,
+		       enum host_state *out)
+{
+	if (message->nlmsg_type == RTM_DELNEIGH)
+		*out = HOST_FORGOTTEN;
+	else if (entry->ndm_state & NUD_FAILED)
+		*out = HOST_FAILED;
+	else if (entry->ndm_state & NUD_PERMANENT)
+		*out = HOST_FIXED;
+	else if (entry->ndm_state & NUD_REACHABLE)
+		*out = HOST_ANSWERS;
+	else if (entry->ndm_state & (NUD_STALE | NUD_DELAY | NUD_PROBE))
+		*out = HOST_HEARD;
+	else
+		return false;
+	return true;
+}
+
+static bool message_read_news(const struct nlmsghdr *message, uint32_t *ifindex,
+			      struct host_news *news)
+{
+	const struct ndmsg *entry = mnl_nlmsg_get_payload(message);
+	struct entry_view view = {.card = {0}};
+
+	if ((message->nlmsg_type != RTM_NEWNEIGH &&
+	     message->nlmsg_type != RTM_DELNEIGH) ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(*entry) ||
+	    (entry->ndm_family != AF_INET && entry->ndm_family != AF_INET6) ||
+	    (entry->ndm_flags & NTF_PROXY) != 0 ||
+	    !state_read(message, entry, &news->state))
+		return false;
+	(void)mnl_attr_parse(message, sizeof(*entry), entry_take, &view);
+	*ifindex = (uint32_t)entry->ndm_ifindex;
+	news->addr = view.addr;
+	if (news->state == HOST_FORGOTTEN || news->state == HOST_FAILED)
+		return true;
+	memcpy(news->mac, view.card.octets, sizeof(news->mac));
+	return card_is_machine(&view.card);
+}
+
+/* Returns true when a dump was disturbed by a change. */
+static bool watch_end_dump(struct neighbour_watch *watch,
+			   const struct nlmsghdr *message)
+{
+	bool again = watch->dump_again;
+
+	watch->dumping = false;
+	watch->dump_again = false;
+	return again || (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+}
+
+static bool watch_read(struct neighbour_watch *watch, int left, neighbour_take *take,
+		       void *user)
+{
+	const struct nlmsghdr *message = (const void *)watch->buffer;
+	bool lost = false;
+
+	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		struct host_news news = {.state = HOST_FORGOTTEN};
+		uint32_t ifindex;
+
+		if ((message->nlmsg_type == NLMSG_DONE ||
+		     message->nlmsg_type == NLMSG_ERROR) &&
+		    watch->dumping && message->nlmsg_seq == watch->dump_sequence)
+			lost = watch_end_dump(watch, message) || lost;
+		else if (message_read_news(message, &ifindex, &news))
+			take(user, ifindex, &news);
+	}
+	return lost;
+}
+
+bool neighbour_watch_drain(struct neighbour_watch *watch, neighbour_take *take,
+			   void *user)
+{
+	bool lost = false;
+
+	for (unsigned int i = 0; i < DRAIN_MAX; i++) {
+		ssize_t got = recv(neighbour_watch_get_fd(watch), watch->buffer,
+				   sizeof(watch->buffer), MSG_DONTWAIT);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == ENOBUFS) {
+			lost = true;
+			continue;
+		}
+		if (got <= 0)
+			break;
+		lost = watch_read(watch, (int)got, take, user) || lost;
+	}
+	return lost;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "daemon/hosts.h"
 
 /** Asks the kernel which network card an address was last seen at. */
 struct neighbours;
@@ -23,5 +24,41 @@ void neighbours_free(struct neighbours *neighbours);
  */
 bool neighbours_are_one_host(struct neighbours *neighbours, uint32_t ifindex,
 			     const struct ip_addr *a, const struct ip_addr *b);
+
+/** What becomes of the kernel's neighbour table, on all interfaces. */
+struct neighbour_watch;
+
+/** Told one by one; news is borrowed. */
+typedef void neighbour_take(void *user, uint32_t ifindex, const struct host_news *news);
+
+/** Asks for everything at once, see neighbour_watch_ask_all(). Owns: caller frees.
+ * Errors: NULL, logged. */
+struct neighbour_watch *neighbour_watch_new(void);
+/** Safe on NULL. */
+void neighbour_watch_free(struct neighbour_watch *watch);
+/** Call neighbour_watch_drain() when it is readable. */
+int neighbour_watch_get_fd(const struct neighbour_watch *watch);
+/**
+ * Tell what has come, a bounded number; the descriptor stays readable while there is
+ * more. True: some was lost, ask for everything again when it has become quiet.
+ */
+bool neighbour_watch_drain(struct neighbour_watch *watch, neighbour_take *take,
+			   void *user);
+
+/* What the kernel answers comes by neighbour_watch_drain(); nothing waits for it. */
+
+/** All that it knows. Cheap while it is still telling: it begins again then. */
+void neighbour_watch_ask_all(struct neighbour_watch *watch);
+/** It is still telling all. */
+bool neighbour_watch_is_telling(const struct neighbour_watch *watch);
+/** What it knows of one address; nothing comes where it knows nothing. */
+void neighbour_watch_ask(struct neighbour_watch *watch, uint32_t ifindex,
+			 const struct ip_addr *addr);
+/** Have it ask the card that it knows at the address, whether it is still there. */
+void neighbour_watch_probe(struct neighbour_watch *watch, uint32_t ifindex,
+			   const struct ip_addr *addr);
+/** Have it find out who is at an address of which it knows nothing. */
+void neighbour_watch_resolve(struct neighbour_watch *watch, uint32_t ifindex,
+			     const struct ip_addr *addr);
 
 #endif

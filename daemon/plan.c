@@ -66,9 +66,8 @@ static bool plan_is_too_wide(const struct table *table, const struct request *re
 		       PLAN_WIDE_FILTERS_OF_CLIENT_MAX;
 }
 
-/* Both from outside to the same endpoint: which of them a packet is for, the firewall
- * could not say. */
-static bool plan_is_clash(const struct table *table, const struct lease *lease)
+/* Both from outside to the same endpoint. */
+bool plan_is_clash(const struct table *table, const struct lease *lease)
 {
 	const struct lease *other = table_get_by_internal(
 		table, &lease->internal, lease->protocol, lease->internal_port);

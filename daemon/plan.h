@@ -96,6 +96,44 @@ const struct lease *plan_find_asked(const struct table *table,
  */
 void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan);
 
+/** True for a lease that the machine of this card asked for, or that leads to it; never
+ * of the owner's. */
+bool lease_is_of_machine(const struct lease *lease, const uint8_t mac[LEASE_MAC_SIZE]);
+
+/** More leases of one machine do not move: they end. */
+#define PLAN_MOVE_MAX 256
+
+/** A machine that has another address. */
+struct plan_move {
+	struct ip_addr from, to;
+	uint8_t mac[LEASE_MAC_SIZE];
+	uint16_t lan;	  /* of `to` */
+	uint64_t next_id; /* of the first lease that the plan adds */
+	/** True when the configuration allows the lease at its new address. */
+	bool (*is_allowed)(void *user, const struct lease *lease);
+	void *user;
+};
+
+/**
+ * The leases of the machine, at most `size`, that have no place at its new address: the
+ * same is there already, the rules do not allow it, or what stays holds their port.
+ * Returns how many.
+ */
+size_t lease_find_left(const struct table *table, const struct plan_move *move,
+		       uint64_t *ids, size_t size);
+/**
+ * Plan that all leases of the machine go where it is, each with its port outside, its
+ * end and all else that it has, and a new id. lease_find_left() finds none. The port
+ * does not rest: it is the same machine's.
+ */
+void lease_plan_move(const struct table *table, const struct plan_move *move,
+		     struct plan *plan);
+
+/** Plan that leases of the host that are nobody's yet, at most PLAN_MOVE_MAX, are the
+ * machine's: what the kernel does not change. */
+void lease_plan_machine(const struct table *table, const struct ip_addr *host,
+			const uint8_t mac[LEASE_MAC_SIZE], struct plan *plan);
+
 /**
  * Filters that are a prefix or have a port, which all leases together and those of one
  * client may have: each change of one costs the kernel as much as there are, so that

@@ -37,6 +37,9 @@ void plan_remove_one(const struct table *table, const struct lease *lease,
 void plan_remove_others(const struct table *table, const struct lease *lease,
 			struct plan *plan);
 
+/** True when the firewall could not say which of the lease and another one of its
+ * endpoint a packet is for. */
+bool plan_is_clash(const struct table *table, const struct lease *lease);
 /** May the client hold one lease more? Renewals are not asked (PCP-61). */
 enum result plan_check_quota(const struct table *table,
 			     const struct plan_context *context);

@@ -129,7 +129,7 @@ struct json_object *report_lease_new(struct ledger *ledger, const struct lease *
 {
 	struct json_object *object = json_object_new_object();
 	struct rule_counters traffic;
-	char created[TIME_TEXT_SIZE];
+	char created[TIME_TEXT_SIZE], mac[LEASE_MAC_TEXT_SIZE];
 
 	if (!object)
 		return NULL;
@@ -140,6 +140,7 @@ struct json_object *report_lease_new(struct ledger *ledger, const struct lease *
 			       report_format_time(lease->created_ms, at, created)) &&
 	    varlink_add_string(object, "origin", origin_get_name(lease->origin)) &&
 	    report_add_addr(object, "client", &lease->client) &&
+	    varlink_add_string(object, "mac", lease_format_mac(lease, mac)) &&
 	    varlink_add_string(object, "lan",
 			       ledger_get_lan_name(ledger, lease->lan)) &&
 	    varlink_add_string(object, "description", lease->description) &&

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 
 /* Raise it when the bytes change; older ones are read. */
-#define RECORD_VERSION 4
+#define RECORD_VERSION 5
 #define RECORD_VERSION_FIRST 1
 
 enum record_kind {
@@ -20,7 +20,8 @@ enum record_kind {
 #define FLAG_NONCE 0x2u
 #define FLAG_OUTBOUND 0x4u
 #define FLAG_EXACT 0x8u
-#define FLAGS_ALL (FLAG_ENABLED | FLAG_NONCE | FLAG_OUTBOUND | FLAG_EXACT)
+#define FLAG_MAC 0x10u
+#define FLAGS_ALL (FLAG_ENABLED | FLAG_NONCE | FLAG_OUTBOUND | FLAG_EXACT | FLAG_MAC)
 
 #define CRC_SIZE 4
 /* 35,000 years: no sum or difference of three such times overflows. */
@@ -139,10 +140,13 @@ static void record_write_lease(struct writer *writer, const struct lease *lease)
 	writer_u8(writer, (uint8_t)((lease->enabled ? FLAG_ENABLED : 0) |
 				    (lease->has_nonce ? FLAG_NONCE : 0) |
 				    (lease->outbound ? FLAG_OUTBOUND : 0) |
-				    (lease->exact ? FLAG_EXACT : 0)));
+				    (lease->exact ? FLAG_EXACT : 0) |
+				    (lease->has_mac ? FLAG_MAC : 0)));
 	writer_copy(writer, lease->nonce, sizeof(lease->nonce));
 	writer_u64(writer, (uint64_t)lease->created_ms);
 	writer_u64(writer, (uint64_t)lease->expires_ms);
+	if (lease->has_mac)
+		writer_copy(writer, lease->mac, sizeof(lease->mac));
 }
 
 static void record_write_filters(struct writer *writer, const struct lease *lease)
@@ -215,7 +219,11 @@ static void record_read_lease(struct reader *reader, uint8_t version,
 	reader_copy(reader, lease->nonce, sizeof(lease->nonce));
 	lease->created_ms = (int64_t)reader_u64(reader);
 	lease->expires_ms = (int64_t)reader_u64(reader);
-	if ((flags & ~FLAGS_ALL) != 0)
+	lease->has_mac = flags & FLAG_MAC;
+	if (lease->has_mac)
+		reader_copy(reader, lease->mac, sizeof(lease->mac));
+	/* version 4 knew no machines */
+	if ((flags & ~FLAGS_ALL) != 0 || (lease->has_mac && version < 5))
 		reader->failed = true;
 }
 

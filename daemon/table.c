@@ -10,37 +10,12 @@
 #include <utlist.h>
 
 #include "daemon/expiry.h"
+#include "daemon/homes.h"
+#include "daemon/lease_keys.h"
 #include "daemon/lease_ports.h"
 #include "daemon/listings.h"
 #include "daemon/pinholes.h"
 #include "daemon/ports.h"
-
-struct internal_key {
-	struct ip_addr addr;
-	uint16_t port;
-	uint16_t protocol;
-};
-
-/* For IPv6 the external address is the internal one, so hosts do not share its ports.
- */
-struct external_key {
-	struct ip_addr external;
-	struct ip_addr remote;
-	uint16_t wan;
-	uint16_t port;
-	uint16_t remote_port;
-	uint16_t protocol;
-};
-
-/* The flow that a PEER lease is about. */
-struct peer_key {
-	struct ip_addr internal;
-	struct ip_addr remote;
-	uint16_t wan;
-	uint16_t internal_port;
-	uint16_t remote_port;
-	uint16_t protocol;
-};
 
 struct entry {
 	struct lease lease; /* first, so that a lease leads back to its entry */
@@ -56,6 +31,7 @@ struct entry {
 	struct holder *holder;
 	struct entry *prev, *next; /* of the same client */
 	struct listed listed;
+	struct home_node home;
 };
 
 /** A client that has leases. */
@@ -78,6 +54,7 @@ struct table {
 	struct ports *ports;
 	struct listings *listings;
 	struct pinholes *pinholes;
+	struct homes *homes;
 	size_t count_of_origin[ORIGIN_COUNT];
 	size_t ipv6_count;
 	size_t wide_count;
@@ -104,7 +81,9 @@ struct table *table_new(void)
 	table->expiry = expiry_new();
 	table->listings = listings_new();
 	table->pinholes = pinholes_new();
-	if (!table->ports || !table->expiry || !table->listings || !table->pinholes) {
+	table->homes = homes_new();
+	if (!table->ports || !table->expiry || !table->listings || !table->pinholes ||
+	    !table->homes) {
 		table_free(table);
 		return NULL;
 	}
@@ -129,6 +108,7 @@ void table_free(struct table *table)
 		HASH_DEL(table->holders, holder);
 		free(holder);
 	}
+	homes_free(table->homes);
 	pinholes_free(table->pinholes);
 	listings_free(table->listings);
 	expiry_free(table->expiry);
@@ -296,14 +276,29 @@ static void pinhole_unlink(struct table *table, struct entry *entry)
 		pinholes_remove(table->pinholes, entry->lease.pinhole);
 }
 
+static bool home_link(struct table *table, struct entry *entry)
+{
+	return homes_add(table->homes, &entry->home, &entry->lease);
+}
+
+static void home_unlink(struct table *table, struct entry *entry)
+{
+	homes_remove(table->homes, &entry->home);
+}
+
 static const struct {
 	bool (*link)(struct table *table, struct entry *entry);
 	void (*unlink)(struct table *table, struct entry *entry);
 } table_indexes[] = {
-	{id_link, id_unlink},		{external_link, external_unlink},
-	{holder_link, holder_unlink},	{listing_link, listing_unlink},
-	{expiry_link, expiry_unlink},	{peer_link, peer_unlink},
-	{pinhole_link, pinhole_unlink}, {internal_link, internal_unlink},
+	{id_link, id_unlink},
+	{external_link, external_unlink},
+	{holder_link, holder_unlink},
+	{listing_link, listing_unlink},
+	{expiry_link, expiry_unlink},
+	{peer_link, peer_unlink},
+	{pinhole_link, pinhole_unlink},
+	{home_link, home_unlink},
+	{internal_link, internal_unlink},
 };
 
 #define INDEX_COUNT (sizeof(table_indexes) / sizeof(table_indexes[0]))
@@ -319,29 +314,6 @@ static bool table_link(struct table *table, struct entry *entry)
 	while (done-- > 0)
 		table_indexes[done].unlink(table, entry);
 	return false;
-}
-
-static struct external_key external_key_of(const struct lease *lease)
-{
-	struct external_key key = {.remote = lease->remote,
-				   .wan = lease->wan,
-				   .port = lease->external_port,
-				   .remote_port = lease->remote_port,
-				   .protocol = lease->protocol};
-
-	if (!addr_is_ipv4(&lease->internal))
-		key.external = lease->internal;
-	return key;
-}
-
-static struct peer_key peer_key_of(const struct lease *lease)
-{
-	return (struct peer_key){.internal = lease->internal,
-				 .remote = lease->remote,
-				 .wan = lease->wan,
-				 .internal_port = lease->internal_port,
-				 .remote_port = lease->remote_port,
-				 .protocol = lease->protocol};
 }
 
 /* By origin, and of the client what it asked for itself. */
@@ -368,11 +340,9 @@ int table_insert(struct table *table, const struct lease *lease)
 	if (!entry)
 		return -ENOMEM;
 	entry->lease = *lease;
-	entry->external = external_key_of(lease);
-	entry->peer = peer_key_of(lease);
-	entry->internal = (struct internal_key){.addr = lease->internal,
-						.port = lease->internal_port,
-						.protocol = lease->protocol};
+	entry->external = lease_get_external_key(lease);
+	entry->peer = lease_get_peer_key(lease);
+	entry->internal = lease_get_internal_key(lease);
 	if (table_get_by_id(table, lease->id) || table_get_by_external(table, lease) ||
 	    table_get_by_peer(table, lease) ||
 	    (lease->pinhole != 0 && table_get_by_pinhole(table, lease->pinhole)))
@@ -419,7 +389,7 @@ static void table_move_lan(struct table *table, struct entry *entry, uint16_t la
  * when the entry is long freed: better to end here. */
 static bool entry_is_of(const struct entry *entry, const struct lease *lease)
 {
-	const struct external_key external = external_key_of(lease);
+	const struct external_key external = lease_get_external_key(lease);
 
 	return memcmp(&entry->external, &external, sizeof(external)) == 0 &&
 	       addr_equal(&entry->internal.addr, &lease->internal) &&
@@ -513,7 +483,7 @@ const struct lease *table_get_next_of_internal(const struct table *table,
 const struct lease *table_get_by_external(const struct table *table,
 					  const struct lease *like)
 {
-	struct external_key key = external_key_of(like);
+	struct external_key key = lease_get_external_key(like);
 	struct entry *entry;
 
 	HASH_FIND(hh_external, table->by_external, &key, sizeof(key), entry);
@@ -523,7 +493,7 @@ const struct lease *table_get_by_external(const struct table *table,
 const struct lease *table_get_by_peer(const struct table *table,
 				      const struct lease *like)
 {
-	struct peer_key key = peer_key_of(like);
+	struct peer_key key = lease_get_peer_key(like);
 	struct entry *entry;
 
 	HASH_FIND(hh_peer, table->by_peer, &key, sizeof(key), entry);
@@ -545,6 +515,23 @@ const struct lease *table_get_of_host(const struct table *table,
 				      const struct ip_addr *host, size_t index)
 {
 	return listings_get_of_host(table->listings, host, index);
+}
+
+const struct lease *table_get_first_of_home(const struct table *table,
+					    const struct ip_addr *internal)
+{
+	const struct home_node *node = homes_get(table->homes, internal);
+
+	return node ? node->lease : NULL;
+}
+
+const struct lease *table_get_next_of_home(const struct table *table,
+					   const struct lease *lease)
+{
+	const struct home_node *node = entry_of(lease)->home.next;
+
+	(void)table;
+	return node ? node->lease : NULL;
 }
 
 const struct lease *table_get_by_pinhole(const struct table *table, uint16_t id)

@@ -68,6 +68,11 @@ size_t table_get_listing_count(const struct table *table, uint16_t lan);
 /** The same, of those that a host asked for or that lead to it, whichever the LAN. */
 const struct lease *table_get_of_host(const struct table *table,
 				      const struct ip_addr *host, size_t index);
+/** Every lease that leads to this host, whoever asked for it; any order. */
+const struct lease *table_get_first_of_home(const struct table *table,
+					    const struct ip_addr *internal);
+const struct lease *table_get_next_of_home(const struct table *table,
+					   const struct lease *lease);
 /** The pinhole of a UniqueID; NULL = none. */
 const struct lease *table_get_by_pinhole(const struct table *table, uint16_t id);
 /** A UniqueID that none has, the first from `start` on, going round; 0 = none is left.

@@ -17,7 +17,7 @@ from lab import Lab, wait_for
 
 WAN = Lab.WAN_ADDRESS
 FIELDS = {"id", "protocol", "external_address", "external_port", "internal_address",
-          "internal_port", "remote", "lifetime_s", "expires", "origin", "client", "lan",
+          "internal_port", "remote", "lifetime_s", "expires", "origin", "client", "mac", "lan",
           "description", "bytes", "packets"}
 
 

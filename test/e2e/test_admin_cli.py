@@ -256,6 +256,10 @@ Lease 7
     process = tool([reply({"lease": LEASE})], "show", "12")
     assert "  Ends         in 1h 58m (2026-11-21T13:12:01Z)\n" in process.stdout
     assert "  Traffic      1.5 KiB in 1,234 packets\n" in process.stdout
+    assert "Card" not in process.stdout
+    lease = dict(LEASE, mac="02:00:5e:10:00:01")
+    process = tool([reply({"lease": lease})], "show", "12")
+    assert "  Card         02:00:5e:10:00:01\n" in process.stdout
     process = tool([reply({"lease": LEASE})], "show", "12", "--json")
     assert json.loads(process.stdout) == {"lease": LEASE}
 

@@ -86,6 +86,8 @@ struct model *model_new(const char *dir)
 	model->network.wan.external = model->network.wan.address;
 	model->network.lan_count = 1;
 	model->network.lans[0].ifindex = 2;
+	model->network.lans[0].protocols =
+		LAN_PROTOCOL_UPNP | LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP;
 	(void)snprintf(model->network.lans[0].name, sizeof(model->network.lans[0].name),
 		       "lan0");
 	model->at = (struct store_time){.now_ms = 1000000, .wall_ms = 1700000000000};

@@ -49,6 +49,7 @@ static struct store_record make_record(uint64_t id)
 			  .enabled = id % 3 != 0,
 			  .has_nonce = id % 2 == 0,
 			  .outbound = id % 5 != 0,
+			  .has_mac = id % 4 == 3,
 			  .created_ms = 5000000 - 1000,
 			  .expires_ms = 5000000 + 60000},
 	};
@@ -59,6 +60,8 @@ static struct store_record make_record(uint64_t id)
 		addr_from_ipv4((struct in_addr){htonl(0xc0a90002 + (uint32_t)id)});
 	fill_pcp(&record.lease, id);
 	memset(record.lease.nonce, (int)(id & 0xff), sizeof(record.lease.nonce));
+	if (record.lease.has_mac)
+		memset(record.lease.mac, (int)(id & 0x7f), sizeof(record.lease.mac));
 	(void)snprintf(record.lease.description, sizeof(record.lease.description),
 		       "Kn\xc3\xb6pfe %llu", (unsigned long long)id);
 	memcpy(record.lan_name, "lan0", 5);
@@ -334,6 +337,34 @@ static void test_second_version(void **state)
 	assert_string_equal(again.lease.description, record.lease.description);
 }
 
+/* What the releases wrote that knew no machines: the same without the card. */
+static void test_fourth_version(void **state)
+{
+	struct store_record old = make_record(1), known = make_record(3), again;
+	struct store_stamp stamp;
+	uint8_t bytes[STORE_RECORD_SIZE_MAX];
+	size_t length = store_record_encode(&known, stamp_now(), bytes);
+
+	(void)state;
+	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_int_equal(stamp.version, 5);
+	assert_true(again.lease.has_mac);
+	assert_memory_equal(again.lease.mac, known.lease.mac, LEASE_MAC_SIZE);
+	assert_true(again.lease.expires_ms == known.lease.expires_ms);
+	assert_string_equal(again.lease.description, known.lease.description);
+	bytes[0] = 4;
+	assert_false(decodes(bytes, length));
+	length = store_record_encode(&old, stamp_now(), bytes);
+	bytes[0] = 4;
+	assert_true(decodes(bytes, length));
+	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_int_equal(stamp.version, 4);
+	assert_false(again.lease.has_mac);
+	assert_int_equal(again.lease.id, old.lease.id);
+	assert_true(again.lease.expires_ms == old.lease.expires_ms);
+	assert_string_equal(again.lan_name, "lan0");
+}
+
 /* What was written before a restart left the WAN's uptime alone. */
 static void test_third_version(void **state)
 {
@@ -453,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_first_version),
 		cmocka_unit_test(test_second_version),
 		cmocka_unit_test(test_third_version),
+		cmocka_unit_test(test_fourth_version),
 		cmocka_unit_test(test_record_pinhole),
 		cmocka_unit_test(test_version_from_the_future),
 	};
