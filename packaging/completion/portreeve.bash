@@ -10,7 +10,7 @@ _portreeve_ids()
 _portreeve()
 {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands='status list show watch add delete probe help'
+	local commands='status list show watch add delete reload probe help'
 	local options='--socket --json --color --timeout --help --version'
 	local command='' words i
 
@@ -30,7 +30,7 @@ _portreeve()
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		status | list | show | watch | add | delete | probe | help)
+		status | list | show | watch | add | delete | reload | probe | help)
 			command=${COMP_WORDS[i]}
 			break ;;
 		esac

@@ -19,6 +19,7 @@ _portreeve() {
 		'watch:tell what happens to leases'
 		'add:open a port'
 		'delete:end leases at once'
+		'reload:have the configuration read again'
 		'probe:ask a gateway for ports as a client does'
 		'help:tell about a command'
 	)

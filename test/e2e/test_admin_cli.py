@@ -482,7 +482,7 @@ def test_usage(arguments, text):
 
 
 def test_help_and_version():
-    for command in ("status", "list", "show", "watch", "add", "delete", "probe"):
+    for command in ("status", "list", "show", "watch", "add", "delete", "reload", "probe"):
         process = run_plain(command, "--help")
         assert re.match(rf"Usage: portreeve {command}(?: \S.*)?\n", process.stdout)
         assert re.search(r"[ \t]$", process.stdout, re.MULTILINE) is None

@@ -44,6 +44,7 @@ def test_files(installed):
         2, "portreeve: probe: --gateway: 'x' is not an IPv4 address\n")
     unit = (installed / "usr/local/lib/systemd/system/portreeve.service").read_text()
     assert "ExecStart=/usr/local/sbin/portreeved\n" in unit
+    assert "ExecReload=/usr/local/bin/portreeve reload\n" in unit
     assert (installed / "etc/portreeve/conf.d").is_dir()
     for line in (installed / "etc/portreeve/portreeve.conf").read_text().splitlines():
         assert not line or line[0] in "#[", "defaults are commented out"
