@@ -4,8 +4,10 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/x_tables.h>
 #include <linux/netfilter/xt_addrtype.h>
+#include <linux/netfilter/xt_connlimit.h>
 #include <linux/netfilter/xt_connmark.h>
 #include <linux/netfilter/xt_conntrack.h>
+#include <linux/netfilter/xt_hashlimit.h>
 #include <linux/netfilter/xt_iprange.h>
 #include <linux/netfilter/xt_multiport.h>
 #include <linux/netfilter/xt_pkttype.h>
@@ -367,6 +369,42 @@ static int parse_iprange(struct ruleset_place *place, const void *info, bool ipv
 	return error;
 }
 
+/* beyond: it matches what is more than the limit. */
+static int add_guard(struct ruleset_place *place, bool beyond)
+{
+	const struct ruleset_expr expr = {.kind = RULESET_GUARD, .op = beyond};
+
+	return ruleset_add_expr(place->ruleset, &expr);
+}
+
+static int parse_connlimit(struct ruleset_place *place, const void *info, bool ipv6)
+{
+	struct xt_connlimit_info limit;
+
+	(void)ipv6;
+	memcpy(&limit, info, sizeof(limit));
+	return add_guard(place, !(limit.flags & XT_CONNLIMIT_INVERT));
+}
+
+static int parse_hashlimit1(struct ruleset_place *place, const void *info, bool ipv6)
+{
+	struct xt_hashlimit_mtinfo1 limit;
+
+	(void)ipv6;
+	memcpy(&limit, info, sizeof(limit));
+	return add_guard(place, limit.cfg.mode & XT_HASHLIMIT_INVERT);
+}
+
+/* The third revision begins like the second. */
+static int parse_hashlimit2(struct ruleset_place *place, const void *info, bool ipv6)
+{
+	struct xt_hashlimit_mtinfo2 limit;
+
+	(void)ipv6;
+	memcpy(&limit, info, sizeof(limit));
+	return add_guard(place, limit.cfg.mode & XT_HASHLIMIT_INVERT);
+}
+
 static const struct {
 	const char *name;
 	uint32_t revision;
@@ -376,6 +414,7 @@ static const struct {
 	{"addrtype", 1, sizeof(struct xt_addrtype_info_v1), parse_addrtype},
 	{"ah", 0, 0, parse_never},
 	{"comment", 0, sizeof(FOREIGN_COMMENT), parse_comment},
+	{"connlimit", 1, sizeof(struct xt_connlimit_info), parse_connlimit},
 	{"connmark", 1, sizeof(struct xt_connmark_mtinfo1), parse_connmark},
 	{"conntrack", 1, sizeof(struct xt_conntrack_mtinfo1), parse_conntrack1},
 	{"conntrack", 2, sizeof(struct xt_conntrack_mtinfo2), parse_conntrack2},
@@ -383,6 +422,9 @@ static const struct {
 	{"conntrack", 3, sizeof(struct xt_conntrack_mtinfo3), parse_conntrack2},
 	{"dst", 0, 0, parse_never},
 	{"frag", 0, 0, parse_never},
+	{"hashlimit", 1, sizeof(struct xt_hashlimit_mtinfo1), parse_hashlimit1},
+	{"hashlimit", 2, sizeof(struct xt_hashlimit_mtinfo2), parse_hashlimit2},
+	{"hashlimit", 3, sizeof(struct xt_hashlimit_mtinfo3), parse_hashlimit2},
 	{"hbh", 0, 0, parse_never},
 	{"iprange", 1, sizeof(struct xt_iprange_mtinfo), parse_iprange},
 	{"mh", 0, 0, parse_never},
