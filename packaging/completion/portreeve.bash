@@ -10,13 +10,13 @@ _portreeve_ids()
 _portreeve()
 {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands='status list show watch add delete reload probe help'
+	local commands='status list show watch add delete reload probe doctor help'
 	local options='--socket --json --color --timeout --help --version'
 	local command='' words i
 
 	COMPREPLY=()
 	case $previous in
-	--socket)
+	--socket | -c | --config)
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		return ;;
 	--proto)
@@ -30,7 +30,7 @@ _portreeve()
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		status | list | show | watch | add | delete | reload | probe | help)
+		status | list | show | watch | add | delete | reload | probe | doctor | help)
 			command=${COMP_WORDS[i]}
 			break ;;
 		esac
@@ -40,6 +40,7 @@ _portreeve()
 	list) words="--host --proto $options" ;;
 	add) words="tcp udp --lifetime --remote --description $options" ;;
 	probe) words="--gateway $options" ;;
+	doctor) words="-c --config --no-search $options" ;;
 	help) words=$commands ;;
 	show | delete)
 		words=$options

@@ -21,6 +21,7 @@ _portreeve() {
 		'delete:end leases at once'
 		'reload:have the configuration read again'
 		'probe:ask a gateway for ports as a client does'
+		'doctor:find what keeps leases from working'
 		'help:tell about a command'
 	)
 	global=(
@@ -50,6 +51,9 @@ _portreeve() {
 				'1:protocol:(tcp udp)' '2:external port:' \
 				'3:internal address and port:' ;;
 		probe) _arguments $global '--gateway[of another than the default route]:address:' ;;
+		doctor)
+			_arguments $global {-c,--config}'[configuration to go by]:file:_files' \
+				'--no-search[send nothing to LANs]' ;;
 		help) _describe 'command' commands ;;
 		*) _arguments $global ;;
 		esac ;;

@@ -482,7 +482,8 @@ def test_usage(arguments, text):
 
 
 def test_help_and_version():
-    for command in ("status", "list", "show", "watch", "add", "delete", "reload", "probe"):
+    for command in ("status", "list", "show", "watch", "add", "delete", "reload", "probe",
+                    "doctor"):
         process = run_plain(command, "--help")
         assert re.match(rf"Usage: portreeve {command}(?: \S.*)?\n", process.stdout)
         assert re.search(r"[ \t]$", process.stdout, re.MULTILINE) is None
@@ -783,6 +784,7 @@ def test_bash_completion(tmp_path):
     assert complete(path, "add", "t") == ["tcp"]
     assert complete(path, "delete", "--cl") == ["--client"]
     assert complete(path, "probe", "--g") == ["--gateway"]
+    assert complete(path, "doctor", "--no") == ["--no-search"]
     assert complete(path, "show", "") == []  # no daemon: nothing, and no noise
     daemon = FakeDaemon(path, [reply({"leases": [LEASE, STATIC]})], True)
     assert complete(path, "--json", "delete", "1") == ["12"]
@@ -822,7 +824,8 @@ def test_man_page():
     page = re.sub(".\b", "", process.stdout)
     assert max(map(len, page.splitlines())) <= 80
     names = set()
-    for command in ("status", "list", "show", "watch", "add", "delete", "probe"):
+    for command in ("status", "list", "show", "watch", "add", "delete", "reload", "probe",
+                    "doctor"):
         names |= {command, *re.findall(r"--[a-z]+", run_plain(command, "--help").stdout)}
     assert len(names) > 15
     assert [name for name in sorted(names) if name not in page] == []

@@ -42,6 +42,11 @@ def test_files(installed):
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         2, "portreeve: probe: --gateway: 'x' is not an IPv4 address\n")
+    program = installed / "usr/local/libexec/portreeve/portreeve-doctor"
+    assert os.stat(program).st_mode & stat.S_IXUSR
+    done = subprocess.run([installed / "usr/local/bin/portreeve", "doctor", "--no-search",
+                           "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 7) and '"findings":[' in done.stdout, done
     unit = (installed / "usr/local/lib/systemd/system/portreeve.service").read_text()
     assert "ExecStart=/usr/local/sbin/portreeved\n" in unit
     assert "ExecReload=/usr/local/bin/portreeve reload\n" in unit
