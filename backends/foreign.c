@@ -499,11 +499,11 @@ static int foreign_look_again(struct foreign *foreign, const char *wan)
 	struct plan *plan = malloc(sizeof(*plan));
 	int error = -ENOMEM;
 
+	/* -EINTR was tried again already, and costs most */
 	for (int i = 0; plan && i < REFRESH_TRIES; i++) {
 		memset(plan, 0, sizeof(*plan));
 		error = foreign_look(foreign, plan, wan);
-		if (error != 1 && error != -ERESTART && error != -EINTR &&
-		    error != -ENOENT)
+		if (error != 1 && error != -ERESTART && error != -ENOENT)
 			break;
 	}
 	free(plan);

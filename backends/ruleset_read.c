@@ -11,7 +11,7 @@
 
 #define BUFFER_SIZE 65536
 /* Tries while others change what is being read. */
-#define READ_TRIES 20
+#define READ_TRIES 3
 
 struct reader {
 	struct mnl_socket *mnl;
