@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import threading
+import time
 import zlib
 
 from lab import Host, call, wait_for
@@ -100,12 +101,12 @@ def ask(host, server):
 class Server:
     """
     UDP on one host, answered by `answer(data, source)`: a list of (octets, socket), the
-    socket None for its own. `asked` is what came.
+    socket None for its own. `asked` is what came, `times` when.
     """
 
     def __init__(self, host, answer, port=PORT, address=None):
         self.socket = host.udp(port, address)
-        self.answer, self.asked = answer, []
+        self.answer, self.asked, self.times = answer, [], []
         self.wake = socket.socketpair()
         self.thread = threading.Thread(target=self.run)
 
@@ -126,6 +127,7 @@ class Server:
                 return
             data, source = self.socket.recvfrom(2048)
             self.asked.append(data)
+            self.times.append(time.monotonic())
             for octets, sender in self.answer(data, source):
                 (sender or self.socket).sendto(octets, source)
 

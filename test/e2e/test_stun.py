@@ -183,6 +183,49 @@ def test_lies_are_not_believed(lab, daemon_factory, provider, client):
     assert "198.51.100.66" not in daemon.log()
 
 
+def test_silent_server(daemon_factory, provider, client):
+    """RFC 8489 §6.2.1: the same request after 0.5, 1, 2 and 4 s, and an end to it."""
+    with stun.Server(provider.far, lambda data, _: []) as server:
+        daemon = daemon_factory(CONFIG % SERVER).start()
+        wait_told(client, OWN)
+        assert status(daemon)["wan"]["stun"]["state"] == "asking"
+        assert problems(daemon) == {"stun", "wan-private"}
+        wait_for(lambda: status(daemon)["wan"]["stun"]["state"] == "failed", "the end", 25)
+        first = server.asked[0]
+        count = server.asked.count(first)
+        gaps = [b - a for a, b in itertools.pairwise(server.times[:count])]
+    assert "does not answer" in daemon.log() and count == 5
+    for gap, wanted in zip(gaps, (0.5, 1, 2, 4), strict=True):
+        assert wanted - 0.02 < gap < wanted + 0.5, gaps
+
+
+def test_sandbox(daemon_factory, provider):
+    """Law 4: no capability, another user, a filter; and nothing is listened on."""
+    daemon = daemon_factory(CONFIG % SERVER, build="release").start()
+    with open(f"/proc/{daemon.roles()['stun']}/status", encoding="ascii") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(fields[name], 16) == 0, name
+    assert fields["NoNewPrivs"].strip() == "1" and fields["Seccomp"].strip() == "2"
+    assert "0" not in fields["Uid"].split()
+
+
+def test_reload_turns_it_on_and_off(daemon_factory, provider, server, client):
+    off = CONFIG.replace("stun:%s", "auto")
+    daemon = daemon_factory(off).start()
+    for _ in range(2):
+        daemon.configure(CONFIG % SERVER)
+        daemon.admin("reload")
+        wait_told(client, provider.address)
+        assert set(daemon.roles()) == {"core", "pcp", "upnp", "stun"}
+        daemon.configure(off)
+        daemon.admin("reload")
+        wait_told(client, OWN)
+        wait_for(lambda: set(daemon.roles()) == {"core", "pcp", "upnp"}, "it to end")
+        assert problems(daemon) == {"wan-private"}
+    assert "restart_in_ms" not in daemon.log()
+
+
 @pytest.mark.parametrize("what", ["loopback", "ipv6", "refused", "fingerprint"])
 def test_answers_of_no_use(lab, daemon_factory, provider, client, what):
     def answer(data, _):
