@@ -23,6 +23,7 @@ struct backend {
 	struct ipt_lock lock;
 	struct ipt_touched touched;
 	struct flows flows;
+	struct ipt_counts counts;
 	int timer; /* of looks at the tables */
 	int epoll; /* the descriptors of looks and flows, as one */
 	bool has_ipv6;
@@ -121,6 +122,7 @@ static int do_tables(struct backend *backend, const struct task *task,
 {
 	int error = 0;
 
+	ipt_counts_drop(&backend->counts);
 	*done = 0;
 	while (*done < IPT_TABLE_COUNT && error == 0) {
 		error = do_table(backend, (enum ipt_table_name) * done, task);
@@ -160,6 +162,7 @@ static void ipt_close(struct backend *backend, bool keep)
 	flows_close(&backend->flows);
 	ipt_lock_close(&backend->lock);
 	ipt_touched_fini(&backend->touched);
+	ipt_counts_drop(&backend->counts);
 	ipt_model_fini(&backend->layout.model);
 	if (backend->timer >= 0)
 		(void)close(backend->timer);
@@ -384,11 +387,10 @@ static void note_sync(struct backend *backend, const struct ipt_difference *diff
 		      const struct rule *rules, size_t count)
 {
 	/* Leases may have ended while nobody was here to end their flows. */
-	if (!backend->config.keep_flows &&
-	    (!backend->ready || difference->added + difference->removed > 0))
+	if (!backend->config.keep_flows && (!backend->ready || difference->changed))
 		flows_note_orphans(&backend->flows);
 	/* While a rule was missing its peers may have got flows that pass it by. */
-	for (size_t i = 0; i < count && difference->added > 0; i++)
+	for (size_t i = 0; i < count && difference->changed; i++)
 		flows_note_begin(&backend->flows, &rules[i]);
 }
 
@@ -429,8 +431,8 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 	*added = difference.mappings_added;
 	*removed = difference.mappings_removed;
 	if (*added + *removed == 0) {
-		*added = difference.added > 0;
-		*removed = difference.added == 0 && difference.removed > 0;
+		*added = difference.others_added > 0;
+		*removed = *added == 0 && difference.others_removed > 0;
 	}
 	return 0;
 }
@@ -438,19 +440,17 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 static int ipt_dump(struct backend *backend,
 		    int (*visit)(void *user, const struct rule *), void *user)
 {
-	(void)backend;
-	(void)visit;
-	(void)user;
-	return 0;
+	int result = ipt_dump_visit(&backend->layout, false, visit, user);
+
+	return result == 0 && backend->has_ipv6
+		       ? ipt_dump_visit(&backend->layout, true, visit, user)
+		       : result;
 }
 
 static int ipt_counters(struct backend *backend, const struct rule *rule,
 			struct rule_counters *out)
 {
-	(void)backend;
-	(void)rule;
-	(void)out;
-	return -ENOENT;
+	return ipt_counts_get(&backend->counts, &backend->layout, rule, out);
 }
 
 static int ipt_fd(struct backend *backend)

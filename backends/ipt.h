@@ -131,9 +131,17 @@ bool ipt_rule_is(const struct ipt_family *family, const void *there, const char 
 /** Packets and octets that a rule of the kernel has seen. */
 struct rule_counters ipt_rule_get_counters(const struct ipt_family *family,
 					   const void *there);
-/** What a rule of the kernel in one of our leaves says. Errors: false, none of ours. */
+/**
+ * What a rule of a leaf that marks says, its external address aside; it has one filter
+ * at most. Errors: false, it is none of ours.
+ */
 bool ipt_rule_parse(const struct ipt_family *family, const void *there,
-		    struct rule *out) __attribute__((warn_unused_result));
+		    const char *target, struct rule *out)
+	__attribute__((warn_unused_result));
+/** The address that a rule translates to, if that is for the external port of `rule`.
+ */
+bool ipt_rule_parse_snat(const void *there, const struct rule *rule,
+			 struct ip_addr *external) __attribute__((warn_unused_result));
 
 /* --- one table --- */
 
@@ -175,6 +183,10 @@ int ipt_table_drop_chain(struct ipt_table *table, const char *chain)
 int ipt_table_make_rules(struct ipt_table *table, const char *chain,
 			 const struct ipt_list *wanted)
 	__attribute__((warn_unused_result));
+/** Sum of what these rules counted. Errors: -ENOENT: one is not there. */
+int ipt_table_count(const struct ipt_table *table, const char *chain,
+		    const struct ipt_list *wanted, struct rule_counters *out)
+	__attribute__((warn_unused_result));
 /** As ipt_table_make_rules(), but only counts what would change. */
 int ipt_table_compare(struct ipt_table *table, const char *chain,
 		      const struct ipt_list *wanted)
@@ -205,6 +217,7 @@ int ipt_table_commit(struct ipt_table *table) __attribute__((warn_unused_result)
 struct ipt_held {
 	struct rule rule;
 	bool any;		     /* peer may use it */
+	uint32_t asked;		     /* serial of the counters that were told last */
 	struct ipt_held *next_outer; /* by external port */
 	struct ipt_held *next_inner; /* by internal port */
 };
@@ -232,8 +245,7 @@ void ipt_model_commit(struct ipt_model *model);
 void ipt_model_undo(struct ipt_model *model);
 void ipt_model_fini(struct ipt_model *model);
 /** The very rule, timeout aside, or NULL. */
-const struct ipt_held *ipt_model_find(const struct ipt_model *model,
-				      const struct rule *rule);
+struct ipt_held *ipt_model_find(struct ipt_model *model, const struct rule *rule);
 
 /* --- what the chains hold --- */
 
@@ -266,6 +278,8 @@ enum ipt_table_name ipt_tree_get_table(enum ipt_tree tree);
 void ipt_tree_get_leaf_name(const struct ipt_place *place, char name[IPT_NAME_MAX]);
 void ipt_tree_get_branch_name(const struct ipt_place *place, char name[IPT_NAME_MAX]);
 const char *ipt_tree_get_root_name(enum ipt_tree tree);
+/** True when a chain of this table is a leaf; *mapping: one that lets packets in. */
+bool ipt_tree_is_leaf_name(enum ipt_table_name table, const char *chain, bool *mapping);
 /** The leaf where a rule with this port is. */
 struct ipt_place ipt_tree_get_place(enum ipt_tree tree, uint8_t protocol,
 				    uint16_t port);
@@ -317,12 +331,13 @@ struct ipt_touched {
 void ipt_touched_add(struct ipt_touched *touched, const struct rule *rule);
 void ipt_touched_fini(struct ipt_touched *touched);
 
-/** What sync() has mended, as backend_ops.sync() counts. */
+/** What sync() has mended. */
 struct ipt_difference {
-	size_t mappings_added;
+	size_t mappings_added; /* rules that let packets in */
 	size_t mappings_removed;
-	size_t added; /* anything, these among it */
-	size_t removed;
+	size_t others_added; /* what accompanies them */
+	size_t others_removed;
+	bool changed; /* anything at all */
 };
 
 /** Name of a table for libiptc, and the library. */
@@ -348,6 +363,27 @@ int ipt_sync_check(struct ipt_table *table, const struct ipt_layout *layout,
 		   enum ipt_table_name name) __attribute__((warn_unused_result));
 /** Its user is a struct ipt_layout. Owns: static. */
 const struct flows_judge *ipt_judge_get(void);
+
+/**
+ * Rules that the kernel holds. external: address of IPv4 rules without outbound, which
+ * say none. Errors: as backend dump().
+ */
+int ipt_dump_visit(const struct ipt_layout *layout, bool ipv6,
+		   int (*visit)(void *user, const struct rule *rule), void *user)
+	__attribute__((warn_unused_result));
+
+/** A table of counters as it was read, for who asks for many in a row. */
+struct ipt_counts {
+	struct ipt_table table;
+	uint32_t serial;
+	int64_t until_ms;
+};
+
+/** Errors: -ENOENT, -errno. */
+int ipt_counts_get(struct ipt_counts *counts, struct ipt_layout *layout,
+		   const struct rule *rule, struct rule_counters *out)
+	__attribute__((warn_unused_result));
+void ipt_counts_drop(struct ipt_counts *counts);
 
 /* --- the lock --- */
 

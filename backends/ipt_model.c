@@ -203,20 +203,13 @@ int ipt_model_add(struct ipt_model *model, const struct rule *rule)
 	return 0;
 }
 
-static struct ipt_held *find(struct ipt_model *model, const struct rule *rule)
+struct ipt_held *ipt_model_find(struct ipt_model *model, const struct rule *rule)
 {
 	struct ipt_held *held = *get_outer(model, rule);
 
 	while (held && !rule_equal(&held->rule, rule))
 		held = held->next_outer;
 	return held;
-}
-
-const struct ipt_held *ipt_model_find(const struct ipt_model *model,
-				      const struct rule *rule)
-{
-	/* Nothing is changed by looking. */
-	return find((struct ipt_model *)model, rule);
 }
 
 int ipt_model_remove(struct ipt_model *model, const struct rule *rule)
@@ -227,7 +220,7 @@ int ipt_model_remove(struct ipt_model *model, const struct rule *rule)
 
 	if (error < 0)
 		return error;
-	held = find(model, rule);
+	held = ipt_model_find(model, rule);
 	if (!held)
 		return 0;
 	if (!reserve(model))

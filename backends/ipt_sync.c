@@ -206,6 +206,18 @@ static int visit_branch(struct walk *walk, const struct ipt_place *place)
 	return visit(walk, name);
 }
 
+/* What takes the place of another is one that was wrong. */
+static void note_difference(struct walk *walk, bool mapping, size_t added,
+			    size_t removed)
+{
+	struct ipt_difference *difference = &walk->difference;
+
+	removed -= added < removed ? added : removed;
+	*(mapping ? &difference->mappings_added : &difference->others_added) += added;
+	*(mapping ? &difference->mappings_removed : &difference->others_removed) +=
+		removed;
+}
+
 static int visit_leaf(struct walk *walk, const struct ipt_place *place)
 {
 	const size_t added = walk->table->added;
@@ -217,10 +229,9 @@ static int visit_leaf(struct walk *walk, const struct ipt_place *place)
 	if (walk->mode != CREATE)
 		ipt_tree_fill_leaf(walk->layout, place, begin_list(walk));
 	error = visit(walk, name);
-	if (place->tree == IPT_DNAT_TREE || place->tree == IPT_MARK_TREE6) {
-		walk->difference.mappings_added += walk->table->added - added;
-		walk->difference.mappings_removed += walk->table->removed - removed;
-	}
+	note_difference(walk,
+			place->tree == IPT_DNAT_TREE || place->tree == IPT_MARK_TREE6,
+			walk->table->added - added, walk->table->removed - removed);
 	return error;
 }
 
@@ -300,12 +311,12 @@ static int drop_strays(struct walk *walk)
 	begin_list(walk);
 	for (size_t i = 0; i < strays.count && error == 0; i++) {
 		const size_t removed = walk->table->removed;
+		bool mapping = false;
 
 		error = ipt_table_make_rules(walk->table, strays.items[i], &walk->list);
-		if (strncmp(strays.items[i], IPT_PREFIX "-DNAT-",
-			    strlen(IPT_PREFIX "-DNAT-")) == 0)
-			walk->difference.mappings_removed +=
-				walk->table->removed - removed;
+		if (ipt_tree_is_leaf_name(walk->name, strays.items[i], &mapping))
+			note_difference(walk, mapping, 0,
+					walk->table->removed - removed);
 	}
 	for (size_t i = 0; i < strays.count && error == 0; i++)
 		error = ipt_table_drop_chain(walk->table, strays.items[i]);
@@ -338,8 +349,9 @@ int ipt_sync_all(struct ipt_table *table, const struct ipt_layout *layout,
 		error = drop_strays(&walk);
 	difference->mappings_added += walk.difference.mappings_added;
 	difference->mappings_removed += walk.difference.mappings_removed;
-	difference->added += table->added;
-	difference->removed += table->removed;
+	difference->others_added += walk.difference.others_added;
+	difference->others_removed += walk.difference.others_removed;
+	difference->changed = difference->changed || table->changed;
 	finish(&walk);
 	return error;
 }

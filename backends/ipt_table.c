@@ -181,6 +181,32 @@ int ipt_table_compare(struct ipt_table *table, const char *chain,
 	return settle(table, chain, wanted, false);
 }
 
+int ipt_table_count(const struct ipt_table *table, const char *chain,
+		    const struct ipt_list *wanted, struct rule_counters *out)
+{
+	const struct ipt_family *family = table->family;
+	struct rule_counters sum = {0};
+	size_t found = 0;
+
+	if (wanted->failed)
+		return -ENOMEM;
+	for (const void *there = family->first_rule(chain, table->handle); there;
+	     there = family->next_rule(there, table->handle)) {
+		struct rule_counters seen;
+
+		if (find_from(table, there, wanted, 0) == NONE)
+			continue;
+		seen = ipt_rule_get_counters(family, there);
+		sum.packets += seen.packets;
+		sum.octets += seen.octets;
+		found++;
+	}
+	if (found < wanted->count)
+		return -ENOENT;
+	*out = sum;
+	return 0;
+}
+
 /* --- one rule in a chain of somebody else --- */
 
 static bool is_ours(const char *target)

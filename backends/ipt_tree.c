@@ -5,6 +5,7 @@
  * leaf. Chains are there where they lead to a rule, and only then.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "backends/ipt.h"
 
@@ -51,6 +52,23 @@ void ipt_tree_get_branch_name(const struct ipt_place *place, char name[IPT_NAME_
 	(void)snprintf(name, IPT_NAME_MAX, "%s-%s-%uk", shapes[place->tree].name,
 		       protocols[place->protocol],
 		       place->leaf / IPT_BRANCH_LEAVES * BRANCH_PORTS / 1024);
+}
+
+/* A leaf's name ends with its port, a branch's with a letter. */
+bool ipt_tree_is_leaf_name(enum ipt_table_name table, const char *chain, bool *mapping)
+{
+	for (enum ipt_tree tree = 0; tree < IPT_TREE_COUNT; tree++) {
+		const char *prefix = shapes[tree].name;
+		size_t length = strlen(prefix);
+
+		if (shapes[tree].table != table ||
+		    strncmp(chain, prefix, length) != 0 || chain[length] != '-' ||
+		    chain[strlen(chain) - 1] < '0' || chain[strlen(chain) - 1] > '9')
+			continue;
+		*mapping = tree == IPT_DNAT_TREE || tree == IPT_MARK_TREE6;
+		return true;
+	}
+	return false;
 }
 
 const char *ipt_tree_get_root_name(enum ipt_tree tree)

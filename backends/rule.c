@@ -2,6 +2,8 @@
 #include "backends/rule.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool filter_equal(const struct rule_filter *a, const struct rule_filter *b)
 {
@@ -83,6 +85,18 @@ static void add_filter(struct rule_peers *peers, const struct rule_filter *filte
 	peers->items[peers->count++] = *filter;
 }
 
+static int compare_filters(const void *a, const void *b)
+{
+	const struct rule_filter *left = a;
+	const struct rule_filter *right = b;
+	int order = memcmp(left->prefix.addr.bytes, right->prefix.addr.bytes,
+			   sizeof(left->prefix.addr.bytes));
+
+	if (order == 0)
+		order = left->prefix.length - right->prefix.length;
+	return order != 0 ? order : left->port - right->port;
+}
+
 int rule_get_peers(const struct rule *rule, struct rule_peers *peers)
 {
 	bool ipv4 = addr_is_ipv4(&rule->internal);
@@ -107,6 +121,7 @@ int rule_get_peers(const struct rule *rule, struct rule_peers *peers)
 	}
 	if (peers->any)
 		peers->count = 0;
+	qsort(peers->items, peers->count, sizeof(peers->items[0]), compare_filters);
 	return 0;
 }
 

@@ -14,7 +14,7 @@ struct rule_peers {
 };
 
 /**
- * What the filters of a rule admit, said with as few as can be.
+ * What the filters of a rule admit, said with as few as can be, in order of addresses.
  * Errors: -EINVAL, filters that make no sense.
  */
 int rule_get_peers(const struct rule *rule, struct rule_peers *peers)
