@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The nftables backend without a daemon, for tests: backend_tool in the gateway."""
+"""A backend without a daemon, for tests: backend_tool in the gateway."""
 
 import os
 import subprocess
 
 from conftest import get_build
+from firewall import BACKEND, firewall
 from lab import set_namespace, wait_for
 
 BACKEND_TOOL = os.path.join(get_build("asan"), "test/e2e/backend_tool")
@@ -23,7 +24,7 @@ class ToolError(Exception):
 class Tool:
     """backend_tool in the gateway: a daemon reduced to its backend."""
 
-    def __init__(self, lab, prefix=(), uid=None, path=BACKEND_TOOL):
+    def __init__(self, lab, prefix=(), uid=None, path=BACKEND_TOOL, backend=BACKEND):
         self.log = os.path.join(lab.directory, f"tool{len(os.listdir(lab.directory))}.log")
 
         def enter():
@@ -34,7 +35,7 @@ class Tool:
 
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*prefix, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                [*prefix, path, backend], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 text=True, bufsize=1, preexec_fn=enter)
 
     def send(self, *lines):
@@ -59,8 +60,12 @@ class Tool:
 
     def start(self, options="", addresses=WAN):
         self.do(f"open {options}")
-        self.do(f"network wan0 lan0,guest0 {addresses}")
+        self.network("wan0", addresses)
         return self
+
+    def network(self, wan, addresses):
+        """The LANs of the laboratory, and this WAN."""
+        self.do(f"network {wan} lan0,guest0 {addresses} 192.168.77.0/24,192.168.78.0/24")
 
     def apply(self, *changes):
         for change in changes:
@@ -122,7 +127,7 @@ def serve_tools(lab):
     for tool in made:
         if tool.process.poll() is None:
             tool.stop("keep")
-    lab.gw.run(["nft", "delete", "table", "inet", "portreeve"])
+    firewall(lab).remove()
 
 
 def rule(protocol="udp", external=5000, internal=6000, **more):

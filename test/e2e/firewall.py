@@ -138,6 +138,9 @@ class Iptables:
         self.gw.run(["iptables-legacy", "-t", "nat", "-I", "PORTREEVE-DNAT", "-p", protocol,
                      "--dport", str(external), "-j", "DNAT", "--to-destination",
                      f"{host}:{internal}"], check=True)
+        self.gw.run(["iptables-legacy", "-t", "mangle", "-I", "PORTREEVE-NEW", "-m",
+                     "conntrack", "--ctproto", protocol, "--ctorigdstport", str(external),
+                     "-g", "PORTREEVE-SET"], check=True)
 
     def rules(self):
         found = set()
@@ -148,9 +151,9 @@ class Iptables:
                 found.add(Rule(words["-p"], int(words["--dport"]), host, int(port)))
         for line in self.save(6):
             words = parse_options(line)
-            if line.startswith("-A PORTREEVE") and {"-d", "-p", "--dport"} <= set(words):
-                port = int(words["--dport"])
-                host = words["-d"].removesuffix("/128")
+            if line.startswith("-A PORTREEVE") and {"-p", "--ctorigdst"} <= set(words):
+                port = int(words["--ctorigdstport"])
+                host = words["--ctorigdst"]
                 found.add(Rule(words["-p"], port, host, port))
         return found
 

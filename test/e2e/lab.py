@@ -47,13 +47,16 @@ PATIENCE_S = 10.0
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-MASQUERADE = """
-table ip lab_nat {
-	chain postrouting {
-		type nat hook postrouting priority srcnat; policy accept;
+# With the iptables backend, after the translation that is in iptables.
+PRIORITY = "srcnat + 10" if os.environ.get("PORTREEVE_BACKEND") == "iptables" else "srcnat"
+
+MASQUERADE = f"""
+table ip lab_nat {{
+	chain postrouting {{
+		type nat hook postrouting priority {PRIORITY}; policy accept;
 		oifname "wan0" masquerade
-	}
-}
+	}}
+}}
 """
 
 # What a careful owner has, with the one line that portreeve asks for.

@@ -118,6 +118,7 @@ def test_replace_changes_who_gets_in(lab, tool, protocol, version):
     assert who(lab, protocol, version) == "----" and tool.dump() == []
 
 
+@pytest.mark.nftables("strangers in its table")
 @pytest.mark.parametrize("how", ["kill", "flush"])
 def test_filters_outlive_restart_and_reload(lab, tool, tools, how):
     rules = [make(version, protocol, [f"all@{PORT}", "two@0"])
@@ -274,6 +275,7 @@ def test_changes_of_one_batch_that_depend_on_each_other(lab, tool, version):
     assert count_elements(lab) == 0
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 def test_clashes_are_known_after_a_restart_and_end_in_time(lab, tool, tools):
     first, wide = make(4, "udp", ["one@0"]), make(4, "udp", ["all@0"], host=LAN2)
     short = make(6, "udp", ["one@0"], timeout=300)
@@ -363,6 +365,7 @@ def reduced(filters):
         g != f and f[0].subnet_of(g[0]) and g[1] in (0, f[1]) for g in kept)}
 
 
+@pytest.mark.nftables("its sets")
 @pytest.mark.parametrize("version", [4, 6])
 def test_every_list_of_filters_can_be_said(lab, tool, version):
     seed = random.randrange(1 << 32)
@@ -394,6 +397,7 @@ def test_every_list_of_filters_can_be_said(lab, tool, version):
     assert count_elements(lab) == 0
 
 
+@pytest.mark.nftables("its sets")
 def test_dump_says_only_what_is_whole(lab, tool):
     """Somebody took ports away from a filter that says all of them."""
     crossing = rule(filters=["203.0.113.0/24@80", "203.0.113.2/32@0"])
@@ -538,6 +542,7 @@ def test_pinhole_passes_a_firewall_that_wants_the_mark(lab, tool, mark_only, fil
                                source=source) is None
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("filters", [["one@0"], ["all@0"], [f"all@{PORT}", "one@0"]])
 def test_timeout_closes_what_has_filters(lab, tool, version, filters):

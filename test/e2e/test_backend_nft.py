@@ -320,6 +320,7 @@ def test_peer_that_tried_before_the_mapping(lab, tool):
         assert lab.udp_arrives(lab.inet1, (WAN, 5777), lab.lan1, 6000, source=source)
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 def test_timeout_closes_with_the_daemon_dead(lab, tool):
     tool.apply("add " + rule(timeout=1500, out=True), "add " + pinhole(timeout=1500))
     assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 6000)
@@ -365,6 +366,7 @@ def test_replace_under_traffic_loses_no_packet(lab, tools, prefix, filters):
         assert tool.counters(after)[0] == count, "renewal keeps the counters"
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 @pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["update", "delete-and-add"])
 def test_replace_moves_times_and_targets(lab, tools, prefix):
     tool = tools(prefix=prefix).start()
@@ -405,6 +407,7 @@ def test_all_or_nothing(lab, tool):
     assert lab.udp_arrives(lab.inet1, (WAN, 5001), lab.lan1, 6000) is None
 
 
+@pytest.mark.nftables("strangers in its table")
 def test_errors_of_apply_tell_a_refusal_from_a_lost_table(lab, tool):
     filtered = rule(external=5001, filters=["203.0.113.0/24@0"])
     tool.apply("add " + rule(out=True), "add " + filtered)
@@ -446,6 +449,7 @@ def test_large_batch(tool):
     assert tool.disturbed(QUIET_MS) == 0
 
 
+@pytest.mark.nftables("strangers in its table")
 @pytest.mark.parametrize("command", [
     "flush ruleset", "delete table inet portreeve",
     "delete element inet portreeve dnat4 { udp . 5000 }",
@@ -469,6 +473,7 @@ def test_somebody_else_removes_it(lab, tool, command):
     assert tool.dump() == sorted(map(stripped, rules))
 
 
+@pytest.mark.nftables("strangers in its table")
 def test_what_is_no_disturbance(lab, tool):
     tool.apply("add " + rule(timeout=100))
     lab.gw.nft("table inet other { set s { type ipv4_addr; }\n}\n"
@@ -480,6 +485,7 @@ def test_what_is_no_disturbance(lab, tool):
     assert tool.disturbed(QUIET_MS) == 0
 
 
+@pytest.mark.nftables("strangers in its table")
 def test_disturbed_comes_once_until_sync(lab, tool):
     for number in range(3):
         lab.gw.nft("add element inet portreeve dnat4 "
@@ -491,6 +497,7 @@ def test_disturbed_comes_once_until_sync(lab, tool):
     assert tool.disturbed() == 1
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 def test_sync_mends_only_what_is_wrong(lab, tool):
     tool.apply("add " + rule(), "add " + rule(external=5001, host=LAN2),
                "add " + rule(external=5002, timeout=0))
@@ -517,6 +524,7 @@ def test_restart_finds_everything_in_place(lab, tool, tools, how):
     assert after.counters(rule(out=True))[0] == 4
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 @pytest.mark.parametrize("options", ["", "keep-flows"])
 def test_flows_of_leases_that_ended_meanwhile(lab, tools, options):
     """The daemon was dead when a lease timed out, or its rule went by another hand."""
@@ -553,6 +561,7 @@ def test_flows_of_leases_that_ended_meanwhile(lab, tools, options):
             after.settle(lambda: count() == [5001], "the stray's flow to end")
 
 
+@pytest.mark.nftables("its table")
 def test_table_of_another_version_is_replaced_in_one_step(lab, tools):
     lab.gw.nft("""table inet portreeve {
         map dnat4 { type inet_service : ipv4_addr; elements = { 7 : 192.168.77.2 } }
@@ -654,6 +663,7 @@ def test_flows_end_with_their_address(lab, tool):
             lab.gw.ip("address", "del", new + "/24", "dev", "wan0")
 
 
+@pytest.mark.nftables("its table")
 def test_close_removes_our_table_and_no_other(lab, tools):
     before = lab.gw.run(["nft", "list", "ruleset"]).stdout
     tool = tools().start()
@@ -662,6 +672,7 @@ def test_close_removes_our_table_and_no_other(lab, tools):
     assert lab.gw.run(["nft", "list", "ruleset"]).stdout == before
 
 
+@pytest.mark.nftables("what it says")
 def test_without_privilege_one_line_says_so(tools, copy_for_all):
     tool = tools(uid=65534, path=copy_for_all(BACKEND_TOOL))
     with pytest.raises(ToolError, match="EPERM"):

@@ -91,6 +91,7 @@ def test_power_failure_begins_an_epoch(lab, daemon_factory):
     assert arrives(lab, 4000) and len(daemon.leases()) == 1
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 def test_lease_ends_while_the_daemon_is_down(lab, daemon_factory):
     """Nothing outlives its lease: not in the kernel, not over a restart."""
     daemon = daemon_factory().start()

@@ -229,6 +229,7 @@ def test_flows_end_with_the_pinhole(lab, lan1, port):
         wait_for(lambda: not arrives(lab, port, source=source), "the live flow to end", 2)
 
 
+@pytest.mark.nftables("the kernel ends leases by itself")
 def test_expiry(lab, keeper, port):
     """Pinholes end in time, also where the daemon is dead."""
     daemon = keeper.get(LIMITS + "lifetime-min = 1\n")
