@@ -175,7 +175,6 @@ static void list_udp(const struct advice_ports *ports, char text[COMMAND_SIZE])
 static void fix_nft(const struct drop *drop, const struct advice_ports *ports,
 		    struct finding *finding)
 {
-	char command[COMMAND_SIZE];
 	char elements[COMMAND_SIZE] = "";
 
 	for (size_t i = 0; i < 2; i++)
@@ -185,8 +184,13 @@ static void fix_nft(const struct drop *drop, const struct advice_ports *ports,
 	if (ports->tcp != 0)
 		list_add(elements, "%s tcp . %u", elements[0] == '\0' ? "" : ",",
 			 ports->tcp);
-	finding_fix(finding, "%s iifname %s meta l4proto . th dport '{%s }' accept",
-		    format_nft(drop, command), ports->interface, elements);
+	/* In one pair of quotes: braces mean something to a shell, and nft wants names
+	 * of interfaces that begin with a digit quoted. */
+	finding_fix(finding,
+		    "nft 'insert rule %s %s %s iifname \"%s\" meta l4proto . th dport "
+		    "{%s } accept'",
+		    drop->verdict.family, drop->verdict.table, drop->verdict.base_chain,
+		    ports->interface, elements);
 }
 
 static void fix_iptables(const struct drop *drop, const struct advice_ports *ports,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "doctor/check.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void check_conf(const struct facts *facts, struct findings *findings)
@@ -9,6 +10,11 @@ static void check_conf(const struct facts *facts, struct findings *findings)
 
 	if (facts->conf_error[0] == '\0') {
 		finding_say(finding, FINDING_OK, "the configuration has no mistake");
+		return;
+	}
+	if (facts->conf_code == -EACCES) {
+		finding_say(finding, FINDING_UNKNOWN, "%s: run it as root",
+			    facts->conf_error);
 		return;
 	}
 	finding_say(finding, FINDING_PROBLEM, "%s%s", facts->conf_error,

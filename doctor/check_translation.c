@@ -47,7 +47,7 @@ void check_translation(const struct facts *facts, struct findings *findings)
 		return;
 	finding_fix(finding,
 		    "nft 'table ip lan_nat { chain postrouting { type nat hook "
-		    "postrouting priority srcnat; oifname %s masquerade; }; }'",
+		    "postrouting priority srcnat; oifname \"%s\" masquerade; }; }'",
 		    wan);
 	finding_keep(finding, "the same table in /etc/nftables.conf");
 }

@@ -87,6 +87,7 @@ struct facts {
 	bool has_systemd;
 	const char *conf_file;
 	char socket[CONF_PATH_MAX];	 /* where the daemon was asked */
+	int conf_code;			 /* of conf_load() */
 	char conf_error[CONF_ERROR_MAX]; /* "" = the configuration is good */
 	struct conf conf;		 /* in force, as far as it can be known */
 	struct facts_daemon daemon;

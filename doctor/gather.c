@@ -143,11 +143,11 @@ static void gather_firewall(struct facts_firewall *out, struct ruleset **ruleset
 static void gather_conf(const char *file, struct facts *facts)
 {
 	facts->conf_file = file ? file : CONF_DEFAULT_FILE;
-	if (conf_load(file, &facts->conf, facts->conf_error) == 0) {
+	facts->conf_code = conf_load(file, &facts->conf, facts->conf_error);
+	if (facts->conf_code == 0)
 		facts->conf_error[0] = '\0';
-		return;
-	}
-	conf_init(&facts->conf);
+	else
+		conf_init(&facts->conf);
 }
 
 void gather_facts(const struct gather_options *options, struct facts *out,

@@ -615,15 +615,27 @@ def test_config_bad(alone):
     assert "--check-config" in found["fix"]
 
 
+def test_config_that_may_not_be_read(gateway, copy_for_all):
+    """That is no mistake in it."""
+    os.chmod(gateway.file, 0o600)
+    try:
+        result = Result(as_nobody(gateway, copy_for_all))
+    finally:
+        os.chmod(gateway.file, 0o644)
+    assert result.states("config-bad") == {"unknown"}, result
+
+
 # ---- who runs it, and how it reads ----
+
+def as_nobody(gateway, copy_for_all):
+    return gateway.gw.run(
+        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+         copy_for_all(PROGRAM), "-c", gateway.file, "--json"], stderr=subprocess.PIPE)
+
 
 def test_as_nobody(gateway, copy_for_all):
     """What only root may see is said to be so, and is no problem."""
-    program = copy_for_all(PROGRAM)
-    done = gateway.gw.run(
-        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-         program, "-c", gateway.file, "--json"], stderr=subprocess.PIPE)
-    result = Result(done)
+    result = Result(as_nobody(gateway, copy_for_all))
     assert result.exit == 0, result
     unknown = {finding["id"] for finding in result.get(state="unknown")}
     assert {"forward-dropped", "forward-early", "input-blocked",

@@ -170,6 +170,9 @@ static void test_conf(void **state)
 	expect(bench, "config-bad", FINDING_PROBLEM, "x.conf:3: what");
 	assert_string_equal(bench_find(bench, "config-bad", NULL)->fix,
 			    "portreeved -c " CONF_DEFAULT_FILE " --check-config");
+	bench->facts.conf_code = -EACCES;
+	expect(bench, "config-bad", FINDING_UNKNOWN, "as root");
+	bench->facts.conf_code = -EINVAL;
 	bench->facts.conf_file = "a; reboot";
 	assert_string_equal(bench_find(bench, "config-bad", NULL)->fix,
 			    "portreeved -c FILE --check-config");
@@ -397,7 +400,7 @@ static void test_translation(void **state)
 
 	expect(bench, "no-translation", FINDING_PROBLEM, "nothing translates");
 	assert_non_null(strstr(bench_find(bench, "no-translation", NULL)->fix,
-			       "oifname wan0 masquerade"));
+			       "oifname \"wan0\" masquerade"));
 	facts->conf.wan.nat = false;
 	assert_null(bench_find(bench, "no-translation", NULL));
 }
