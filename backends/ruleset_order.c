@@ -307,11 +307,13 @@ static bool is_number(const struct ruleset *ruleset, const struct ruleset_expr *
 bool ruleset_accepts_mark(const struct ruleset *ruleset,
 			  const struct ruleset_rule *rule, uint32_t *mark)
 {
-	const struct ruleset_expr *exprs = ruleset_get_expr(ruleset, rule->first_expr);
+	const struct ruleset_expr *exprs;
 	uint32_t mask;
 
-	return rule->expr_count == 4 && exprs[0].kind == RULESET_LOAD &&
-	       exprs[0].field == RULESET_FIELD_MARK &&
+	if (rule->expr_count != 4)
+		return false;
+	exprs = ruleset_get_expr(ruleset, rule->first_expr);
+	return exprs[0].kind == RULESET_LOAD && exprs[0].field == RULESET_FIELD_MARK &&
 	       is_number(ruleset, &exprs[1], RULESET_BITWISE, &mask) &&
 	       is_number(ruleset, &exprs[2], RULESET_COMPARE, mark) &&
 	       exprs[2].op == NFT_CMP_EQ && mask == *mark &&
