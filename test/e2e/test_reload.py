@@ -522,3 +522,28 @@ def test_tool_does_not_wait_for_the_dead(daemon_factory):
     done = daemon.lab.gw.run(argv, stdout=subprocess.PIPE)
     os.kill(daemon.roles()["core"], signal.SIGCONT)
     assert done.returncode == 3, done.stdout
+
+
+def test_stun_comes_and_goes(lab, daemon_factory):
+    """A role that only this configuration wants."""
+    daemon = daemon_factory().start()
+    roles = daemon.roles()
+    for _ in range(2):
+        reload(daemon, "[wan]\naddress = stun:198.51.100.99\n")
+        wait_for(lambda: "stun" in daemon.roles(), "the worker to come")
+        reload(daemon, "")
+        wait_for(lambda: daemon.roles() == roles, "the worker to go")
+    assert daemon.json("status")["status"]["state"] == "ok"
+    assert ask(lab.lan1, 4000, 4000).external == 4000
+
+
+def test_stun_in_one_process(lab, daemon_factory):
+    daemon = daemon_factory(arguments=SINGLE).start()
+    for _ in range(2):
+        reload(daemon, "[wan]\naddress = stun:198.51.100.99\n")
+        names = {x["name"] for x in daemon.json_any("status")["status"]["workers"]}
+        assert names == {"upnp", "pcp", "stun"}
+        reload(daemon, "")
+        names = {x["name"] for x in daemon.json("status")["status"]["workers"]}
+        assert names == {"upnp", "pcp"}
+    assert ask(lab.lan1, 4000, 4000).external == 4000
