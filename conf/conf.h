@@ -45,10 +45,10 @@
 struct conf_lan {
 	char name[IF_NAMESIZE];
 	uint8_t protocols;
-	uint8_t igd; /* 1, 2, 3 = both */
+	uint8_t igd;	  /* 1, 2, 3 = both */
+	bool pcp_anycast; /* take PCP's anycast addresses for ours (PCP-119) */
 	size_t network_count;
 	struct prefix networks[CONF_NETWORKS_MAX]; /* besides the interface's own */
-	bool pcp_anycast; /* take PCP's anycast addresses for ours (PCP-119) */
 };
 
 /** What becomes of IPv6 traffic from outside; the same as enum wan_pinholes of the

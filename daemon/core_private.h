@@ -64,19 +64,15 @@ struct core {
 	struct foreign *foreign; /* NULL = there is nothing to look at */
 	struct event *foreign_event;
 	struct event *foreign_timer;
-	bool foreign_due;
 	int64_t foreign_told_ms; /* when it was looked at */
 	int64_t foreign_pause_ms;
 	struct event *expiry_timer;
 	struct event *heal_timer;
 	struct event *serving_timer;
-	bool serving;
 	int64_t expiry_due_ms;
 	int64_t heal_due_ms; /* TIME_NEVER = not due */
 	struct event *mend_timer;
-	bool mend_due;
 	struct event *table_timer;
-	bool table_due;
 	/* what worker upnp knows of the table, and since when */
 	uint32_t table_told_ids[LANS_MAX];
 	int64_t table_told_ms;
@@ -87,6 +83,11 @@ struct core {
 	struct core_hosts *hosts;      /* NULL = leases are an address's */
 	struct neighbours *neighbours; /* NULL = hosts are known by address only */
 	int instance_fd;	       /* -1 = not held */
+	/* what is due, and so armed already */
+	bool foreign_due;
+	bool mend_due;
+	bool table_due;
+	bool serving;
 	int64_t started_ms;
 	uint64_t dropped;
 	size_t request_count;

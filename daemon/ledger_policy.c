@@ -116,8 +116,10 @@ int ledger_withdraw(struct ledger *ledger, const struct store_time *at)
 {
 	size_t count;
 	uint64_t *ids = ledger_find_forbidden(ledger, &count);
-	int error = ids ? 0 : -ENOMEM;
+	int error = 0;
 
+	if (!ids)
+		return -ENOMEM;
 	for (size_t done = 0; done < count; done += LEDGER_ENDS_MAX) {
 		size_t part =
 			count - done < LEDGER_ENDS_MAX ? count - done : LEDGER_ENDS_MAX;

@@ -75,11 +75,17 @@ static const struct reload_row reload_rows[] = {
 };
 #define ROW_COUNT (sizeof(reload_rows) / sizeof(reload_rows[0]))
 
+/* Equal configurations are equal octets: conf_init() says so. */
+static bool is_same(const void *a, const void *b, size_t size)
+{
+	return memcmp(a, b, size) == 0;
+}
+
 static bool row_is_same(const struct reload_row *row, const struct conf *a,
 			const struct conf *b)
 {
-	return memcmp((const char *)a + row->offset, (const char *)b + row->offset,
-		      row->size) == 0;
+	return is_same((const char *)a + row->offset, (const char *)b + row->offset,
+		       row->size);
 }
 
 static void diff_add_restart(struct reload_diff *diff, const char *key)
@@ -126,7 +132,7 @@ static bool rule_is_same(const struct conf_rule *a, const struct conf_rule *b)
 	struct conf_rule moved = *a;
 
 	moved.line = b->line;
-	return memcmp(&moved, b, sizeof(moved)) == 0;
+	return is_same(&moved, b, sizeof(moved));
 }
 
 static void diff_add_rules(struct reload_diff *diff, const struct conf *now,
@@ -213,7 +219,7 @@ static void diff_add_lans(struct reload_diff *diff, const struct conf *now,
 			  const struct conf *next)
 {
 	if (now->lan_count == next->lan_count &&
-	    memcmp(now->lans, next->lans, sizeof(now->lans)) == 0)
+	    is_same(now->lans, next->lans, sizeof(now->lans)))
 		return;
 	/* what they speak decides of their leases too */
 	diff_add(diff, EFFECT_NETWORK | EFFECT_POLICY);
