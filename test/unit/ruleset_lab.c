@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "test/unit/netns.h"
+#include "test/unit/ruleset_wire.h"
 
 void ruleset_lab_enter(void)
 {
@@ -23,7 +24,7 @@ void ruleset_lab_enter(void)
 		skip();
 	assert_true(netns_make_link(&pair, "wan0", "peer0"));
 	assert_true(netns_make_link(&pair, "lan0", "peer1"));
-	assert_true(netns_enter(pair.gateway));
+	ruleset_wire_open(&pair);
 	entered = true;
 }
 
@@ -74,6 +75,20 @@ struct packet ruleset_lab_make_packet(enum ruleset_lab_kind kind)
 	return packet;
 }
 
+/* What is certain is what the kernel does with a real packet. */
+static void check_kernel(const struct ruleset_lab_row *row, const struct packet *packet,
+			 const struct packet_verdict *verdict)
+{
+	bool passed;
+
+	if (verdict->fate == PACKET_UNKNOWN || row->established)
+		return;
+	passed = ruleset_wire_send(packet);
+	if (passed != (verdict->fate == PACKET_PASSES))
+		fail_msg("%s: the kernel %s it", row->name,
+			 passed ? "passes" : "drops");
+}
+
 static void check_row(const struct ruleset_lab_row *row)
 {
 	struct packet packet = ruleset_lab_make_packet(row->kind);
@@ -91,6 +106,7 @@ static void check_row(const struct ruleset_lab_row *row)
 	if (row->chain && strcmp(verdict.chain, row->chain) != 0)
 		fail_msg("%s: ends in %s, not in %s", row->name, verdict.chain,
 			 row->chain);
+	check_kernel(row, &packet, &verdict);
 	ruleset_free(ruleset);
 }
 
@@ -100,6 +116,7 @@ void ruleset_lab_check_rows(const char *program, const struct ruleset_lab_row *r
 	ruleset_lab_enter();
 	for (size_t i = 0; i < count; i++) {
 		ruleset_lab_flush();
+		ruleset_wire_load(rows[i].mark);
 		ruleset_lab_load(program, rows[i].text);
 		check_row(&rows[i]);
 	}

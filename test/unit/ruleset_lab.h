@@ -41,7 +41,10 @@ struct ruleset_lab_row {
 	const char *chain; /* where it ends, unless it passes; NULL: wherever */
 };
 
-/** Load, walk and compare each row, at the forward hook. */
+/**
+ * Load, walk and compare each row, at the forward hook; and have a real packet do what
+ * was said with certainty, if it is a first one.
+ */
 void ruleset_lab_check_rows(const char *program, const struct ruleset_lab_row *rows,
 			    size_t count);
 

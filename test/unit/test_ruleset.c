@@ -50,10 +50,6 @@ static void test_policies(void **state)
 		 "table ip t { flags dormant; chain c { type filter hook forward "
 		 "priority 0; policy drop; }\n}",
 		 LAB_TCP4, 0, false, PACKET_PASSES, NULL},
-		{"our own",
-		 "table inet portreeve { chain c { type filter hook forward priority "
-		 "0; policy drop; }\n}",
-		 LAB_TCP4, 0, false, PACKET_PASSES, NULL},
 		{"our name in another family",
 		 "table ip portreeve { chain c { type filter hook forward priority "
 		 "0; policy drop; }\n}",

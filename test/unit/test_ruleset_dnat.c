@@ -186,20 +186,27 @@ static void test_paths(void **state)
 	TEST_ROWS(rows);
 }
 
-/* What may not cost the owner all of his ports, and what does. */
+/* What may not cost the owner all of his ports: one host gets what nobody else wants.
+ */
 static void test_without_port(void **state)
 {
 	static const struct row rows[] = {
-		{"all", NFT, CHAIN("iifname wan0 dnat ip to 10.0.0.2"),
-		 "tcp 1-65535 udp 1-65535"},
+		{"all", NFT, CHAIN("iifname wan0 dnat ip to 10.0.0.2"), ""},
 		{"all of a protocol", NFT,
-		 CHAIN("iifname wan0 meta l4proto udp dnat ip to 10.0.0.2"),
-		 "udp 1-65535"},
+		 CHAIN("iifname wan0 meta l4proto udp dnat ip to 10.0.0.2"), ""},
 		{"all but one", NFT,
 		 CHAIN("tcp dport 22 accept\nmeta l4proto tcp dnat ip to 10.0.0.2"),
-		 "tcp 1-21 tcp 23-65535"},
+		 ""},
+		{"all, and one", NFT,
+		 CHAIN("tcp dport 22 dnat ip to 10.0.0.3\nmeta l4proto tcp dnat ip to "
+		       "10.0.0.2"),
+		 "tcp 22"},
 		{"all but one, at once", NFT,
-		 CHAIN("tcp dport != 22 dnat ip to 10.0.0.2"), "tcp 1-21 tcp 23-65535"},
+		 CHAIN("tcp dport != 22 dnat ip to 10.0.0.2"), ""},
+		{"most, by their numbers", NFT,
+		 CHAIN("tcp dport 1024-65535 dnat ip to 10.0.0.2"), ""},
+		{"half", NFT, CHAIN("tcp dport 32769-65535 dnat ip to 10.0.0.2"),
+		 "tcp 32769-65535"},
 		{"from a LAN", NFT, CHAIN("iifname lan0 dnat ip to 10.0.0.2"), ""},
 		{"by IPv6", NFT, CHAIN("iifname wan0 dnat ip6 to fd00::1"), ""},
 		{"for another address", NFT,
@@ -251,8 +258,7 @@ static void test_iptables(void **state)
 		     "-j DNAT --to 10.0.0.3\n"),
 		 "tcp 80"},
 		{"all", RESTORE4,
-		 NAT("-A PREROUTING -i wan0 -p tcp -j DNAT --to 10.0.0.2\n"),
-		 "tcp 1-65535"},
+		 NAT("-A PREROUTING -i wan0 -p tcp -j DNAT --to 10.0.0.2\n"), ""},
 		{"IPv6", RESTORE6,
 		 NAT("-A PREROUTING -i wan0 -p tcp --dport 80 -j DNAT --to "
 		     "[fd00::1]:80\n"),
