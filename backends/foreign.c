@@ -49,6 +49,7 @@ struct chain {
 	bool named; /* by the configuration */
 	bool holds; /* afterwards it has a rule of ours */
 	bool added;
+	bool moved; /* it had one, in a place that was no good or for another mark */
 };
 
 /* What a refresh has found and is about to do. */
@@ -60,45 +61,6 @@ struct plan {
 };
 
 /* --- packets that stand for leased traffic --- */
-
-static bool find_host(const struct backend_network *network, size_t lan, bool ipv6,
-		      struct ip_addr *out)
-{
-	for (size_t i = 0; i < network->lan_network_counts[lan]; i++) {
-		const struct ip_addr *addr = &network->lan_networks[lan][i].addr;
-
-		if (addr_is_ipv4(addr) == ipv6 || addr_is_link_local(addr))
-			continue;
-		*out = *addr;
-		out->bytes[sizeof(out->bytes) - 1] |= 0x0a;
-		return true;
-	}
-	return false;
-}
-
-bool foreign_make_packet(const struct foreign_sample *sample,
-			 const struct backend_network *network, struct packet *out)
-{
-	struct packet packet = {
-		.ipv6 = sample->ipv6,
-		.protocol = sample->protocol,
-		.is_new = true,
-		.translated = !sample->ipv6,
-		.source_port = 40000,
-		.destination_port = 50000,
-		.mark = sample->mark,
-	};
-
-	/* an address of the internet at large */
-	if (network->wan[0] == '\0' ||
-	    !find_host(network, sample->lan, sample->ipv6, &packet.destination) ||
-	    !addr_parse(sample->ipv6 ? "2620:fe::fe" : "9.9.9.9", &packet.source))
-		return false;
-	memcpy(packet.in, network->wan, sizeof(packet.in));
-	memcpy(packet.out, network->lans[sample->lan], sizeof(packet.out));
-	*out = packet;
-	return true;
-}
 
 static void make_samples(struct foreign *foreign, const struct backend_network *network)
 {
@@ -311,6 +273,7 @@ static int plan_decide_chain(struct plan *plan, struct foreign *foreign,
 	}
 	chain->holds = wanted;
 	chain->added = wanted && !right;
+	chain->moved = chain->added && count > 0;
 	if (chain->added)
 		plan_change(plan, chain, 0);
 	if (wanted)
@@ -355,34 +318,57 @@ static void list_add(char *text, size_t size, const struct nft_place *place)
 	chain_format(text + used, size - used, place);
 }
 
-/* One line for all that was new, and one for all that was put back. */
+enum report_kind { REPORT_ADDED, REPORT_RESTORED, REPORT_MOVED };
+
+/* One line for all chains of a kind. */
+static void report_log(enum report_kind kind, const char *chains)
+{
+	if (chains[0] == '\0')
+		return;
+	switch (kind) {
+	case REPORT_ADDED:
+		log_notice("a rule that accepts leased traffic was put into chain %s",
+			   chains);
+		break;
+	case REPORT_RESTORED:
+		log_notice("the rule that accepts leased traffic was gone from chain "
+			   "%s; put back",
+			   chains);
+		break;
+	case REPORT_MOVED:
+		log_notice("the rule that accepts leased traffic was of no use in "
+			   "chain %s; put first",
+			   chains);
+		break;
+	}
+}
+
 static void foreign_report(struct foreign *foreign, const struct plan *plan)
 {
 	struct foreign_figures *figures = &foreign->figures;
-	char added[CHAINS_TEXT_SIZE] = "", restored[CHAINS_TEXT_SIZE] = "";
+	char texts[REPORT_MOVED + 1][CHAINS_TEXT_SIZE] = {{0}};
 
 	figures->rule_count = 0;
 	for (size_t i = 0; i < plan->chain_count; i++) {
 		const struct chain *chain = &plan->chains[i];
-		bool known = chain->holds && foreign_knows(foreign, &chain->place);
+		enum report_kind kind = REPORT_ADDED;
 
 		if (!chain->holds)
 			continue;
 		chain_format(figures->rules[figures->rule_count],
 			     sizeof(figures->rules[0]), &chain->place);
 		figures->rule_count++;
+		if (foreign_knows(foreign, &chain->place))
+			kind = REPORT_RESTORED;
+		if (chain->moved)
+			kind = REPORT_MOVED;
 		if (!chain->added)
 			continue;
-		figures->restored += known ? 1 : 0;
-		list_add(known ? restored : added, CHAINS_TEXT_SIZE, &chain->place);
+		figures->restored += kind == REPORT_RESTORED ? 1 : 0;
+		list_add(texts[kind], CHAINS_TEXT_SIZE, &chain->place);
 	}
-	if (added[0] != '\0')
-		log_notice("a rule that accepts leased traffic was put into chain %s",
-			   added);
-	if (restored[0] != '\0')
-		log_notice("the rule that accepts leased traffic was gone from chain "
-			   "%s; put back",
-			   restored);
+	for (int kind = REPORT_ADDED; kind <= REPORT_MOVED; kind++)
+		report_log((enum report_kind)kind, texts[kind]);
 }
 
 static void foreign_report_missing(struct foreign *foreign)
@@ -398,16 +384,10 @@ static void foreign_report_missing(struct foreign *foreign)
 
 /* --- what it comes to --- */
 
-/*
- * A rule for all ports, as for one host that gets whatever nobody else wants, gives no
- * port in particular away; and our rules come before it.
- */
 static void take_port(void *user, uint8_t protocol, struct port_range range)
 {
 	struct foreign *foreign = user;
 
-	if (range.first <= 1 && range.last == PORT_COUNT - 1)
-		return;
 	for (uint32_t port = range.first; port <= range.last; port++) {
 		if (protocol != IPPROTO_UDP)
 			foreign->taken[0][port / 8] |= (uint8_t)(1U << port % 8);

@@ -87,6 +87,10 @@ void ruleset_walk(const struct ruleset *ruleset, enum packet_hook hook,
 bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 		      size_t index, const struct packet *packet,
 		      struct packet_verdict *out);
+/** The same with rules of ours in it, as the kernel walks it. */
+bool ruleset_walk_whole(const struct ruleset *ruleset, enum packet_hook hook,
+			size_t index, const struct packet *packet,
+			struct packet_verdict *out);
 
 /**
  * Call visit for each range of ports that rules or maps of others translate at
@@ -95,8 +99,10 @@ bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
  * port, or a rule that leads to it did, it is told whatever else the rule asks for: the
  * port may be taken. A rule that does not ask for the port takes all ports, and is told
  * if it matches for certain: one that asks for an address, or what else we do not know,
- * may be about another host altogether. What a rule before it accepts, returns or
- * drops for certain is not told. Errors: none; visit cannot stop it.
+ * may be about another host altogether. One that takes most ports is not told, asked or
+ * not: it is for a host that gets whatever nobody else wants. What a rule before it
+ * accepts, returns or drops for certain is not told. Errors: none; visit cannot stop
+ * it.
  */
 void ruleset_visit_dnat(const struct ruleset *ruleset, const char *wan,
 			void (*visit)(void *user, uint8_t protocol,

@@ -86,8 +86,12 @@ static void take_decision(void *user, const struct ruleset_verdict *verdict,
 
 	switch (verdict->decision) {
 	case RULESET_TRANSLATE:
-		/* What is not certain may be for addresses that are not ours. */
-		if (certain || frame->eval.port_matched)
+		/*
+		 * What is not certain may be for addresses that are not ours; and most
+		 * ports are those of a host that gets whatever nobody else wants.
+		 */
+		if ((certain || frame->eval.port_matched) &&
+		    !ruleset_ports_are_most(ports))
 			ruleset_ports_join(&frame->search->found, ports);
 		break;
 	case RULESET_JUMP:

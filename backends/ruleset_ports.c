@@ -53,6 +53,15 @@ bool ruleset_ports_are_none(const struct ruleset_ports *ports)
 	return true;
 }
 
+bool ruleset_ports_are_most(const struct ruleset_ports *ports)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < WORDS; i++)
+		count += __builtin_popcountll(ports->words[i]);
+	return count > UINT16_MAX / 2;
+}
+
 /* The next port from `from` on that is in (or is not); 65536 when there is none. */
 static unsigned int find_port(const struct ruleset_ports *ports, unsigned int from,
 			      bool in)

@@ -331,6 +331,8 @@ void ruleset_ports_remove(struct ruleset_ports *ports,
 			  const struct ruleset_ports *other);
 void ruleset_ports_join(struct ruleset_ports *ports, const struct ruleset_ports *other);
 bool ruleset_ports_are_none(const struct ruleset_ports *ports);
+/** More than half of all. */
+bool ruleset_ports_are_most(const struct ruleset_ports *ports);
 /** The first range at `from` or behind. False: there is none. */
 bool ruleset_ports_get_range(const struct ruleset_ports *ports, unsigned int from,
 			     struct port_range *out);

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Our one rule in chains of others, and the watch over them, in a real kernel. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/foreign.h"
+#include "backends/nft.h"
+#include "backends/nft_foreign.h"
+#include "test/unit/netns.h"
+#include "test/unit/ruleset_lab.h"
+
+#define NFT "nft -f -"
+#define TEXT_MAX 65536
+#define CHAIN(name, priority)                                                          \
+	"table inet t { chain " name " { type filter hook forward priority " priority  \
+	"; policy drop; }\n}\n"
+#define OURS "ct mark & 0x10000000 == 0x10000000 accept comment \"portreeve\""
+
+static const char *list(const char *command)
+{
+	static char text[TEXT_MAX];
+	FILE *pipe = popen(command, "r");
+	size_t length;
+
+	assert_non_null(pipe);
+	length = fread(text, 1, sizeof(text) - 1, pipe);
+	text[length] = '\0';
+	assert_int_equal(pclose(pipe), 0);
+	return text;
+}
+
+static size_t count_in(const char *text, const char *what)
+{
+	size_t count = 0;
+
+	for (; (text = strstr(text, what)); text++)
+		count++;
+	return count;
+}
+
+static size_t count_ours(void)
+{
+	return count_in(list("nft list ruleset"), OURS);
+}
+
+static struct backend_network make_network(void)
+{
+	struct backend_network network = {
+		.wan = "wan0", .lan_count = 1, .lans = {"lan0"}};
+
+	network.lan_network_counts[0] = 2;
+	assert_true(prefix_parse("192.168.1.0/24", &network.lan_networks[0][0]));
+	assert_true(prefix_parse("2001:db8:2::/64", &network.lan_networks[0][1]));
+	return network;
+}
+
+static struct foreign *open_foreign(enum foreign_how how)
+{
+	const struct foreign_config config = {.mark = LAB_MARK, .how = how};
+	struct foreign *foreign = NULL;
+
+	ruleset_lab_enter();
+	ruleset_lab_flush();
+	assert_int_equal(foreign_open(&config, &foreign), 0);
+	return foreign;
+}
+
+static void refresh(struct foreign *foreign)
+{
+	const struct backend_network network = make_network();
+
+	assert_int_equal(foreign_refresh(foreign, &network), 0);
+}
+
+static enum packet_fate get_fate(const struct foreign *foreign, size_t family)
+{
+	return foreign_get_figures(foreign)->verdicts[family].fate;
+}
+
+/* --- the watch --- */
+
+static void test_news(void **state)
+{
+	static const struct {
+		const char *text;
+		bool news;
+	} rows[] = {
+		{"add table inet other", true},
+		{"add chain inet other c", true},
+		{"add rule inet other c accept", true},
+		{"add set inet other s { type inet_service; }", true},
+		{"add element inet other s { 5 }", true},
+		{"add counter inet other n", false},
+		{"add table inet portreeve", false},
+		{"add chain inet portreeve c", false},
+		{"add set inet portreeve s { type inet_service; }", false},
+		{"add element inet portreeve s { 5 }", false},
+		{"delete element inet portreeve s { 5 }", false},
+		{"add rule inet portreeve c accept", false},
+		{"add table ip portreeve", true},
+		{"add set ip portreeve s { type inet_service; }", true},
+		{"add element ip portreeve s { 5 }", true},
+		/* as long, and one letter other at the end, or at the beginning */
+		{"add table inet portreevX", true},
+		{"add set inet portreevX s { type inet_service; }", true},
+		{"add element inet portreevX s { 5 }", true},
+		{"delete element inet portreevX s { 5 }", true},
+		{"add table inet qortreeve", true},
+		{"add set inet qortreeve s { type inet_service; }", true},
+		{"add element inet qortreeve s { 5 }", true},
+		{"add rule inet portreeve c drop\nadd rule inet other c drop", true},
+		{"flush ruleset", true},
+	};
+	struct foreign *foreign = open_foreign(FOREIGN_OFF);
+
+	(void)state;
+	(void)foreign_drain(foreign);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ruleset_lab_load(NFT, rows[i].text);
+		if (foreign_drain(foreign) != rows[i].news)
+			fail_msg("news or not: %s", rows[i].text);
+		assert_false(foreign_drain(foreign));
+	}
+	foreign_close(foreign, false);
+}
+
+/* What we do ourselves is none, or it would never end. */
+static void test_own_changes_are_no_news(void **state)
+{
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+
+	(void)state;
+	ruleset_lab_load(NFT, CHAIN("c", "0"));
+	(void)foreign_drain(foreign);
+	refresh(foreign);
+	assert_int_equal(count_ours(), 1);
+	assert_false(foreign_drain(foreign));
+	foreign_close(foreign, false);
+	assert_int_equal(count_ours(), 0);
+}
+
+static void test_lost_notifications_are_news(void **state)
+{
+	struct foreign *foreign = open_foreign(FOREIGN_OFF);
+	FILE *pipe = popen(NFT, "w");
+
+	(void)state;
+	assert_non_null(pipe);
+	assert_true(fputs("add table ip t\nadd set ip t s { type mark; }\n", pipe) >=
+		    0);
+	for (int i = 0; i < 60000; i++)
+		assert_true(fprintf(pipe, "add element ip t s { %d }\n", i) > 0);
+	assert_int_equal(pclose(pipe), 0);
+	assert_true(foreign_drain(foreign));
+	ruleset_lab_flush();
+	assert_true(foreign_drain(foreign));
+	foreign_close(foreign, false);
+}
+
+/* --- rules --- */
+
+/* Rules with our comment, and without. */
+static const struct {
+	const char *rule;
+	uint32_t mark; /* 0 = it is not ours */
+} candidates[] = {
+	{"ct mark and 0x10000000 == 0x10000000 accept comment \"portreeve\"",
+	 0x10000000},
+	{"ct mark and 0x10000000 == 0x10000000 counter accept comment "
+	 "\"portreeve\"",
+	 0x10000000},
+	{"ct mark and 0x4 == 0x4 accept comment \"portreeve\"", 0x4},
+	{"ct mark and 0x10000000 == 0x10000000 accept", 0},
+	{"ct mark and 0x10000000 == 0x10000000 accept comment \"portreeve2\"", 0},
+	{"ct mark and 0x10000000 == 0x10000000 accept comment \"portreev\"", 0},
+	{"ct mark and 0x10000000 == 0x10000000 drop comment \"portreeve\"", 0},
+	{"ct mark and 0x10000000 == 0x10000000 jump d comment \"portreeve\"", 0},
+	{"ct mark and 0x10000000 == 0x10000000 counter comment \"portreeve\"", 0},
+	{"ct mark and 0x10000000 != 0x10000000 accept comment \"portreeve\"", 0},
+	{"ct mark and 0x30000000 == 0x10000000 accept comment \"portreeve\"", 0},
+	{"ct mark 0x10000000 accept comment \"portreeve\"", 0},
+	{"meta mark and 0x10000000 == 0x10000000 accept comment \"portreeve\"", 0},
+	{"iifname wan0 ct mark and 0x10000000 == 0x10000000 accept comment "
+	 "\"portreeve\"",
+	 0},
+	{"ct mark and 0x10000000 == 0x10000000 limit rate 1/second accept "
+	 "comment \"portreeve\"",
+	 0},
+	{"ct mark and 0x10000000 == 0x10000000 log accept comment "
+	 "\"portreeve\"",
+	 0},
+	{"accept comment \"portreeve\"", 0},
+};
+
+static void test_which_rules_are_ours(void **state)
+{
+	const struct nft_place place = {.family = "inet", .table = "t", .chain = "c"};
+	struct nft_accept found[NFT_ACCEPTS_MAX];
+	struct nft_socket nft;
+	char text[512];
+
+	(void)state;
+	ruleset_lab_enter();
+	ruleset_lab_flush();
+	assert_int_equal(nft_socket_open(&nft), 0);
+	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
+		size_t count = 9;
+
+		(void)snprintf(text, sizeof(text),
+			       "table inet t { chain d { }\nchain c { counter\n%s\n}\n"
+			       "}\n",
+			       candidates[i].rule);
+		ruleset_lab_load(NFT, text);
+		assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
+		if (count != (candidates[i].mark != 0 ? 1 : 0))
+			fail_msg("%zu found: %s", count, candidates[i].rule);
+		if (count > 0) {
+			assert_int_equal(found[0].mark, candidates[i].mark);
+			assert_false(found[0].first);
+		}
+		ruleset_lab_flush();
+	}
+	nft_socket_close(&nft);
+}
+
+/* Between the look and the change somebody else was there. */
+static void test_stale_look(void **state)
+{
+	const struct nft_place place = {.family = "inet", .table = "t", .chain = "c"};
+	struct nft_foreign_change change = {.place = &place};
+	struct nft_accept found[NFT_ACCEPTS_MAX];
+	struct nft_socket nft;
+	uint32_t generation;
+	size_t count;
+
+	(void)state;
+	ruleset_lab_enter();
+	ruleset_lab_flush();
+	ruleset_lab_load(NFT, CHAIN("c", "0"));
+	assert_int_equal(nft_socket_open(&nft), 0);
+	assert_int_equal(nft_foreign_get_generation(&nft, &generation), 0);
+	ruleset_lab_load(NFT, "add rule inet t c counter");
+	assert_int_equal(nft_foreign_commit(&nft, generation, LAB_MARK, &change, 1),
+			 -ERESTART);
+	assert_int_equal(count_ours(), 0);
+	assert_int_equal(nft_foreign_get_generation(&nft, &generation), 0);
+	assert_int_equal(nft_foreign_commit(&nft, generation, LAB_MARK, &change, 1), 0);
+	assert_int_equal(count_ours(), 1);
+	assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
+	assert_int_equal(count, 1);
+	assert_true(found[0].first);
+	/* the handle is somebody else's rule by now, for all we know */
+	change.handle = found[0].handle;
+	ruleset_lab_load(NFT, "add rule inet t c counter");
+	assert_int_equal(nft_foreign_commit(&nft, generation, LAB_MARK, &change, 1),
+			 -ERESTART);
+	assert_int_equal(count_ours(), 1);
+	nft_socket_close(&nft);
+}
+
+/* All or nothing: one chain of two is gone. */
+static void test_one_chain_is_gone(void **state)
+{
+	const struct nft_place places[] = {
+		{.family = "inet", .table = "t", .chain = "c"},
+		{.family = "inet", .table = "t", .chain = "gone"},
+	};
+	const struct nft_foreign_change changes[] = {{.place = &places[0]},
+						     {.place = &places[1]}};
+	struct nft_socket nft;
+	uint32_t generation;
+
+	(void)state;
+	ruleset_lab_enter();
+	ruleset_lab_flush();
+	ruleset_lab_load(NFT, CHAIN("c", "0"));
+	assert_int_equal(nft_socket_open(&nft), 0);
+	assert_int_equal(nft_foreign_get_generation(&nft, &generation), 0);
+	assert_int_equal(nft_foreign_commit(&nft, generation, LAB_MARK, changes, 2),
+			 -ENOENT);
+	assert_int_equal(count_ours(), 0);
+	nft_socket_close(&nft);
+}
+
+/* --- integration --- */
+
+/* Before our forward chain there is no mark on a first packet: no rule helps. */
+static void test_chain_before_the_mark(void **state)
+{
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+
+	(void)state;
+	ruleset_lab_load(NFT, CHAIN("early", "-200"));
+	refresh(foreign);
+	assert_int_equal(count_ours(), 0);
+	assert_int_equal(get_fate(foreign, 0), PACKET_DROPPED);
+	assert_int_equal(get_fate(foreign, 1), PACKET_DROPPED);
+	foreign_close(foreign, false);
+}
+
+static void test_families(void **state)
+{
+	const struct foreign_config config = {
+		.mark = LAB_MARK, .how = FOREIGN_AUTO, .ipv4_only = true};
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+
+	(void)state;
+	ruleset_lab_load(NFT,
+			 "table ip6 a { chain c { type filter hook forward priority 0; "
+			 "policy drop; }\n}\n"
+			 "table ip b { chain c { type filter hook forward priority 0; "
+			 "policy accept; }\n}\n");
+	refresh(foreign);
+	assert_int_equal(count_ours(), 1);
+	assert_int_equal(count_in(list("nft list table ip6 a"), OURS), 1);
+	foreign_close(foreign, false);
+	foreign = NULL;
+	assert_int_equal(foreign_open(&config, &foreign), 0);
+	refresh(foreign);
+	assert_int_equal(count_ours(), 0);
+	assert_int_equal(get_fate(foreign, 1), PACKET_PASSES);
+	foreign_close(foreign, false);
+}
+
+static void test_bound(void **state)
+{
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+	char text[256];
+
+	(void)state;
+	for (int i = 0; i < FOREIGN_RULES_MAX + 4; i++) {
+		(void)snprintf(text, sizeof(text),
+			       "table inet t { chain c%d { type filter hook forward "
+			       "priority %d; policy drop; }\n}\n",
+			       i, i);
+		ruleset_lab_load(NFT, text);
+	}
+	refresh(foreign);
+	assert_int_equal(count_ours(), FOREIGN_RULES_MAX);
+	assert_int_equal(foreign_get_figures(foreign)->rule_count, FOREIGN_RULES_MAX);
+	assert_int_equal(get_fate(foreign, 0), PACKET_DROPPED);
+	foreign_close(foreign, false);
+	assert_int_equal(count_ours(), 0);
+}
+
+static void test_another_mark(void **state)
+{
+	struct foreign_config config = {.mark = 0x40, .how = FOREIGN_AUTO};
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+
+	(void)state;
+	ruleset_lab_load(NFT, CHAIN("c", "0"));
+	refresh(foreign);
+	foreign_set_config(foreign, &config);
+	refresh(foreign);
+	assert_int_equal(count_ours(), 0);
+	assert_int_equal(count_in(list("nft list ruleset"), "0x00000040 accept"), 1);
+	config.how = FOREIGN_OFF;
+	foreign_set_config(foreign, &config);
+	refresh(foreign);
+	assert_int_equal(count_in(list("nft list ruleset"), "accept"), 0);
+	assert_int_equal(get_fate(foreign, 0), PACKET_DROPPED);
+	foreign_close(foreign, false);
+}
+
+/* Without a WAN nothing is judged, and what is there stays. */
+static void test_no_wan(void **state)
+{
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+	struct backend_network network = make_network();
+
+	(void)state;
+	ruleset_lab_load(NFT, CHAIN("c", "0"));
+	network.wan[0] = '\0';
+	assert_int_equal(foreign_refresh(foreign, &network), 0);
+	assert_int_equal(count_ours(), 0);
+	assert_int_equal(get_fate(foreign, 0), PACKET_PASSES);
+	refresh(foreign);
+	assert_int_equal(count_ours(), 1);
+	assert_int_equal(foreign_refresh(foreign, &network), 0);
+	assert_int_equal(count_ours(), 1);
+	foreign_close(foreign, true);
+	assert_int_equal(count_ours(), 1);
+	foreign_close(NULL, false);
+}
+
+static void test_ports(void **state)
+{
+	struct foreign *foreign = open_foreign(FOREIGN_OFF);
+
+	(void)state;
+	ruleset_lab_load(NFT,
+			 "table ip t { chain c { type nat hook prerouting priority 0;\n"
+			 "tcp dport 80 dnat to 192.168.1.9\n"
+			 "iifname wan0 udp dport 65000-65535 redirect to :9\n"
+			 "meta l4proto tcp dnat to 192.168.1.10\n}\n}\n");
+	refresh(foreign);
+	assert_true(foreign_has_port(foreign, IPPROTO_TCP, 80));
+	assert_false(foreign_has_port(foreign, IPPROTO_UDP, 80));
+	assert_true(foreign_has_port(foreign, IPPROTO_UDP, 65000));
+	assert_true(foreign_has_port(foreign, IPPROTO_UDP, 65535));
+	assert_false(foreign_has_port(foreign, IPPROTO_UDP, 64999));
+	assert_false(foreign_has_port(foreign, IPPROTO_TCP, 65535));
+	ruleset_lab_flush();
+	refresh(foreign);
+	assert_false(foreign_has_port(foreign, IPPROTO_TCP, 80));
+	foreign_close(foreign, false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_news),
+		cmocka_unit_test(test_own_changes_are_no_news),
+		cmocka_unit_test(test_lost_notifications_are_news),
+		cmocka_unit_test(test_which_rules_are_ours),
+		cmocka_unit_test(test_stale_look),
+		cmocka_unit_test(test_one_chain_is_gone),
+		cmocka_unit_test(test_chain_before_the_mark),
+		cmocka_unit_test(test_families),
+		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_another_mark),
+		cmocka_unit_test(test_no_wan),
+		cmocka_unit_test(test_ports),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
