@@ -248,6 +248,28 @@ static void test_more_addresses_than_fit(void **state)
 	assert_address(tw0(&fixture->links), 0, "192.0.2.1/24");
 }
 
+static bool both_lead_out(const struct links *links)
+{
+	return tw0(links)->default_route &&
+	       links_find_name(links, "tw1")->default_route && tw0_is_default(links);
+}
+
+static bool only_tw0_leads_out(const struct links *links)
+{
+	return tw0(links)->default_route &&
+	       !links_find_name(links, "tw1")->default_route;
+}
+
+static bool none_anywhere(const struct links *links)
+{
+	return !links->has_default && !tw0(links)->default_route;
+}
+
+static bool one_anywhere(const struct links *links)
+{
+	return links->has_default && links->default_ifindex == 0;
+}
+
 static void test_default_route(void **state)
 {
 	struct fixture *fixture = *state;
@@ -261,11 +283,19 @@ static void test_default_route(void **state)
 	wait_until(fixture, other_is_default);
 	run("ip route del default via 198.51.100.254 dev tw1 metric 100");
 	wait_until(fixture, tw0_is_default);
+	/* each interface with a way out is marked, the better one or not */
+	run("ip route add default via 198.51.100.254 dev tw1 metric 300");
+	wait_until(fixture, both_lead_out);
+	run("ip route del default via 198.51.100.254 dev tw1 metric 300");
+	wait_until(fixture, only_tw0_leads_out);
 	/* neither another table nor a route that leads nowhere is the default route */
 	run("ip route del default");
+	wait_until(fixture, none_anywhere);
 	run("ip route add default dev tw1 table 100");
 	run("ip route add blackhole default");
 	wait_until(fixture, no_default);
+	/* but policy routing may lead out by it */
+	assert_true(one_anywhere(&fixture->links));
 	run("ip route del blackhole default");
 	run("ip route add default nexthop via 198.51.100.254 dev tw1 weight 1 "
 	    "nexthop via 192.0.2.254 dev tw0 weight 1");
