@@ -415,6 +415,7 @@ static struct host *find_owner_elsewhere(struct hearing *hearing,
 {
 	struct host *host, *found = NULL;
 	size_t looked = 0;
+	bool others = false;
 
 	*waits = false;
 	DL_FOREACH2(from->owner->heard, host, heard_next)
@@ -423,13 +424,13 @@ static struct host *find_owner_elsewhere(struct hearing *hearing,
 			return NULL;
 		if (!may_follow(hearing, from, host))
 			continue;
-		if (card_stands_for_many(hearing, from, host, waits))
+		if (card_stands_for_many(hearing, from, host, &others))
 			return NULL;
 		found = host;
 		if (is_there(host))
-			return host;
+			break;
 	}
-	*waits = found != NULL;
+	*waits = found && (others || !is_there(found));
 	return found;
 }
 

@@ -22,7 +22,7 @@ struct hosts;
  * many machines, and none of their leases moves. */
 #define HOSTS_OF_CARD_MAX 8u
 /** An address is not asked for again before. */
-#define HOSTS_ASK_PAUSE_MS 1000
+#define HOSTS_ASK_PAUSE_MS INT64_C(1000)
 
 /** What the kernel says of an address. */
 enum host_state {

@@ -30,8 +30,8 @@ static void plan_fault(void *user)
 		memory_plan_fault(model->ledger->books.backend, 1, EBUSY);
 }
 
-static const struct ledger_events events = {.lease = nothing_lease,
-					    .disturbed = plan_fault};
+static const struct ledger_events events = {
+	.lease = nothing_lease, .disturbed = plan_fault, .find_mac = naive_find_mac};
 
 struct ip_addr naive_address(const char *text)
 {
@@ -91,6 +91,7 @@ struct model *model_new(const char *dir)
 	(void)snprintf(model->network.lans[0].name, sizeof(model->network.lans[0].name),
 		       "lan0");
 	model->at = (struct store_time){.now_ms = 1000000, .wall_ms = 1700000000000};
+	naive_reset_cards(model);
 	model_open(model);
 	return model;
 }
@@ -574,14 +575,21 @@ static const char *naive_do(struct model *model, const struct request *request,
 
 /* --- invariants --- */
 
-static const char *check_lease(struct model *model, const struct lease *lease)
+static uint8_t lease_get_card(const struct lease *lease)
+{
+	return lease->has_mac ? lease->mac[LEASE_MAC_SIZE - 1] : 0;
+}
+
+/* Whose it is, is the ledger's to say; but it stays so over a restart. */
+static const char *check_lease(struct model *model, const struct lease *lease,
+			       bool restarted)
 {
 	struct naive_lease like = {.protocol = lease->protocol,
 				   .internal = lease->internal,
 				   .remote = lease->remote,
 				   .external_port = lease->external_port,
 				   .remote_port = lease->remote_port};
-	const struct naive_lease *naive = naive_find_external(model, &like);
+	struct naive_lease *naive = naive_find_external(model, &like);
 
 	if (!naive)
 		return "the table has a lease that the naive one has not";
@@ -596,6 +604,9 @@ static const char *check_lease(struct model *model, const struct lease *lease)
 	    naive->filters != naive_get_filters(lease->filters, lease->filter_count) ||
 	    strcmp(naive->text, lease->description) != 0)
 		return "a lease has other terms of PCP than the naive one";
+	if (restarted && naive->card != lease_get_card(lease))
+		return "a lease is another machine's than before the restart";
+	naive->card = lease_get_card(lease);
 	if (table_get_by_external(model->ledger->table, lease) != lease)
 		return "a lease is not found by its external key";
 	return NULL;
@@ -667,7 +678,7 @@ static int dump_visit(void *user, const struct rule *rule)
 	return 0;
 }
 
-static const char *check_all(struct model *model)
+static const char *check_all(struct model *model, bool restarted)
 {
 	const struct table *table = model->ledger->table;
 	const struct lease *lease = NULL;
@@ -678,7 +689,7 @@ static const char *check_all(struct model *model)
 	if (table_get_count(table) != model->count)
 		return "the table and the naive one differ in number";
 	while ((lease = table_get_next(table, lease))) {
-		wrong = check_lease(model, lease);
+		wrong = check_lease(model, lease, restarted);
 		if (!wrong)
 			wrong = check_outbound(model, lease);
 		if (!wrong)
@@ -712,7 +723,7 @@ static const char *model_restart(struct model *model)
 	model_open(model);
 	/* resting ports are not kept over a restart */
 	model->rest_count = 0;
-	return check_all(model);
+	return check_all(model, true);
 }
 
 /* --- operations from bytes --- */
@@ -825,8 +836,10 @@ static const char *model_step(struct model *model, const uint8_t **bytes,
 {
 	uint8_t kind = naive_take(bytes, length);
 
-	if (kind < 24)
+	if (kind < 12)
 		return step_time(model, naive_take(bytes, length));
+	if (kind < 24)
+		return naive_step_machine(model, bytes, length);
 	if (kind < 27)
 		return model_restart(model);
 	if (kind == 27)
@@ -864,6 +877,7 @@ static void model_clear(struct model *model)
 	model->count = 0;
 	model->rest_count = 0;
 	model->conf.global.pcp_nonce_relaxed = false;
+	naive_reset_cards(model);
 }
 
 const char *model_run(struct model *model, const uint8_t *bytes, size_t length)
@@ -873,7 +887,7 @@ const char *model_run(struct model *model, const uint8_t *bytes, size_t length)
 	while (length > 0 && !wrong) {
 		wrong = model_step(model, &bytes, &length);
 		if (!wrong)
-			wrong = check_all(model);
+			wrong = check_all(model, false);
 	}
 	model_clear(model);
 	return wrong;

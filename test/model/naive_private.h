@@ -25,6 +25,7 @@
 
 struct naive_lease {
 	uint8_t protocol, origin;
+	uint8_t card; /* of the machine, as the ledger has it; 0 = not known */
 	bool enabled, has_nonce;
 	uint8_t nonce; /* every octet of it */
 	struct ip_addr internal, remote;
@@ -51,7 +52,8 @@ struct model {
 	struct naive_lease leases[NAIVE_MAX];
 	size_t rest_count;
 	struct naive_rest rests[REST_MAX];
-	int faults; /* how often the backend shall still fail */
+	uint8_t cards[HOSTS]; /* that answer there now; 0 = not known */
+	int faults;	      /* how often the backend shall still fail */
 };
 
 /* naive.c */
@@ -79,6 +81,16 @@ bool naive_is_guarded(const struct naive_lease *lease);
 /** The lease whose peer the request would take, and must not; NULL = none. */
 const struct naive_lease *naive_narrows(struct model *model,
 					const struct request *request);
+
+/* naive_host.c */
+/** For ledger_events; user is the model. */
+bool naive_find_mac(void *user, const struct ip_addr *host,
+		    uint8_t mac[LEASE_MAC_SIZE]);
+/** Every host has a card, some the same. */
+void naive_reset_cards(struct model *model);
+/** A machine is heard of, moves, or has gone. */
+const char *naive_step_machine(struct model *model, const uint8_t **bytes,
+			       size_t *length);
 
 /* naive_upnp.c */
 /** Fill in a request of UPnP's further operations from bytes. */

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/hosts.h"
+
+#define A "192.168.77.2"
+#define B "192.168.77.40"
+#define C "192.168.77.41"
+#define A6 "2001:db8:1::2"
+#define B6 "2001:db8:2::2"
+#define OTHER6 "2001:db8:2::99"
+#define M1 1
+#define M2 2
+/* More than the table bears in mind. */
+#define MANY (4 * HOSTS_LOOSE_MAX)
+
+struct fixture {
+	struct hosts *hosts;
+	struct lan_info lan;
+	int64_t now_ms;
+	struct host_decisions out; /* of the last news */
+	uint64_t next_id;
+};
+
+static struct ip_addr address(const char *text)
+{
+	struct ip_addr addr;
+
+	assert_true(addr_parse(text, &addr));
+	return addr;
+}
+
+static struct prefix network(const char *text)
+{
+	struct prefix prefix;
+
+	assert_true(prefix_parse(text, &prefix));
+	return prefix;
+}
+
+static struct fixture *fixture_reset(struct fixture *fixture)
+{
+	hosts_free(fixture->hosts);
+	memset(fixture, 0, sizeof(*fixture));
+	fixture->hosts = hosts_new();
+	assert_non_null(fixture->hosts);
+	fixture->now_ms = 5000000;
+	fixture->lan.lan = 3;
+	fixture->lan.ifindex = 7;
+	fixture->lan.network_count = 3;
+	fixture->lan.networks[0] = network("192.168.77.0/24");
+	fixture->lan.networks[1] = network("2001:db8:1::/64");
+	fixture->lan.networks[2] = network("2001:db8:2::/64");
+	return fixture;
+}
+
+static int setup(void **state)
+{
+	static struct fixture fixture;
+
+	*state = fixture_reset(&fixture);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fixture = *state;
+
+	hosts_free(fixture->hosts);
+	fixture->hosts = NULL;
+	return 0;
+}
+
+static void fill_mac(uint8_t mac[LEASE_MAC_SIZE], uint8_t machine)
+{
+	memset(mac, 0, LEASE_MAC_SIZE);
+	mac[0] = 2;
+	mac[LEASE_MAC_SIZE - 1] = machine;
+}
+
+static struct lease make_lease(const struct fixture *fixture, const char *at,
+			       uint8_t machine)
+{
+	struct lease lease = {.internal = address(at),
+			      .lan = fixture->lan.lan,
+			      .has_mac = machine != 0};
+
+	fill_mac(lease.mac, machine);
+	return lease;
+}
+
+static void hold(struct fixture *fixture, const char *at, uint8_t machine)
+{
+	struct lease lease = make_lease(fixture, at, machine);
+
+	assert_true(hosts_hold(fixture->hosts, &lease));
+}
+
+static void release(struct fixture *fixture, const char *at)
+{
+	struct lease lease = make_lease(fixture, at, 0);
+
+	hosts_release(fixture->hosts, &lease);
+}
+
+/* Some time later the kernel tells; true: nothing is to be done. */
+static bool hear(struct fixture *fixture, const char *at, enum host_state state,
+		 uint8_t machine)
+{
+	struct host_news news = {.addr = address(at), .state = state};
+
+	fill_mac(news.mac, machine);
+	fixture->now_ms += 2 * HOSTS_ASK_PAUSE_MS;
+	hosts_hear(fixture->hosts, &fixture->lan, &news, fixture->now_ms,
+		   &fixture->out);
+	return fixture->out.count == 0;
+}
+
+/* It was decided to do this about the address, to another one where that matters. */
+static bool did(const struct fixture *fixture, enum host_step step, const char *at,
+		const char *to)
+{
+	struct ip_addr addr = address(at), other = {{0}};
+
+	if (to)
+		other = address(to);
+	for (size_t i = 0; i < fixture->out.count; i++) {
+		const struct host_decision *decision = &fixture->out.list[i];
+
+		if (decision->step == step && addr_equal(&decision->addr, &addr) &&
+		    addr_equal(&decision->to, &other))
+			return true;
+	}
+	return false;
+}
+
+/* A machine with leases is heard at its address, as every day. */
+static void settle(struct fixture *fixture, const char *at, uint8_t machine)
+{
+	hold(fixture, at, machine);
+	assert_true(hear(fixture, at, HOST_ANSWERS, machine));
+}
+
+/* DHCP: the address is another machine's. It must answer first. */
+static void test_stranger(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t mac[LEASE_MAC_SIZE];
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, A, HOST_HEARD, M2));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_PROBE, A, NULL));
+	/* made up: nobody answers */
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+	fill_mac(mac, M2);
+	assert_memory_equal(fixture->out.list[0].mac, mac, sizeof(mac));
+	/* not done yet: found again */
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	hosts_set_owner(fixture->hosts, &fixture->out.list[0].addr, mac);
+	assert_true(hear(fixture, A, HOST_ANSWERS, M2));
+}
+
+/* Asked once, not for every packet. */
+static void test_asks_are_few(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned int asked = 0;
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, A, HOST_HEARD, M2));
+	for (unsigned int i = 0; i < 100; i++) {
+		fixture->now_ms -= 2 * HOSTS_ASK_PAUSE_MS - 1;
+		asked += hear(fixture, A, HOST_HEARD, M2) ? 0 : 1;
+	}
+	assert_int_equal(asked, 0);
+	fixture->now_ms += HOSTS_ASK_PAUSE_MS;
+	assert_false(hear(fixture, A, HOST_HEARD, M2));
+}
+
+/* The machine has another address, and nobody answers at the old one. */
+static void test_follows(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_HEARD, M1));
+	assert_true(did(fixture, HOST_STEP_PROBE, B, NULL));
+	assert_int_equal(fixture->out.count, 1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_PROBE, A, NULL));
+	assert_int_equal(fixture->out.count, 1);
+	assert_false(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+	assert_int_equal(fixture->out.count, 1);
+}
+
+/* What is known of the old address: that nobody answers, or nothing. */
+static void test_follows_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+	fixture_reset(fixture);
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, A, HOST_FORGOTTEN, 0));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_RESOLVE, A, NULL));
+	assert_false(hear(fixture, A, HOST_FORGOTTEN, 0));
+	assert_true(did(fixture, HOST_STEP_RESOLVE, A, NULL));
+	assert_false(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+}
+
+/* A repeater, or a host with two addresses: it answers at both, once and for all. */
+static void test_card_of_two(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
+	/* one of them sleeps */
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(hear(fixture, A, HOST_FORGOTTEN, 0));
+	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+}
+
+/* A card that answers at several other addresses is a repeater: which one is it? */
+static void test_card_of_many(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	fixture->out.count = 0;
+	/* heard long ago at C: that must be found out first */
+	hold(fixture, C, 0);
+	release(fixture, C);
+	settle(fixture, B, M2);
+	assert_false(hear(fixture, C, HOST_HEARD, M1));
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	assert_false(did(fixture, HOST_STEP_MOVE, A, B));
+	(void)hear(fixture, C, HOST_ANSWERS, M1);
+	assert_false(did(fixture, HOST_STEP_MOVE, A, B));
+	assert_false(did(fixture, HOST_STEP_MOVE, A, C));
+	/* now C is gone */
+	(void)hear(fixture, C, HOST_FAILED, 0);
+	(void)hear(fixture, B, HOST_ANSWERS, M1);
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+}
+
+/* The same, where the others fall silent while it waits. */
+static void test_waits_for_others(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, C, HOST_HEARD, M1));
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	assert_false(did(fixture, HOST_STEP_MOVE, A, B));
+	assert_false(hear(fixture, C, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+}
+
+/* Its address is another's, and it is elsewhere itself: the leases go there. */
+static void test_both(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_HEARD, M1));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_PROBE, B, NULL));
+	assert_false(did(fixture, HOST_STEP_END, A, NULL));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+	/* or it is not there after all */
+	fixture_reset(fixture);
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_HEARD, M1));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_false(hear(fixture, B, HOST_FAILED, 0));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+	/* or it is known to be there */
+	fixture_reset(fixture);
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+}
+
+/* Asleep: nothing ends, nothing moves. */
+static void test_sleep(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, A, HOST_HEARD, M1));
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(hear(fixture, A, HOST_FORGOTTEN, 0));
+	assert_true(hear(fixture, B, HOST_ANSWERS, M2));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
+	assert_int_equal(hosts_get_count(fixture->hosts), 2);
+}
+
+/* What the owner of the gateway has written down is not asked. */
+static void test_fixed(void **state)
+{
+	struct fixture *fixture = *state;
+
+	hold(fixture, A, M1);
+	assert_true(hear(fixture, A, HOST_FIXED, M1));
+	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+	fixture_reset(fixture);
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, A, HOST_FIXED, M2));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+}
+
+/* Whose a lease is becomes known later. */
+static void test_note(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ip_addr a = address(A);
+
+	hold(fixture, A, 0);
+	assert_null(hosts_find_mac(fixture->hosts, &a));
+	assert_false(hear(fixture, A, HOST_HEARD, M1));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_NOTE, A, NULL));
+	assert_non_null(hosts_find_mac(fixture->hosts, &a));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+}
+
+/* An IPv6 host has many addresses: only its own one in another network is it. */
+static void test_ipv6(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A6, M1);
+	assert_true(hear(fixture, OTHER6, HOST_ANSWERS, M1));
+	assert_true(hear(fixture, "fe80::2", HOST_ANSWERS, M1));
+	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_false(hear(fixture, B6, HOST_ANSWERS, M1));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_PROBE, A6, NULL));
+	assert_true(hear(fixture, A6, HOST_ANSWERS, M1));
+	/* later the old one is given up */
+	assert_false(hear(fixture, B6, HOST_ANSWERS, M1));
+	assert_false(hear(fixture, A6, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_MOVE, A6, B6));
+}
+
+/* The network is gone: nobody can be reached there, whoever answers. */
+static void test_prefix_is_gone(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A6, M1);
+	fixture->lan.networks[1] = network("2001:db8:3::/64");
+	assert_false(hear(fixture, OTHER6, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_PROBE, A6, NULL));
+	assert_false(hear(fixture, B6, HOST_ANSWERS, M1));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_MOVE, A6, B6));
+	/* with another interface identifier only when the old one is silent */
+	fixture_reset(fixture);
+	settle(fixture, A6, M1);
+	fixture->lan.networks[1] = network("2001:db8:3::/64");
+	assert_false(hear(fixture, OTHER6, HOST_ANSWERS, M1));
+	assert_false(hear(fixture, A6, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_MOVE, A6, OTHER6));
+}
+
+/* The same card on another LAN is not looked at: that is another network. */
+static void test_other_lan(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	fixture->lan.lan = 4;
+	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+}
+
+/* What is learned at the start is known, and decided about later. */
+static void test_learn(void **state)
+{
+	struct fixture *fixture = *state;
+	struct host_news stranger = {.addr = address(A), .state = HOST_ANSWERS};
+	struct host_news owner = {.addr = address(B), .state = HOST_ANSWERS};
+
+	fill_mac(stranger.mac, M2);
+	fill_mac(owner.mac, M1);
+	hold(fixture, A, M1);
+	hosts_finish_restore(fixture->hosts);
+	hosts_learn(fixture->hosts, &fixture->lan, &stranger);
+	hosts_learn(fixture->hosts, &fixture->lan, &owner);
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+}
+
+/* Leases of an earlier run at two addresses of one card: a repeater. */
+static void test_restored_pair(void **state)
+{
+	struct fixture *fixture = *state;
+
+	hold(fixture, A, M1);
+	hold(fixture, B, M1);
+	hosts_finish_restore(fixture->hosts);
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+}
+
+/* An entry goes with its last lease, unless its machine is there. */
+static void test_release(void **state)
+{
+	struct fixture *fixture = *state;
+
+	hold(fixture, A, M1);
+	hold(fixture, A, M1);
+	assert_int_equal(hosts_get_count(fixture->hosts), 1);
+	release(fixture, A);
+	assert_int_equal(hosts_get_count(fixture->hosts), 1);
+	release(fixture, A);
+	assert_int_equal(hosts_get_count(fixture->hosts), 0);
+	release(fixture, A); /* one that was never held */
+	settle(fixture, A, M1);
+	release(fixture, A);
+	assert_int_equal(hosts_get_count(fixture->hosts), 1);
+	assert_true(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_int_equal(hosts_get_count(fixture->hosts), 0);
+}
+
+static const char *make_address(uint32_t number)
+{
+	static char text[ADDR_TEXT_SIZE];
+	struct in_addr ipv4 = {htonl(0x0a000000 + number)};
+	struct ip_addr addr = addr_from_ipv4(ipv4);
+
+	return addr_format(&addr, text);
+}
+
+/* Addresses without number, of as many cards or of one: the memory is bounded, what has
+ * leases is not forgotten, and what is done about each is little. */
+static void test_flood(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t decisions = 0;
+
+	settle(fixture, A, M1);
+	for (uint32_t i = 0; i < MANY; i++) {
+		struct host_news news = {
+			.addr = address(make_address(i + 1)),
+			.state = HOST_HEARD,
+			.mac = {2, 0, 0, 9, (uint8_t)(i >> 8), (uint8_t)i}};
+
+		if (i % 2 == 0)
+			fill_mac(news.mac, M1);
+		hosts_hear(fixture->hosts, &fixture->lan, &news, fixture->now_ms,
+			   &fixture->out);
+		decisions += fixture->out.count;
+		assert_in_range(hosts_get_count(fixture->hosts), 1,
+				HOSTS_LOOSE_MAX + 1);
+	}
+	assert_in_range(decisions, 0, MANY);
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_stranger),
+		TEST(test_asks_are_few),
+		TEST(test_follows),
+		TEST(test_follows_at_once),
+		TEST(test_card_of_two),
+		TEST(test_card_of_many),
+		TEST(test_waits_for_others),
+		TEST(test_both),
+		TEST(test_sleep),
+		TEST(test_fixed),
+		TEST(test_note),
+		TEST(test_ipv6),
+		TEST(test_prefix_is_gone),
+		TEST(test_other_lan),
+		TEST(test_learn),
+		TEST(test_restored_pair),
+		TEST(test_release),
+		TEST(test_flood),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
