@@ -219,19 +219,35 @@ static void init_view(struct walk *walk, enum packet_hook hook,
 	walk->mark = walk->view.fields[RULESET_FIELD_MARK];
 }
 
+static bool walk_index(struct walk *walk, enum packet_hook hook, size_t index,
+		       const struct packet *packet, struct packet_verdict *out)
+{
+	uint32_t base = ruleset_find_base(walk->ruleset, RULESET_TYPE_FILTER,
+					  get_hook(hook), index);
+
+	if (base == RULESET_NONE)
+		return false;
+	init_view(walk, hook, packet);
+	walk_hooked(walk, hook, base, out);
+	return true;
+}
+
 bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 		      size_t index, const struct packet *packet,
 		      struct packet_verdict *out)
 {
 	struct walk walk = {.ruleset = ruleset, .skips_own = true};
-	uint32_t base =
-		ruleset_find_base(ruleset, RULESET_TYPE_FILTER, get_hook(hook), index);
 
-	if (base == RULESET_NONE)
-		return false;
-	init_view(&walk, hook, packet);
-	walk_hooked(&walk, hook, base, out);
-	return true;
+	return walk_index(&walk, hook, index, packet, out);
+}
+
+bool ruleset_walk_whole(const struct ruleset *ruleset, enum packet_hook hook,
+			size_t index, const struct packet *packet,
+			struct packet_verdict *out)
+{
+	struct walk walk = {.ruleset = ruleset};
+
+	return walk_index(&walk, hook, index, packet, out);
 }
 
 void ruleset_walk(const struct ruleset *ruleset, enum packet_hook hook,

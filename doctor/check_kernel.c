@@ -22,7 +22,8 @@ static void check_nftables(const struct facts *facts, struct findings *findings)
 	if (uses_iptables(facts))
 		return;
 	finding = findings_add(findings, "nftables-missing", "");
-	if (facts->firewall.error == 0 || facts->daemon.state == FACTS_DAEMON_RUNS)
+	if (facts->firewall.error == 0 || facts->firewall.error == -E2BIG ||
+	    facts->daemon.state == FACTS_DAEMON_RUNS)
 		finding_say(finding, FINDING_OK, "the kernel has nf_tables");
 	else if (facts->firewall.error == -EPROTONOSUPPORT)
 		finding_say(finding, FINDING_PROBLEM,
@@ -31,8 +32,6 @@ static void check_nftables(const struct facts *facts, struct findings *findings)
 			    facts->kernel.iptables_module == FACT_YES
 				    ? ", or type = iptables in [backend]"
 				    : "");
-	else if (facts->firewall.error == -E2BIG)
-		finding_say(finding, FINDING_OK, "the kernel has nf_tables");
 	else if (!facts->root)
 		finding_say(finding, FINDING_UNKNOWN,
 			    "only root may ask whether the kernel has nf_tables: run "

@@ -78,11 +78,11 @@ void drops_ask(struct drops *drops, const struct facts_firewall *firewall,
 	if (packet->is_new)
 		unmarked.mark = 0;
 	for (size_t i = 0; firewall->ruleset && i < CHAINS_MAX; i++) {
-		if (!ruleset_walk_one(firewall->ruleset, hook, i, packet, &verdict))
+		if (!ruleset_walk_whole(firewall->ruleset, hook, i, packet, &verdict))
 			break;
 		if (verdict.priority < DROP_MARK_PRIORITY)
-			(void)ruleset_walk_one(firewall->ruleset, hook, i, &unmarked,
-					       &verdict);
+			(void)ruleset_walk_whole(firewall->ruleset, hook, i, &unmarked,
+						 &verdict);
 		if (verdict.fate != PACKET_PASSES)
 			drops_note(drops, &verdict, false,
 				   packet->ipv6 ? DROP_IPV6 : DROP_IPV4, which);

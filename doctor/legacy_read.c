@@ -14,9 +14,8 @@
 
 #define NAMES_SIZE 256
 
+/* IPT_SO_... and IP6T_SO_... are the same numbers. */
 _Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo) &&
-		       IPT_SO_GET_INFO == IP6T_SO_GET_INFO &&
-		       IPT_SO_GET_ENTRIES == IP6T_SO_GET_ENTRIES &&
 		       NF_INET_NUMHOOKS == LEGACY_HOOKS,
 	       "one way to ask for both families");
 

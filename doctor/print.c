@@ -147,7 +147,7 @@ static void print_short(const struct print_style *style, const struct finding *f
 				.width = style->width,
 				.more = ""};
 
-	if (columns + TEXT_MIN * 2 > style->width) {
+	if (columns + (size_t)TEXT_MIN * 2 > style->width) {
 		(void)fprintf(file, "\n%*s", TEXT_COLUMN, "");
 		layout.first = TEXT_COLUMN;
 	} else {

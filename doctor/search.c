@@ -210,7 +210,7 @@ void search_finish(struct search *search, const struct network *network,
 {
 	int64_t deadline_ms = clock_now_ms() + SEARCH_TIME_MS + SEARCH_GRACE_MS;
 	struct pollfd ready = {.fd = search->fd, .events = POLLIN};
-	size_t left = DATAGRAMS_MAX * LANS_MAX;
+	size_t left = (size_t)DATAGRAMS_MAX * LANS_MAX;
 	struct search_message message;
 
 	memset(out, 0, sizeof(*out));

@@ -26,7 +26,7 @@ import pcp
 import pytest
 from conftest import get_build
 from daemon import SANITIZER_REPORT
-from lab import set_namespace
+from lab import set_namespace, wait_for
 
 
 TOOL = os.path.join(get_build("asan"), "admin/portreeve")
@@ -261,6 +261,15 @@ def test_forward_dropped_will_be_mended(alone, firewall):
     assert "puts its rule there" in result.get("forward-dropped")[0]["text"]
     gateway = alone("[backend]\nintegrate = inet lab_firewall elsewhere\n")
     assert "forward-dropped" in gateway.doctor().problems()
+
+
+def test_forward_dropped_is_mended(lab, keeper, firewall):
+    """With its rule in the chain all is well."""
+    gateway = Gateway(lab, keeper.get("[backend]\nintegrate = auto\n").file)
+    drop_native(gateway)
+    wait_for(lambda: "accept" in lab.gw.run(
+        ["nft", "list", "chain", "inet", "lab_firewall", "forward"]).stdout, "our rule")
+    assert gateway.doctor().exit == 0
 
 
 def test_forward_early(gateway, firewall):

@@ -493,7 +493,7 @@ static void test_print(void **state)
 	finding_keep(finding, "do it again");
 	finding_say(findings_add(findings, "good", ""), FINDING_OK, "it is");
 	print_write_findings(&style, findings, file);
-	fclose(file);
+	(void)fclose(file);
 	assert_non_null(strstr(text, "problem  some-thing (x?y)\n"));
 	assert_non_null(strstr(text, " that does not \\\n"));
 	assert_non_null(strstr(text, "\n             second\n"));
