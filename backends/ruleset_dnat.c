@@ -103,7 +103,7 @@ static void take_decision(void *user, const struct ruleset_verdict *verdict,
 		break;
 	case RULESET_ANYTHING:
 		/* A way of translating that we have never heard of. */
-		if (frame->eval.port_matched)
+		if (frame->eval.port_matched && !ruleset_ports_are_most(ports))
 			ruleset_ports_join(&frame->search->found, ports);
 		return;
 	case RULESET_ACCEPT:

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <netinet/in.h>
+#include "test/unit/ruleset_wire.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-
-#include "test/unit/ruleset_wire.h"
 
 #include <arpa/inet.h>
 #include <cmocka.h>
