@@ -432,11 +432,12 @@ static int sync_once(struct backend *backend, struct nft_elements *wanted, bool 
 	return error;
 }
 
-/* Somebody changed the table between our look at it and our change. */
+/* Somebody changed the table between our look at it and our change, or an answer was
+ * lost. */
 static bool is_passing(int error)
 {
 	return error == -EBUSY || error == -EEXIST || error == -ENOENT ||
-	       error == -EINTR;
+	       error == -EINTR || error == -ENOBUFS || error == -EIO;
 }
 
 /* What sync() has put there is the kernel's now, overlapping or not. */

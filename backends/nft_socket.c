@@ -129,7 +129,6 @@ struct ask {
 	int (*visit)(const struct nlmsghdr *answer, void *user);
 	void *user;
 	bool interrupted;
-	bool acknowledged;
 	int error;
 };
 
@@ -148,28 +147,68 @@ static int on_answer(const struct nlmsghdr *answer, void *user)
 	return MNL_CB_OK;
 }
 
+/*
+ * The kernel answers before it returns from what asks it, and goes on with a dump when
+ * one part of it is read: what is not there now was lost, and waiting would not end.
+ * Errors: -errno, -EIO for that.
+ */
+static ssize_t receive(struct nft_socket *nft)
+{
+	ssize_t got;
+
+	do
+		got = recv(mnl_socket_get_fd(nft->mnl), nft->buffer, NFT_BUFFER_SIZE,
+			   MSG_DONTWAIT);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == EAGAIN ? -EIO : -errno;
+	return got;
+}
+
+/* Something went wrong: the next request must not meet the answers to this one. */
+static void drop_answers(struct nft_socket *nft)
+{
+	ssize_t got;
+
+	do
+		got = receive(nft);
+	while (got > 0 || got == -ENOBUFS);
+}
+
+/* Errors: -errno, answers may be left. */
+static int read_answers(struct nft_socket *nft, uint32_t seq, struct ask *ask)
+{
+	int result;
+
+	do {
+		ssize_t got = receive(nft);
+
+		if (got < 0)
+			return (int)got;
+		result = mnl_cb_run(nft->buffer, (size_t)got, seq, nft->port_id,
+				    on_answer, ask);
+		if (result < 0)
+			return errno == ESRCH ? -EPROTO : -errno;
+	} while (result == MNL_CB_OK);
+	return 0;
+}
+
 /* mnl_cb_run() wants to see every answer's own end: an ack, or the end of a dump. */
 int nft_socket_ask(struct nft_socket *nft, struct nlmsghdr *request,
 		   int (*visit)(const struct nlmsghdr *answer, void *user), void *user)
 {
 	struct ask ask = {.visit = visit, .user = user};
 	uint32_t seq = request->nlmsg_seq;
-	int result;
+	int error;
 
 	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
 	if (mnl_socket_sendto(nft->mnl, request, request->nlmsg_len) < 0)
 		return -errno;
-	do {
-		ssize_t got =
-			mnl_socket_recvfrom(nft->mnl, nft->buffer, NFT_BUFFER_SIZE);
-
-		if (got < 0)
-			return -errno;
-		result = mnl_cb_run(nft->buffer, (size_t)got, seq, nft->port_id,
-				    on_answer, &ask);
-		if (result < 0)
-			return errno == ESRCH ? -EPROTO : -errno;
-	} while (result == MNL_CB_OK);
+	error = read_answers(nft, seq, &ask);
+	if (error < 0) {
+		drop_answers(nft);
+		return error;
+	}
 	if (ask.error < 0)
 		return ask.error;
 	return ask.interrupted ? -EINTR : 0;
@@ -193,15 +232,14 @@ static int collect(struct nft_socket *nft, uint32_t last_seq)
 	bool acknowledged = false;
 
 	for (;;) {
-		ssize_t got = recv(mnl_socket_get_fd(nft->mnl), nft->buffer,
-				   NFT_BUFFER_SIZE, MSG_DONTWAIT);
+		ssize_t got = receive(nft);
 		const struct nlmsghdr *header = (const void *)nft->buffer;
 		int left = (int)got;
 
-		if (got < 0 && errno == EINTR)
+		if (got < 0 && got != -EIO && error == 0)
+			error = (int)got;
+		if (got == -ENOBUFS)
 			continue;
-		if (got < 0 && errno != EAGAIN && error == 0)
-			error = -errno;
 		if (got < 0)
 			break;
 		for (; mnl_nlmsg_ok(header, left);
