@@ -272,6 +272,38 @@ def test_pinholes(lab, daemon):
         assert opens()
 
 
+def test_no_translation(lab, daemon):
+    """NP-5: nat = no ends what is translated, and is told as at start."""
+    add_all(lab, daemon)
+    reload(daemon, "[wan]\nnat = no\n", ended=3)
+    assert ports(daemon) == {4003}
+    with natpmp.Client(lab.lan1) as client:  # only PCP answers, that it is no PCP
+        answer = client.ask(natpmp.pack_map("udp", 4000, 4000, 600))
+    assert (answer[0], answer[3]) == (2, pcp.UNSUPP_VERSION), answer.hex()
+    reload(daemon, "")
+    assert ask(lab.lan1, 4000, 4000).external == 4000
+
+
+def test_integrate(lab, daemon):
+    """The one rule in somebody else's chain comes and goes."""
+    lab.gw.nft("table inet alien {\n chain forward {\n"
+               "  type filter hook forward priority 10; policy drop;\n"
+               "  ct state established accept\n  iifname != \"wan0\" accept\n }\n}\n")
+    try:
+        assert ask(lab.lan1, 4000, 4000).external == 4000
+        assert not arrives(lab, 4000)
+        reload(daemon, "[backend]\nintegrate = auto\n")
+        assert arrives(lab, 4000)
+        reload(daemon, "[backend]\nintegrate = inet alien forward\n")
+        assert arrives(lab, 4000)
+        reload(daemon, "")
+        assert not arrives(lab, 4000)
+        kept = lab.gw.run(["nft", "list", "table", "inet", "alien"]).stdout
+        assert "portreeve" not in kept and "wan0" in kept
+    finally:
+        lab.gw.nft("delete table inet alien")
+
+
 # --- limits and the rest ---
 
 def test_lower_limits(lab, daemon):
