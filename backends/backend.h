@@ -70,11 +70,32 @@ struct backend_network {
 	struct ip_addr addresses[BACKEND_ADDRESSES_MAX];
 };
 
+/** Longest name of a table or chain of others, with its NUL. */
+#define BACKEND_NAME_MAX 32
+
+/**
+ * One rule of ours in the host's own firewall, that lets leased flows pass: for
+ * firewalls whose tables are of the same kind as ours.
+ */
+struct backend_accept {
+	enum {
+		BACKEND_ACCEPT_OFF,
+		BACKEND_ACCEPT_AUTO, /* where packets are forwarded, if any are refused
+				      */
+		BACKEND_ACCEPT_CHAIN,
+	} how;
+	/* Of BACKEND_ACCEPT_CHAIN. */
+	bool ipv6;
+	char table[BACKEND_NAME_MAX];
+	char chain[BACKEND_NAME_MAX];
+};
+
 struct backend_config {
 	uint32_t mark;	 /* bit set on the connection mark of leased flows */
 	bool keep_flows; /* do not remove conntrack entries of deleted leases */
 	/** What iptables locks, opened by somebody who may; 0: the backend opens it. */
 	int lock_fd;
+	struct backend_accept accept;
 };
 
 struct rule_counters {
@@ -111,6 +132,9 @@ struct backend_ops {
 	void (*close)(struct backend *backend, bool keep);
 	/** Another backend_config.keep_flows; NULL where the backend ends no flows. */
 	void (*set_keep_flows)(struct backend *backend, bool keep_flows);
+	/** Another backend_config.accept; NULL where the backend makes no such rule. */
+	void (*set_accept)(struct backend *backend,
+			   const struct backend_accept *accept);
 	/** Set interfaces and addresses. Errors: -errno, nothing changed. */
 	int (*set_network)(struct backend *backend,
 			   const struct backend_network *network);

@@ -143,6 +143,42 @@ static void undo_tables(struct backend *backend, const struct task *task,
 				    ipt_sync_get_table(i));
 }
 
+static bool has_accept(const struct backend *backend, bool ipv6)
+{
+	const struct backend_accept *accept = &backend->config.accept;
+
+	if (accept->how == BACKEND_ACCEPT_OFF || (ipv6 && !backend->has_ipv6))
+		return false;
+	return accept->how == BACKEND_ACCEPT_AUTO || accept->ipv6 == ipv6;
+}
+
+/* What cannot be done has been logged, and is tried again at each look. */
+static void see_to_accept(struct backend *backend)
+{
+	for (int ipv6 = 0; ipv6 < 2; ipv6++)
+		if (has_accept(backend, ipv6))
+			(void)!ipt_accept_sync(&backend->layout, ipv6,
+					       &backend->config.accept);
+}
+
+/* The lock is held. */
+static void take_accept_back(struct backend *backend)
+{
+	struct backend_accept *accept = &backend->config.accept;
+
+	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+		struct backend_accept none = *accept;
+
+		if (!has_accept(backend, ipv6))
+			continue;
+		if (none.how == BACKEND_ACCEPT_CHAIN)
+			none.chain[0] = '\0';
+		else
+			none.how = BACKEND_ACCEPT_OFF;
+		(void)!ipt_accept_sync(&backend->layout, ipv6, &none);
+	}
+}
+
 static void ipt_close(struct backend *backend, bool keep)
 {
 	const struct task task = {.make = make_removal};
@@ -155,6 +191,8 @@ static void ipt_close(struct backend *backend, bool keep)
 		error = ipt_lock_take(&backend->lock);
 		if (error == 0)
 			error = do_tables(backend, &task, &done);
+		if (error == 0)
+			take_accept_back(backend);
 		ipt_lock_release(&backend->lock);
 	}
 	if (error < 0)
@@ -414,12 +452,12 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 		error = ipt_lock_take(&backend->lock);
 	if (error == 0) {
 		error = do_tables(backend, &task, &done);
+		if (error == 0)
+			see_to_accept(backend);
 		ipt_lock_release(&backend->lock);
 	}
 	if (error < 0) {
-		struct ipt_model *wrong = model;
-
-		ipt_model_fini(wrong);
+		ipt_model_fini(model);
 		*model = *before;
 		free(before);
 		return error;
@@ -435,6 +473,18 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 		*removed = *added == 0 && difference.others_removed > 0;
 	}
 	return 0;
+}
+
+static void ipt_set_accept(struct backend *backend, const struct backend_accept *accept)
+{
+	if (!backend->ready || ipt_lock_take(&backend->lock) < 0) {
+		backend->config.accept = *accept;
+		return;
+	}
+	take_accept_back(backend);
+	backend->config.accept = *accept;
+	see_to_accept(backend);
+	ipt_lock_release(&backend->lock);
 }
 
 static int ipt_dump(struct backend *backend,
@@ -484,6 +534,10 @@ static void ipt_event(struct backend *backend)
 		return;
 	for (unsigned int i = 0; i < IPT_TABLE_COUNT && whole; i++)
 		whole = is_whole(backend, (enum ipt_table_name)i);
+	for (int ipv6 = 0; ipv6 < 2 && whole; ipv6++)
+		whole = !has_accept(backend, ipv6) ||
+			ipt_accept_is_right(&backend->layout, ipv6,
+					    &backend->config.accept);
 	if (whole)
 		return;
 	backend->told = true;
@@ -501,6 +555,7 @@ static const struct backend_ops ops = {
 	.open = ipt_open,
 	.close = ipt_close,
 	.set_keep_flows = ipt_set_keep_flows,
+	.set_accept = ipt_set_accept,
 	.set_network = ipt_set_network,
 	.apply = ipt_apply,
 	.sync = ipt_sync,

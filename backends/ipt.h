@@ -199,6 +199,15 @@ int ipt_table_compare(struct ipt_table *table, const char *chain,
 int ipt_table_make_jump(struct ipt_table *table, const char *chain,
 			const struct ipt_list *wanted, bool first)
 	__attribute__((warn_unused_result));
+/** How many rules of a chain are like the one of the list, and how many are not. */
+size_t ipt_table_count_same(const struct ipt_table *table, const char *chain,
+			    const struct ipt_list *rule);
+size_t ipt_table_count_others(const struct ipt_table *table, const char *chain,
+			      const struct ipt_list *rule);
+/** Take all such rules out, and put one first if it shall be there. Errors: -errno. */
+int ipt_table_place(struct ipt_table *table, const char *chain,
+		    const struct ipt_list *rule, bool wanted)
+	__attribute__((warn_unused_result));
 /** True when ipt_table_make_jump() has nothing to do, place aside. */
 bool ipt_table_has_jump(const struct ipt_table *table, const char *chain,
 			const struct ipt_list *wanted);
@@ -384,6 +393,16 @@ int ipt_counts_get(struct ipt_counts *counts, struct ipt_layout *layout,
 		   const struct rule *rule, struct rule_counters *out)
 	__attribute__((warn_unused_result));
 void ipt_counts_drop(struct ipt_counts *counts);
+
+/* --- the rule in a chain of others --- */
+
+/** Put it where it belongs, and nowhere else. Errors: -errno, logged. */
+int ipt_accept_sync(const struct ipt_layout *layout, bool ipv6,
+		    const struct backend_accept *accept)
+	__attribute__((warn_unused_result));
+/** True when it is there, or the table cannot be read. */
+bool ipt_accept_is_right(const struct ipt_layout *layout, bool ipv6,
+			 const struct backend_accept *accept);
 
 /* --- the lock --- */
 

@@ -152,6 +152,15 @@ static void put_slots(struct maker *maker, const struct ipt_spec *spec)
 	}
 }
 
+/* As iptables writes it: the mask of one host is all ones, of IPv4 too. */
+static void put_ct_prefix(const struct maker *maker, const struct prefix *prefix,
+			  union nf_inet_addr *addr, union nf_inet_addr *mask)
+{
+	put_prefix(maker, prefix, addr, mask);
+	if (prefix->length == 128)
+		memset(mask, 0xff, sizeof(*mask));
+}
+
 static void put_ct_ports(struct ipt_ports ports, uint16_t *first, uint16_t *last)
 {
 	*first = ports.first;
@@ -163,18 +172,18 @@ static void put_ct_addresses(const struct maker *maker, const struct ipt_spec *s
 {
 	if (is_said(maker, &spec->original_source)) {
 		info->match_flags |= XT_CONNTRACK_ORIGSRC;
-		put_prefix(maker, &spec->original_source, &info->origsrc_addr,
-			   &info->origsrc_mask);
+		put_ct_prefix(maker, &spec->original_source, &info->origsrc_addr,
+			      &info->origsrc_mask);
 	}
 	if (is_said(maker, &spec->original_destination)) {
 		info->match_flags |= XT_CONNTRACK_ORIGDST;
-		put_prefix(maker, &spec->original_destination, &info->origdst_addr,
-			   &info->origdst_mask);
+		put_ct_prefix(maker, &spec->original_destination, &info->origdst_addr,
+			      &info->origdst_mask);
 	}
 	if (is_said(maker, &spec->reply_source)) {
 		info->match_flags |= XT_CONNTRACK_REPLSRC;
-		put_prefix(maker, &spec->reply_source, &info->replsrc_addr,
-			   &info->replsrc_mask);
+		put_ct_prefix(maker, &spec->reply_source, &info->replsrc_addr,
+			      &info->replsrc_mask);
 	}
 }
 
@@ -273,12 +282,14 @@ static void put_set_mark(struct maker *maker, const struct ipt_spec *spec)
 		longer->mode = XT_CONNMARK_SET;
 		longer->ctmark = spec->mark;
 		longer->ctmask = spec->mark;
+		longer->nfmask = UINT32_MAX; /* as iptables writes it */
 		return;
 	}
 	info = append(maker, "CONNMARK", 1, sizeof(*info));
 	info->mode = XT_CONNMARK_SET;
 	info->ctmark = spec->mark;
 	info->ctmask = spec->mark;
+	info->nfmask = UINT32_MAX;
 }
 
 static void put_target(struct maker *maker, const struct ipt_spec *spec)

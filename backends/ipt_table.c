@@ -219,6 +219,7 @@ struct jumps {
 	size_t wanted_at; /* the first one */
 	size_t wanted;
 	size_t strays;
+	size_t others;
 };
 
 static bool is_wanted(const struct ipt_table *table, const void *there,
@@ -244,6 +245,8 @@ static struct jumps find_jumps(const struct ipt_table *table, const char *chain,
 				jumps.wanted_at = at;
 		} else if (target && is_ours(target)) {
 			jumps.strays++;
+		} else {
+			jumps.others++;
 		}
 	}
 	return jumps;
@@ -257,9 +260,10 @@ bool ipt_table_has_jump(const struct ipt_table *table, const char *chain,
 	return jumps.strays == 0 && jumps.wanted == wanted->count;
 }
 
-/* Errors: -errno; 1 when there was one to take away. */
+/* Errors: -errno; 1 when there was one to take away. jumps: those to our chains, too.
+ */
 static int delete_one(struct ipt_table *table, const char *chain,
-		      const struct ipt_list *wanted)
+		      const struct ipt_list *wanted, bool jumps)
 {
 	const struct ipt_family *family = table->family;
 	unsigned int at = 0;
@@ -268,27 +272,57 @@ static int delete_one(struct ipt_table *table, const char *chain,
 	     there = family->next_rule(there, table->handle), at++) {
 		const char *target = family->get_target(there, table->handle);
 
-		if (!is_wanted(table, there, wanted) && !(target && is_ours(target)))
+		if (!is_wanted(table, there, wanted) &&
+		    !(jumps && target && is_ours(target)))
 			continue;
 		return family->delete (chain, at, table->handle) ? 1 : get_error();
 	}
 	return 0;
 }
 
+static int replace_all(struct ipt_table *table, const char *chain,
+		       const struct ipt_list *wanted, bool jumps)
+{
+	int error = 1;
+
+	table->changed = true;
+	while (error == 1)
+		error = delete_one(table, chain, wanted, jumps);
+	return error;
+}
+
+size_t ipt_table_count_same(const struct ipt_table *table, const char *chain,
+			    const struct ipt_list *rule)
+{
+	return find_jumps(table, chain, rule).wanted;
+}
+
+size_t ipt_table_count_others(const struct ipt_table *table, const char *chain,
+			      const struct ipt_list *rule)
+{
+	return find_jumps(table, chain, rule).others;
+}
+
+int ipt_table_place(struct ipt_table *table, const char *chain,
+		    const struct ipt_list *rule, bool wanted)
+{
+	int error = rule->failed ? -ENOMEM : replace_all(table, chain, rule, false);
+
+	return error < 0 || !wanted ? error : insert_until(table, chain, rule, 0, 1);
+}
+
 int ipt_table_make_jump(struct ipt_table *table, const char *chain,
 			const struct ipt_list *wanted, bool first)
 {
 	const struct jumps jumps = find_jumps(table, chain, wanted);
-	int error = 1;
+	int error;
 
 	if (wanted->failed)
 		return -ENOMEM;
 	if (jumps.strays == 0 && jumps.wanted == wanted->count &&
 	    (wanted->count == 0 || !first || jumps.wanted_at == 0))
 		return 0;
-	table->changed = true;
-	while (error == 1)
-		error = delete_one(table, chain, wanted);
+	error = replace_all(table, chain, wanted, true);
 	return error < 0 ? error : insert_until(table, chain, wanted, 0, wanted->count);
 }
 

@@ -36,6 +36,10 @@ static void foreign_config_fill(const struct conf *conf, struct foreign_config *
 	(void)snprintf(out->family, sizeof(out->family), "%s", integrate->family);
 	(void)snprintf(out->table, sizeof(out->table), "%s", integrate->table);
 	(void)snprintf(out->chain, sizeof(out->chain), "%s", integrate->chain);
+	/* A chain of iptables is the backend's business, where that is in iptables. */
+	if (out->how == FOREIGN_CHAIN && conf->backend.type == CONF_BACKEND_IPTABLES &&
+	    strcmp(out->family, "inet") != 0)
+		out->how = FOREIGN_OFF;
 }
 
 /*

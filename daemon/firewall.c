@@ -6,6 +6,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -82,6 +83,30 @@ bool firewall_is_iptables(const struct conf *conf)
 		break;
 	}
 	return !firewall_has_nf_tables();
+}
+
+void firewall_get_accept(const struct conf *conf, struct backend_accept *out)
+{
+	const struct conf_chain *integrate = &conf->backend.integrate;
+
+	*out = (struct backend_accept){.how = BACKEND_ACCEPT_OFF};
+	switch (integrate->how) {
+	case CONF_INTEGRATE_OFF:
+		break;
+	case CONF_INTEGRATE_AUTO:
+		out->how = BACKEND_ACCEPT_AUTO;
+		break;
+	case CONF_INTEGRATE_CHAIN:
+		/* iptables knows no tables of both families */
+		if (strcmp(integrate->family, "inet") != 0)
+			out->how = BACKEND_ACCEPT_CHAIN;
+		break;
+	}
+	out->ipv6 = strcmp(integrate->family, "ip6") == 0;
+	(void)snprintf(out->table, sizeof(out->table), "%.*s",
+		       (int)sizeof(out->table) - 1, integrate->table);
+	(void)snprintf(out->chain, sizeof(out->chain), "%.*s",
+		       (int)sizeof(out->chain) - 1, integrate->chain);
 }
 
 /* It is there where a file system is read-only for us, once iptables has been used. */

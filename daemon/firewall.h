@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "backends/backend.h"
 #include "conf/conf.h"
 
 /** Where core finds what iptables locks, open, where it needs it. */
@@ -22,6 +23,9 @@ bool firewall_is_iptables(const struct conf *conf);
  * of nf_tables and not of a kernel without it. Pure.
  */
 bool firewall_is_answer(const void *answer, size_t length);
+
+/** What `integrate` means to a firewall whose tables are those of iptables. Pure. */
+void firewall_get_accept(const struct conf *conf, struct backend_accept *out);
 
 /**
  * Open what iptables locks, which only root may. Owns: the caller closes it.

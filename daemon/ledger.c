@@ -224,6 +224,8 @@ int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 					.lock_fd = firewall_find_lock()};
 	int error = -ENOMEM;
 
+	firewall_get_accept(setup->conf, &config.accept);
+
 	if (!ledger)
 		return -ENOMEM;
 	ledger->conf = setup->conf;
@@ -262,11 +264,15 @@ void ledger_close(struct ledger *ledger)
 void ledger_follow_conf(struct ledger *ledger)
 {
 	const struct books *books = &ledger->books;
+	struct backend_accept accept;
 
 	rate_set(ledger->rate, ledger->conf->limits.requests_per_second);
 	if (books->backend_ops->set_keep_flows)
 		books->backend_ops->set_keep_flows(books->backend,
 						   ledger->conf->backend.keep_flows);
+	firewall_get_accept(ledger->conf, &accept);
+	if (books->backend_ops->set_accept)
+		books->backend_ops->set_accept(books->backend, &accept);
 }
 
 /* --- following the network and the kernel --- */
