@@ -5,7 +5,7 @@
  * on standard input, answers on standard output, each ended by a line "ok ..." or
  * "error NAME".
  *
- *   open [keep-flows]                    close [keep]
+ *   open [keep-flows] [accept [ip|ip6 TABLE CHAIN]]   close [keep]
  *   network WAN|- LAN,LAN|- ADDR,ADDR|- [NETWORK,NETWORK: one of each LAN]
  *   event MILLISECONDS
  *   add RULE   delete RULE   replace RULE > RULE   (kept until) apply
@@ -273,11 +273,31 @@ static void do_dump(struct tool *tool)
 		printf("ok %zu\n", count);
 }
 
+static void parse_accept(char **at, struct backend_accept *accept)
+{
+	const char *family = strtok_r(NULL, " \n", at);
+	const char *table = strtok_r(NULL, " \n", at);
+	const char *chain = strtok_r(NULL, " \n", at);
+
+	accept->how = chain ? BACKEND_ACCEPT_CHAIN : BACKEND_ACCEPT_AUTO;
+	if (!chain)
+		return;
+	accept->ipv6 = strcmp(family, "ip6") == 0;
+	(void)snprintf(accept->table, sizeof(accept->table), "%s", table);
+	(void)snprintf(accept->chain, sizeof(accept->chain), "%s", chain);
+}
+
 static void do_open(struct tool *tool, char **at)
 {
-	const char *word = strtok_r(NULL, " \n", at);
-	struct backend_config config = {.mark = MARK, .keep_flows = word != NULL};
+	struct backend_config config = {.mark = MARK};
 
+	for (const char *word = strtok_r(NULL, " \n", at); word;
+	     word = strtok_r(NULL, " \n", at)) {
+		if (strcmp(word, "accept") == 0)
+			parse_accept(at, &config.accept);
+		else
+			config.keep_flows = true;
+	}
 	answer(tool->ops->open(&config, &events, tool, &tool->backend));
 }
 
