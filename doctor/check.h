@@ -11,7 +11,7 @@
  * are not known is told as such.
  */
 
-/** Everything. */
+/** Everything but what the search found, which takes its time. */
 void check_all(const struct facts *facts, struct findings *findings);
 
 /** config-bad, daemon-not-running, daemon-degraded */

@@ -133,11 +133,13 @@ static enum doctor_exit doctor_run(const struct options *options)
 		return DOCTOR_EXIT_ERROR;
 	}
 	gather_facts(&options->gather, &doctor->facts, &ruleset);
-	if (!options->no_search) {
+	/* While hosts take their time to answer, the firewall is walked. */
+	if (!options->no_search)
 		search_start(&doctor->facts.network, &search);
-		search_finish(&search, &doctor->facts.network, &doctor->facts.search);
-	}
 	check_all(&doctor->facts, &doctor->findings);
+	if (!options->no_search)
+		search_finish(&search, &doctor->facts.network, &doctor->facts.search);
+	check_search(&doctor->facts, &doctor->findings);
 	end = findings_tell(options, &doctor->findings);
 	gather_free(&doctor->facts, ruleset);
 	free(doctor);

@@ -25,7 +25,7 @@ import hostfirewall
 import pcp
 import pytest
 from conftest import get_build
-from daemon import SANITIZER_REPORT
+from daemon import SANITIZER_REPORT, alive, children
 from lab import set_namespace, wait_for
 
 
@@ -706,6 +706,27 @@ def test_changes_nothing(lab, gateway, firewall):
     assert gateway.doctor(search=True).exit == 7
     assert time.monotonic() - began < LONGEST_S + SLACK_S
     assert look() == before
+
+
+def test_privileges(lab, gateway):
+    """What comes from the network is read by a process that may do nothing."""
+    process = lab.gw.start([PROGRAM, "-c", gateway.file, "--json"])
+    child = wait_for(lambda: [pid for pid in children(process.pid) if status_of(
+        pid).get("Seccomp") == "2"], "a child in its sandbox")[0]
+    status = status_of(child)
+    assert set(status["Uid"].split()) == {str(NOBODY)}, status
+    assert all(int(status[f"Cap{kind}"], 16) == 0 for kind in ("Eff", "Prm", "Bnd", "Inh"))
+    assert status["NoNewPrivs"] == "1"
+    process.kill()
+    wait_for(lambda: not alive(child), "the child to end with its parent")
+
+
+def status_of(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            return dict(re.findall(r"^(\w+):\s*(.*)$", file.read(), re.M))
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
 
 
 def test_legacy_tables_are_not_made(lab, gateway):

@@ -99,6 +99,7 @@ static const struct finding *bench_find(struct bench *bench, const char *id,
 
 	memset(&bench->findings, 0, sizeof(bench->findings));
 	check_all(&bench->facts, &bench->findings);
+	check_search(&bench->facts, &bench->findings);
 	for (size_t i = 0; i < bench->findings.count; i++) {
 		const struct finding *finding = &bench->findings.list[i];
 
