@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -633,6 +634,29 @@ static void test_changes_meanwhile(void **state)
 	ruleset_lab_flush();
 }
 
+/* Who has nothing to say here hears so. */
+static void test_not_permitted(void **state)
+{
+	pid_t child;
+	int status;
+
+	(void)state;
+	ruleset_lab_enter();
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct ruleset *ruleset = NULL;
+
+		/* The network stays that of the namespace before. */
+		if (unshare(CLONE_NEWUSER) != 0)
+			_exit(EXIT_FAILURE);
+		_exit(ruleset_read(&ruleset) == -EPERM && !ruleset ? EXIT_SUCCESS
+								   : EXIT_FAILURE);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -651,6 +675,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_rules),
 		cmocka_unit_test(test_endless_chains),
 		cmocka_unit_test(test_changes_meanwhile),
+		cmocka_unit_test(test_not_permitted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
