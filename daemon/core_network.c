@@ -33,7 +33,7 @@ bool core_read_network(struct core *core, struct network *out)
 static void core_tell_network(struct core *core, const struct network *before)
 {
 	const struct network *now = &core->network;
-	bool wan_changed = memcmp(&before->wan, &now->wan, sizeof(now->wan)) != 0;
+	bool wan_changed = !wan_choice_equal(&before->wan, &now->wan);
 
 	for (size_t w = 0; w < WORKERS_MAX; w++) {
 		if (wan_changed)

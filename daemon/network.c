@@ -170,6 +170,15 @@ static int choose_named_wan(const struct conf *conf, const struct links *links,
 	return 0;
 }
 
+bool wan_choice_equal(const struct wan_choice *a, const struct wan_choice *b)
+{
+	return a->ifindex == b->ifindex && strcmp(a->name, b->name) == 0 &&
+	       a->present == b->present && a->up == b->up && a->carrier == b->carrier &&
+	       addr_equal(&a->address, &b->address) &&
+	       addr_equal(&a->external, &b->external) && a->source == b->source &&
+	       a->private_address == b->private_address && a->route == b->route;
+}
+
 void network_set_external(struct wan_choice *wan, const struct ip_addr *external,
 			  enum wan_source source)
 {

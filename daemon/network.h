@@ -74,6 +74,8 @@ int network_choose(const struct conf *conf, const struct links *links,
 		   const struct network *before, struct network *out,
 		   char error[CONF_ERROR_MAX]) __attribute__((warn_unused_result));
 
+bool wan_choice_equal(const struct wan_choice *a, const struct wan_choice *b);
+
 /** Have clients told this address, which was learned, and not the interface's own. */
 void network_set_external(struct wan_choice *wan, const struct ip_addr *external,
 			  enum wan_source source);
