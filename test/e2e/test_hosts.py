@@ -2,8 +2,10 @@
 """Leases belong to machines, known by their network cards; packets prove it."""
 
 import json
+import os
 import re
 import socket
+import time
 
 import igd
 import natpmp
@@ -86,11 +88,19 @@ class Addresses:
         self.forget()
 
 
+def set_patience(lab, milliseconds):
+    """What the gateway's kernel waits for an answer, three times."""
+    for version in ("ipv4", "ipv6"):
+        lab.gw.write_sysctl(f"net/{version}/neigh/lan0/retrans_time_ms", milliseconds)
+
+
 @pytest.fixture
 def addresses(lab):
     made = Addresses(lab)
     made.forget()
+    set_patience(lab, 200)
     yield made
+    set_patience(lab, 1000)
     made.restore()
 
 
@@ -138,6 +148,7 @@ class Renamed:
 
 def test_follows(lab, daemon, addresses):
     """The same machine under a new address keeps its ports, and its client its nonce"""
+    set_patience(lab, 1000)
     with pcp.Client(lab.lan1) as client:
         granted = client.grant("udp", 4000, 4000)
         nonce = client.nonce
@@ -312,3 +323,45 @@ def test_address_identity(lab, daemon_factory, addresses, monitor):
     assert owners(daemon) == {4000: old}
     assert [lease["mac"] for lease in daemon.leases()] == [""]
     assert arrives(lab, 4000, lab.lan2, old)
+
+
+def pack_arp(address):
+    """Some card that nobody has asks for the gateway, from that address."""
+    card = b"\x02" + os.urandom(5)
+    return (b"\xff" * 6 + card + b"\x08\x06" + bytes.fromhex("0001080006040001") + card
+            + socket.inet_aton(address) + bytes(6) + socket.inet_aton("10.9.0.1"))
+
+
+def get_memory_kb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+
+
+def test_flood(lab, daemon_factory, addresses):
+    """Addresses and cards without number take neither memory nor others' time"""
+    daemon = daemon_factory(build="release").start()
+    core = daemon.roles()["core"]
+    with natpmp.Client(lab.lan2) as client:
+        assert client.map("udp", 4100, 4100).result == natpmp.OK
+    lab.gw.ip("address", "add", "10.9.0.1/16", "dev", "lan0")
+    try:
+        with natpmp.Client(lab.lan1) as client, lab.lan2.open_socket(
+                socket.AF_PACKET, socket.SOCK_RAW) as flood:
+            flood.bind(("eth0", 0))
+            assert client.map("udp", 4000, 4000).result == natpmp.OK
+            sizes = []
+            for number in range(20000):
+                flood.send(pack_arp(f"10.9.{number // 250 % 250}.{number % 250 + 2}"))
+                if number % 50 == 0:  # who has leases is among them
+                    flood.send(pack_arp(lab.lan2.ipv4))
+                if number % 1000 == 0:
+                    began = time.monotonic()
+                    assert client.map("udp", 4000, 4000).result == natpmp.OK
+                    assert time.monotonic() - began < 1
+                    sizes.append(get_memory_kb(core))
+            assert owners(daemon) == {4000: lab.lan1.ipv4, 4100: lab.lan2.ipv4}
+        assert sizes[-1] - sizes[len(sizes) // 2] < 1024, sizes
+        addresses.forget()
+        assert arrives(lab, 4000, lab.lan1) and arrives(lab, 4100, lab.lan2)
+    finally:
+        lab.gw.ip("address", "del", "10.9.0.1/16", "dev", "lan0")

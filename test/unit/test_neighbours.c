@@ -71,6 +71,8 @@ static int setup(void **state)
 		"ip link set lan0 up",
 		"ip address add 192.168.9.1/24 dev lan0",
 		"ip -6 address add fd09::1/64 dev lan0 nodad",
+		/* the kernel gives up in three of these, of a second each elsewhere */
+		"sysctl -qw net.ipv4.neigh.lan0.retrans_time_ms=100",
 		"ip neigh add 192.168.9.3 lladdr 02:00:00:00:09:03 dev lan0 nud stale",
 		"ip neigh add fd09::3 lladdr 02:00:00:00:09:03 dev lan0 nud permanent",
 		"ip neigh add 192.168.9.4 lladdr 02:00:00:00:09:02 dev lan0 nud failed",
@@ -162,13 +164,153 @@ static void test_flow_times(void **state)
 	assert_int_equal(times.udp_s, 183);
 }
 
+/* --- the watch --- */
+
+#define HEARD_MAX 4096
+
+/* What was told, in order. */
+static struct heard {
+	size_t count;
+	uint32_t ifindex[HEARD_MAX];
+	struct host_news news[HEARD_MAX];
+} heard;
+
+static void take_news(void *user, uint32_t ifindex, const struct host_news *news)
+{
+	(void)user;
+	if (heard.count == HEARD_MAX)
+		return;
+	heard.ifindex[heard.count] = ifindex;
+	heard.news[heard.count++] = *news;
+}
+
+static bool has_heard(const char *text, enum host_state state, uint8_t last)
+{
+	struct ip_addr addr = address(text);
+	bool has_card = state != HOST_FORGOTTEN && state != HOST_FAILED;
+
+	for (size_t i = 0; i < heard.count; i++)
+		if (heard.ifindex[i] == lab.lan &&
+		    addr_equal(&heard.news[i].addr, &addr) &&
+		    heard.news[i].state == state &&
+		    (!has_card || heard.news[i].mac[LEASE_MAC_SIZE - 1] == last))
+			return true;
+	return false;
+}
+
+/* Reads until it was told so; false at the deadline. */
+static bool wait_heard(struct neighbour_watch *watch, const char *text,
+		       enum host_state state, uint8_t last)
+{
+	int64_t deadline_ms = clock_now_ms() + DEADLINE_MS;
+	struct pollfd ready = {.fd = neighbour_watch_get_fd(watch), .events = POLLIN};
+
+	while (!has_heard(text, state, last)) {
+		if (clock_now_ms() > deadline_ms)
+			return false;
+		(void)poll(&ready, 1, 20);
+		(void)neighbour_watch_drain(watch, take_news, NULL);
+	}
+	return true;
+}
+
+/* At the start everything, then what changes. */
+static void test_watch(void **state)
+{
+	struct neighbour_watch *watch = neighbour_watch_new();
+	struct ip_addr addr = address("192.168.9.3");
+
+	(void)state;
+	assert_non_null(watch);
+	heard.count = 0;
+	assert_true(neighbour_watch_is_telling(watch));
+	assert_true(wait_heard(watch, "192.168.9.3", HOST_HEARD, 3));
+	assert_true(wait_heard(watch, "fd09::3", HOST_FIXED, 3));
+	assert_true(wait_heard(watch, "192.168.9.4", HOST_FAILED, 0));
+	while (neighbour_watch_is_telling(watch))
+		(void)neighbour_watch_drain(watch, take_news, NULL);
+	/* of no card, or none to be asked */
+	assert_false(has_heard("fd09::4", HOST_FIXED, 2));
+	heard.count = 0;
+	assert_true(netns_run("ip neigh replace 192.168.9.5 lladdr 02:00:00:00:09:05 "
+			      "dev lan0 nud reachable"));
+	assert_true(wait_heard(watch, "192.168.9.5", HOST_ANSWERS, 5));
+	assert_true(netns_run("ip neigh replace 192.168.9.5 lladdr 02:00:00:00:09:06 "
+			      "dev lan0 nud stale"));
+	assert_true(wait_heard(watch, "192.168.9.5", HOST_HEARD, 6));
+	assert_true(netns_run("ip neigh del 192.168.9.5 dev lan0"));
+	assert_true(wait_heard(watch, "192.168.9.5", HOST_FORGOTTEN, 0));
+	heard.count = 0;
+	neighbour_watch_ask(watch, lab.lan, &addr);
+	assert_true(wait_heard(watch, "192.168.9.3", HOST_HEARD, 3));
+	assert_int_equal(heard.count, 1);
+	neighbour_watch_free(watch);
+}
+
+/* The kernel asks: who is there answers, who is not fails. */
+static void test_probe(void **state)
+{
+	struct neighbour_watch *watch = neighbour_watch_new();
+	struct ip_addr host = address("192.168.9.2"), gone = address("192.168.9.7");
+
+	(void)state;
+	assert_non_null(watch);
+	assert_true(netns_run("ip neigh replace 192.168.9.2 lladdr 02:00:00:00:09:02 "
+			      "dev lan0 nud stale"));
+	assert_true(netns_run("ip neigh replace 192.168.9.7 lladdr 02:00:00:00:09:07 "
+			      "dev lan0 nud stale"));
+	assert_true(wait_heard(watch, "192.168.9.7", HOST_HEARD, 7));
+	heard.count = 0;
+	neighbour_watch_probe(watch, lab.lan, &host);
+	neighbour_watch_probe(watch, lab.lan, &gone);
+	assert_true(wait_heard(watch, "192.168.9.2", HOST_ANSWERS, 2));
+	assert_true(wait_heard(watch, "192.168.9.7", HOST_FAILED, 0));
+	/* of what the kernel knows nothing */
+	assert_true(netns_run("ip neigh flush dev lan0 nud all"));
+	heard.count = 0;
+	neighbour_watch_probe(watch, lab.lan, &gone);
+	neighbour_watch_resolve(watch, lab.lan, &host);
+	neighbour_watch_resolve(watch, lab.lan, &gone);
+	assert_true(wait_heard(watch, "192.168.9.2", HOST_ANSWERS, 2));
+	assert_true(wait_heard(watch, "192.168.9.7", HOST_FAILED, 0));
+	neighbour_watch_free(watch);
+}
+
+/* More than the socket holds while nobody reads: it says so, and everything is told
+ * again, a bounded number at a time. */
+static void test_overrun(void **state)
+{
+	struct neighbour_watch *watch = neighbour_watch_new();
+	bool lost = false;
+
+	(void)state;
+	assert_non_null(watch);
+	assert_true(netns_run(
+		"bash -c 'for n in 1 2 3 4; do for i in {1..250}; do echo neigh "
+		"replace "
+		"192.168.9.$i lladdr 02:00:00:00:$n:ff dev lan0 nud stale; done; done' "
+		"| ip -batch -"));
+	for (unsigned int i = 0; i < 1000 && !lost; i++) {
+		heard.count = 0;
+		lost = neighbour_watch_drain(watch, take_news, NULL);
+		assert_in_range(heard.count, 0, HEARD_MAX - 1);
+	}
+	assert_true(lost);
+	heard.count = 0;
+	neighbour_watch_ask_all(watch);
+	neighbour_watch_ask_all(watch);
+	assert_true(wait_heard(watch, "192.168.9.249", HOST_HEARD, 0xff));
+	neighbour_watch_free(watch);
+	assert_true(netns_run("ip neigh flush dev lan0 nud all"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_host),
-		cmocka_unit_test(test_two_hosts),
-		cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_flow_times),
+		cmocka_unit_test(test_one_host), cmocka_unit_test(test_two_hosts),
+		cmocka_unit_test(test_unknown),	 cmocka_unit_test(test_flow_times),
+		cmocka_unit_test(test_watch),	 cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_overrun),
 	};
 
 	if (netns_make_pair(&lab.pair) != 0) {
