@@ -511,6 +511,19 @@ def test_worker_killed_meanwhile(lab, daemon_factory):
         "location", ""), "the new port", 10)
 
 
+def test_firewall_wiped_meanwhile(lab, daemon_factory):
+    """Somebody removes our table as leases are to end: those that stay forward again."""
+    nftables = "[backend]\ntype = nftables\n"
+    daemon = daemon_factory(nftables).start()
+    wanted = add_all(lab, daemon, 4000) | add_all(lab, daemon, 5000)
+    lab.gw.nft("delete table inet portreeve")
+    reload(daemon, nftables + DENY, ended=3)
+    stays = wanted - {4000, 4001, 4002}
+    assert ports(daemon) == stays
+    wait_for(lambda: all(arrives(lab, port) for port in stays), "the others to forward")
+    assert not any(arrives(lab, port) for port in wanted - stays)
+
+
 @pytest.mark.parametrize("port", range(4000, 4003))
 def test_core_killed_in_the_middle(lab, daemon_factory, port):
     """The changed file is in force when core is back, wherever it was ended."""
