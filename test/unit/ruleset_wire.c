@@ -31,7 +31,7 @@ static struct {
 } wire;
 
 static const char *const gateway_commands[] = {
-	"ip addr add " WAN4 "/24 dev wan0 && ip link set wan0 up",
+	"ip addr add 198.51.100.1/24 dev wan0 && ip link set wan0 up",
 	"ip addr add 2001:db8:1::1/64 dev wan0 nodad",
 	"ip addr add 192.168.1.1/24 dev lan0 && ip link set lan0 up",
 	"ip addr add 2001:db8:2::1/64 dev lan0 nodad",
