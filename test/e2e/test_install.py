@@ -32,7 +32,7 @@ def installed(tmp_path_factory):
 def test_files(installed):
     for path in ("usr/local/sbin/portreeved", "usr/local/bin/portreeve"):
         assert os.stat(installed / path).st_mode & stat.S_IXUSR, path
-    for name in ("core", "upnp"):
+    for name in ("core", "upnp", "stun"):
         # Not lib64 nor another place that meson takes for the machine's own.
         assert (installed / f"usr/local/lib/portreeve/portreeve-{name}.so").is_file()
     # Where portreeve looks for it.
