@@ -146,28 +146,44 @@ static void look_at_match(struct look *look, const struct nftnl_expr *expr)
 	look->compared = true;
 }
 
+static void look_at_immediate(struct look *look, const struct nftnl_expr *expr)
+{
+	look->accepts =
+		nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_DREG) == NFT_REG_VERDICT &&
+		nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_VERDICT) == NF_ACCEPT;
+	look->other = look->other || !look->accepts;
+}
+
+static void look_at_counter(struct look *look, const struct nftnl_expr *expr)
+{
+	(void)look;
+	(void)expr;
+}
+
 static int look_at(struct nftnl_expr *expr, void *user)
 {
-	struct look *look = user;
+	static const struct {
+		const char *name;
+		void (*look_at)(struct look *look, const struct nftnl_expr *expr);
+	} rows[] = {
+		{"ct", look_at_ct},
+		{"bitwise", look_at_bitwise},
+		{"cmp", look_at_cmp},
+		{"match", look_at_match},
+		{"immediate", look_at_immediate},
+		{"counter", look_at_counter},
+	};
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
+	struct look *look = user;
 
-	if (look->accepts || !name)
-		look->other = true;
-	else if (strcmp(name, "ct") == 0)
-		look_at_ct(look, expr);
-	else if (strcmp(name, "bitwise") == 0)
-		look_at_bitwise(look, expr);
-	else if (strcmp(name, "cmp") == 0)
-		look_at_cmp(look, expr);
-	else if (strcmp(name, "match") == 0)
-		look_at_match(look, expr);
-	else if (strcmp(name, "immediate") == 0)
-		look->accepts =
-			nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_DREG) ==
-				NFT_REG_VERDICT &&
-			nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_VERDICT) == NF_ACCEPT;
-	else if (strcmp(name, "counter") != 0)
-		look->other = true;
+	/* behind the verdict there is nothing */
+	look->other = look->other || look->accepts;
+	for (size_t i = 0; name && i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcmp(name, rows[i].name) == 0) {
+			rows[i].look_at(look, expr);
+			return 0;
+		}
+	look->other = true;
 	return 0;
 }
 
