@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <stdarg.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -131,23 +134,67 @@ static ssize_t fail_receive(int fd)
 	return -1;
 }
 
-/* --- in the place of the C library's --- */
+/*
+ * --- in the place of the C library's ---
+ *
+ * The last two arguments of the two functions with six are read as variable ones, which
+ * come the same way.
+ */
 
-ssize_t sendto(int fd, const void *bytes, size_t length, int flags,
-	       const struct sockaddr *to, socklen_t to_length)
+ssize_t fault_call_sendto(int fd, const void *bytes, size_t length, int flags,
+			  ...) __asm__("sendto");
+ssize_t fault_call_send(int fd, const void *bytes, size_t length,
+			int flags) __asm__("send");
+ssize_t fault_call_sendmsg(int fd, const struct msghdr *message,
+			   int flags) __asm__("sendmsg");
+ssize_t fault_call_recvfrom(int fd, void *out, size_t size, int flags,
+			    ...) __asm__("recvfrom");
+ssize_t fault_call_recv(int fd, void *out, size_t size, int flags) __asm__("recv");
+ssize_t fault_call_recvmsg(int fd, struct msghdr *message,
+			   int flags) __asm__("recvmsg");
+
+static ssize_t send_bytes(int fd, struct iovec bytes, int flags,
+			  const struct sockaddr *to, socklen_t to_length)
 {
 	if (is_due(fd, true))
-		return fail_send(fd, bytes, length);
-	return syscall(SYS_sendto, fd, bytes, length, flags, to, to_length);
+		return fail_send(fd, bytes.iov_base, bytes.iov_len);
+	return syscall(SYS_sendto, fd, bytes.iov_base, bytes.iov_len, flags, to,
+		       to_length);
 }
 
-ssize_t send(int fd, const void *bytes, size_t length, int flags)
+static ssize_t receive_bytes(int fd, struct iovec room, int flags,
+			     struct sockaddr *from, socklen_t *from_length)
 {
-	return sendto(fd, bytes, length, flags, NULL, 0);
+	if (plan.answers_on == fd)
+		return (ssize_t)write_refusal(fd, room.iov_base, room.iov_len);
+	if (is_due(fd, false))
+		return fail_receive(fd);
+	return syscall(SYS_recvfrom, fd, room.iov_base, room.iov_len, flags, from,
+		       from_length);
+}
+
+ssize_t fault_call_sendto(int fd, const void *bytes, size_t length, int flags, ...)
+{
+	const struct sockaddr *to;
+	socklen_t to_length;
+	va_list rest;
+
+	va_start(rest, flags);
+	to = va_arg(rest, const struct sockaddr *);
+	to_length = va_arg(rest, socklen_t);
+	va_end(rest);
+	return send_bytes(fd, (struct iovec){(void *)(uintptr_t)bytes, length}, flags,
+			  to, to_length);
+}
+
+ssize_t fault_call_send(int fd, const void *bytes, size_t length, int flags)
+{
+	return send_bytes(fd, (struct iovec){(void *)(uintptr_t)bytes, length}, flags,
+			  NULL, 0);
 }
 
 /* libnftables sends its transactions so, and asks select() for answers. */
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+ssize_t fault_call_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	if (plan.kind == FAULT_SEND && is_due(fd, true)) {
 		errno = plan.error;
@@ -156,22 +203,25 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	return syscall(SYS_sendmsg, fd, message, flags);
 }
 
-ssize_t recvfrom(int fd, void *out, size_t size, int flags, struct sockaddr *from,
-		 socklen_t *from_length)
+ssize_t fault_call_recvfrom(int fd, void *out, size_t size, int flags, ...)
 {
-	if (plan.answers_on == fd)
-		return (ssize_t)write_refusal(fd, out, size);
-	if (is_due(fd, false))
-		return fail_receive(fd);
-	return syscall(SYS_recvfrom, fd, out, size, flags, from, from_length);
+	struct sockaddr *from;
+	socklen_t *from_length;
+	va_list rest;
+
+	va_start(rest, flags);
+	from = va_arg(rest, struct sockaddr *);
+	from_length = va_arg(rest, socklen_t *);
+	va_end(rest);
+	return receive_bytes(fd, (struct iovec){out, size}, flags, from, from_length);
 }
 
-ssize_t recv(int fd, void *out, size_t size, int flags)
+ssize_t fault_call_recv(int fd, void *out, size_t size, int flags)
 {
-	return recvfrom(fd, out, size, flags, NULL, NULL);
+	return receive_bytes(fd, (struct iovec){out, size}, flags, NULL, NULL);
 }
 
-ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+ssize_t fault_call_recvmsg(int fd, struct msghdr *message, int flags)
 {
 	if (plan.answers_on == fd) {
 		const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};

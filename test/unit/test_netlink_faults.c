@@ -29,7 +29,7 @@
 #define MARK 0x10000000
 #define RULES_MAX 16
 /* Calls of a scenario: more than some, and never so many. */
-#define CALLS_MIN 50
+#define CALLS_MIN 25
 #define CALLS_MAX 1000
 #define WORKERS 6
 /* Steps after the fault that are looked at closely, and the last one. */
@@ -345,6 +345,13 @@ static void play_some(enum fault_kind kind, const int *errors, size_t count,
 	}
 }
 
+/* What is sent fails, or is refused: in turn, too. */
+static bool takes_part(enum fault_kind kind, size_t worker)
+{
+	return getenv("PORTREEVE_FAULTS") || kind == FAULT_RECEIVE ||
+	       worker % 2 == (kind == FAULT_ANSWER);
+}
+
 /* The kernel takes its time with each transaction, so many wait side by side. */
 static void play_all(enum fault_kind kind, const int *errors, size_t count)
 {
@@ -358,7 +365,7 @@ static void play_all(enum fault_kind kind, const int *errors, size_t count)
 	assert_true(tallies != MAP_FAILED);
 	(void)fflush(NULL);
 	for (size_t i = 0; i < WORKERS; i++) {
-		if (fork() != 0)
+		if (!takes_part(kind, i) || fork() != 0)
 			continue;
 		/* What fails in a child must not go on as the test program. */
 		(void)setenv("CMOCKA_TEST_ABORT", "1", 1);
@@ -366,9 +373,9 @@ static void play_all(enum fault_kind kind, const int *errors, size_t count)
 		exit(0);
 	}
 	for (size_t i = 0; i < WORKERS; i++) {
-		int status;
+		int status = 0;
 
-		assert_true(wait(&status) > 0);
+		assert_true(!takes_part(kind, i) || wait(&status) > 0);
 		all.errors += status != 0 ? FAILED : 0;
 	}
 	for (size_t i = 0; i < WORKERS; i++) {
