@@ -108,6 +108,8 @@ static int do_table(struct backend *backend, enum ipt_table_name name,
 
 	if (name == IPT_MANGLE6 && !backend->has_ipv6)
 		return 0;
+	if (task->make == make_touched && !ipt_touched_has(&backend->touched, name))
+		return 0;
 	for (unsigned int i = 0; i < TRIES && error == -EAGAIN; i++)
 		error = try_table(backend, name, task);
 	return error == -EAGAIN ? -EBUSY : error;

@@ -217,9 +217,13 @@ int ipt_table_commit(struct ipt_table *table) __attribute__((warn_unused_result)
 
 /* --- leases --- */
 
-#define IPT_LEAF_PORTS 64
+/**
+ * Ports of a leaf, and leaves of a branch. A chain costs three rules more in a table
+ * that is written as a whole, so that small ones make changes slow, large ones packets.
+ */
+#define IPT_LEAF_PORTS 256
 #define IPT_LEAVES (65536 / IPT_LEAF_PORTS)
-#define IPT_BRANCH_LEAVES 32
+#define IPT_BRANCH_LEAVES 16
 #define IPT_BRANCHES (IPT_LEAVES / IPT_BRANCH_LEAVES)
 #define IPT_PROTOCOLS 2
 
@@ -337,6 +341,7 @@ struct ipt_touched {
 	bool failed; /* out of memory */
 };
 
+bool ipt_touched_has(const struct ipt_touched *touched, enum ipt_table_name name);
 void ipt_touched_add(struct ipt_touched *touched, const struct rule *rule);
 void ipt_touched_fini(struct ipt_touched *touched);
 

@@ -65,6 +65,14 @@ void ipt_touched_add(struct ipt_touched *touched, const struct rule *rule)
 	touch(touched, IPT_SNAT_TREE, rule->protocol, rule->internal_port);
 }
 
+bool ipt_touched_has(const struct ipt_touched *touched, enum ipt_table_name name)
+{
+	for (size_t i = 0; i < touched->count; i++)
+		if (ipt_tree_get_table(touched->places[i].tree) == name)
+			return true;
+	return false;
+}
+
 void ipt_touched_fini(struct ipt_touched *touched)
 {
 	free(touched->places);

@@ -147,7 +147,7 @@ def test_no_chain_is_left_of_leases_that_end(lab, tool):
     "iptables-legacy -t nat -F", "iptables-legacy -t mangle -F", "ip6tables-legacy -t mangle -F",
     "iptables-legacy -t nat -D PREROUTING -j PORTREEVE-DNAT",
     "iptables-legacy -t mangle -D FORWARD -j PORTREEVE",
-    "iptables-legacy -t nat -F PORTREEVE-DNAT-udp-4992",
+    "iptables-legacy -t nat -F PORTREEVE-DNAT-udp-4864",
     "iptables-legacy -t nat -A PORTREEVE-DNAT -j RETURN",
     "iptables-legacy -t nat -N PORTREEVE-STRAY",
     "iptables-legacy -t nat -I PREROUTING -p udp -j PORTREEVE-DNAT"])

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How fast leases come and go by the iptables backend, which rewrites whole tables.
+
+Runs the real daemon in the laboratory of test/e2e with `[backend] type = iptables`,
+fills it with leases, and prints one line a figure, then whether each target was reached.
+Not a test: machines differ. Exits 0 all the same, but with --strict 1 when a target was
+missed.
+
+    sudo python3 test/bench/iptables.py [--build DIR] [--leases N] [--strict]
+"""
+
+import argparse
+import os
+import statistics
+import sys
+
+from speed import CLIENTS, LIMITS, RUNS, clients_of, load  # the library of these, too
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../e2e"))
+
+from daemon import Daemon  # noqa: E402 (found by the path above)
+from lab import Lab  # noqa: E402
+
+# The targets are those of 5,000 leases.
+ADDS_PER_SECOND_MIN = 2000
+DELETE_MAX_MS = 40
+FIRST_PORT = 2000
+MORE_PORT = 20000  # and on: for what is deleted again
+WINDOW = 64
+
+
+def measure(lab, build, leases):
+    """Print the figures; what was measured of each target: name, reached, figure."""
+    daemon = Daemon(lab, build, LIMITS + "[backend]\ntype = iptables\n").start()
+    fill = load(lab, build, requests=leases, window=WINDOW, first_port=FIRST_PORT)
+    print(f"add, window {WINDOW}, to {leases} leases    {fill['per_second']:7.0f} /s   "
+          f"p99 {fill['p99_us'] / 1000:5.1f} ms  refused {fill['refused']} lost {fill['lost']}")
+    rates, added, deleted, slowest = [], [], [], []
+    for number in range(RUNS):
+        more = {"first_port": MORE_PORT + 1000 * number}
+        rates.append(load(lab, build, requests=2000, window=WINDOW, **more)["per_second"])
+        load(lab, build, requests=2000, window=WINDOW, mode="delete", **more)
+        one = {"first_port": MORE_PORT + 1000 * number + 500, "requests": 5 * CLIENTS}
+        added.append(load(lab, build, window=1, **one)["p50_us"] / 1000)
+        run = load(lab, build, window=1, mode="delete", **one)
+        deleted.append(run["p50_us"] / 1000)
+        slowest.append(run["p99_us"] / 1000)
+    renew = load(lab, build, requests=leases, window=WINDOW, first_port=FIRST_PORT,
+                 mode="renew")
+    rate, one = statistics.median(rates), statistics.median(deleted)
+    print(f"add, window {WINDOW}, at {leases} leases    {rate:7.0f} /s")
+    print(f"add, one at a time             p50 {statistics.median(added):7.1f} ms")
+    print(f"delete, one at a time          p50 {one:7.1f} ms  p99 {max(slowest):5.1f} ms")
+    print(f"renew, window {WINDOW}               {renew['per_second']:7.0f} /s")
+    daemon.close()
+    return [
+        (f"adds at window {WINDOW} >= {ADDS_PER_SECOND_MIN} /s", rate >= ADDS_PER_SECOND_MIN,
+         f"{rate:.0f} /s"),
+        (f"one delete < {DELETE_MAX_MS} ms", max(slowest) < DELETE_MAX_MS,
+         f"{max(slowest):.1f} ms"),
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--build", default=os.path.join(HERE, "../../build/release"))
+    parser.add_argument("--leases", type=int, default=5000)
+    parser.add_argument("--strict", action="store_true")
+    options = parser.parse_args()
+    with Lab() as lab:
+        clients_of(lab)
+        targets = measure(lab, os.path.abspath(options.build), options.leases)
+    for name, reached, figure in targets:
+        print(f"{'reached' if reached else 'MISSED '}  {name}: {figure}")
+    return 1 if options.strict and not all(reached for _, reached, _ in targets) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
