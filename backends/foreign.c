@@ -453,6 +453,7 @@ static void foreign_conclude(struct foreign *foreign, const struct ruleset *rule
 	if (wan[0] != '\0')
 		ruleset_visit_dnat(ruleset, wan, take_port, foreign);
 	foreign_judge(foreign, ruleset);
+	foreign->figures.readable = true;
 }
 
 /* 1 = there were changes: what they have come to is to be looked at. */
@@ -468,7 +469,7 @@ static int foreign_look(struct foreign *foreign, struct plan *plan, const char *
 		error = foreign_integrate(foreign, plan, ruleset, generation);
 	if (error == 0 && !foreign->leaving && plan->change_count > 0)
 		error = 1;
-	else if (error == 0 && !foreign->leaving)
+	else if (ruleset && !foreign->leaving && error != -ERESTART)
 		foreign_conclude(foreign, ruleset, wan);
 	ruleset_free(ruleset);
 	return error;
@@ -557,12 +558,9 @@ bool foreign_drain(struct foreign *foreign)
 
 int foreign_refresh(struct foreign *foreign, const struct backend_network *network)
 {
-	int error;
-
 	make_samples(foreign, network);
-	error = foreign_look_again(foreign, network->wan);
-	foreign->figures.readable = error == 0;
-	return error;
+	foreign->figures.readable = false;
+	return foreign_look_again(foreign, network->wan);
 }
 
 bool foreign_has_port(const struct foreign *foreign, uint8_t protocol, uint16_t port)

@@ -63,15 +63,25 @@ void core_foreign_plan(struct core *core)
 	core->foreign_due = event_add(core->foreign_timer, &delay) == 0;
 }
 
+/* Others were faster, again and again, or an answer was lost. What is not allowed, not
+ * there or too large will not be otherwise a second later. */
+static bool error_is_passing(int error)
+{
+	static const int passing[] = {ERESTART, EINTR,	ENOBUFS, EBUSY,
+				      EAGAIN,	ENOMEM, EIO,	 EPROTO};
+
+	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+		if (error == -passing[i])
+			return true;
+	return false;
+}
+
 static void core_foreign_refresh(struct core *core)
 {
 	int error = foreign_refresh(core->foreign, ledger_get_network(core->ledger));
 
 	core->foreign_told_ms = clock_now_ms();
-	/* Others were faster, again and again: once more, later. What is not allowed
-	 * or not there will not be so then. */
-	if (error == -ERESTART || error == -EINTR || error == -ENOENT ||
-	    error == -ENOBUFS || error == -EBUSY)
+	if (error_is_passing(error))
 		core_foreign_plan(core);
 }
 
