@@ -227,6 +227,22 @@ def test_named_chain(lab, daemon_factory, load):
     assert firewall.listing() == before and firewall.count_ours() == {}
 
 
+def test_named_chain_of_iptables(lab, daemon_factory, load):
+    """One that the base chain leads to: a rule of iptables there, for its family only"""
+    firewall = load("docker")
+    before = firewall.listing()
+    daemon = daemon_factory(configure("ip6 filter DOCKER-USER")).start()
+    leases = Leases(lab)
+    assert leases.arrives("ipv6") and leases.arrives("ipv6", "tcp")
+    assert not leases.arrives("ipv4")
+    assert firewall.count_ours() == {"ip6 filter DOCKER-USER": 1}
+    assert [x for x in problems(daemon) if "ip filter FORWARD" in x and "(IPv4)" in x]
+    listed = firewall.run("ip6tables-nft", "-S", "DOCKER-USER").splitlines()
+    assert listed[1] == f"-A DOCKER-USER {hostfirewall.OURS_IPTABLES}"
+    daemon.stop()
+    assert firewall.count_ours() == {} and firewall.listing() == before
+
+
 def test_named_chain_is_missing(lab, daemon_factory, load):
     """A chain that is not there is waited for, and said."""
     daemon = daemon_factory(configure("inet filter forward")).start()
