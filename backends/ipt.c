@@ -27,6 +27,7 @@ struct backend {
 	int timer; /* of looks at the tables */
 	int epoll; /* the descriptors of looks and flows, as one */
 	bool has_ipv6;
+	bool complained;
 	bool ready; /* sync() has been here: the chains are ours */
 	bool told;  /* the owner knows that it must sync() */
 };
@@ -67,19 +68,22 @@ static int make_removal(struct backend *backend, struct ipt_table *table,
 
 /*
  * What the kernel says of a rule, when it is none of what apply() means by these: it
- * lacks the module of a match or target, or does not know the form that we wrote.
+ * lacks the module of a match or target, or does not know the form that we wrote. Said
+ * once in a row: LAN hosts cause it.
  */
-static int translate(const struct backend *backend, const struct ipt_table *table,
-		     int error)
+static int translate(struct backend *backend, const struct ipt_table *table, int error)
 {
-	(void)backend;
 	if (error == -EAGAIN)
 		return error;
-	log_error("%s -t %s: the kernel refuses our rules (%s): it needs the modules "
-		  "xt_conntrack xt_connmark xt_multiport xt_tcpudp xt_nat "
-		  "xt_MASQUERADE",
-		  table->family->what, table->name,
-		  table->family->ops->strerror(-error));
+	if (!backend->complained)
+		log_error("%s -t %s: the kernel refuses our rules (%s)%s",
+			  table->family->what, table->name,
+			  table->family->ops->strerror(-error),
+			  error == -ENOMEM ? ""
+					   : ": it needs the modules xt_conntrack "
+					     "xt_connmark xt_multiport xt_tcpudp "
+					     "xt_nat xt_MASQUERADE");
+	backend->complained = true;
 	return error == -ENOMEM || error == -EPERM ? error : -EIO;
 }
 
@@ -96,6 +100,8 @@ static int try_table(struct backend *backend, enum ipt_table_name name,
 		error = ipt_table_commit(&table);
 		if (error < 0)
 			error = translate(backend, &table, error);
+		else
+			backend->complained = false;
 	}
 	ipt_table_close(&table);
 	return error;
