@@ -38,9 +38,14 @@ import subprocess
 import sys
 import time
 
+from firewall import BACKEND, IPTABLES
+
 PREFIX = "prlab"
 MARK = 0x10000000
 CLONE_NEWNET = 0x40000000
+CLONE_NEWNS, MS_BIND, MS_REC, MS_SLAVE = 0x20000, 0x1000, 0x4000, 0x80000
+# What all users of iptables on a machine lock, whatever their network.
+XTABLES_LOCK = b"/run/xtables.lock"
 IP_PKTINFO = 8
 # Longest wait for something that takes no time on an idle machine.
 PATIENCE_S = 10.0
@@ -94,6 +99,15 @@ def set_namespace(fd):
     if LIBC.setns(fd, CLONE_NEWNET) != 0:
         error = ctypes.get_errno()
         raise OSError(error, "setns: " + os.strerror(error))
+
+
+def use_lock(path):
+    """This process, and what it starts, locks a file of the laboratory's instead."""
+    if (LIBC.unshare(CLONE_NEWNS) != 0
+            or LIBC.mount(None, b"/", None, MS_REC | MS_SLAVE, None) != 0
+            or LIBC.mount(path.encode(), XTABLES_LOCK, None, MS_BIND, None) != 0):
+        error = ctypes.get_errno()
+        raise OSError(error, "a lock of our own: " + os.strerror(error))
 
 
 class Process:
@@ -155,11 +169,17 @@ class Host:
         finally:
             set_namespace(self.lab.outside_fd)
 
+    def enter(self):
+        """This process is in the namespace from now on."""
+        set_namespace(self.fd)
+        if BACKEND == IPTABLES and self.name == "gw":
+            use_lock(os.path.join(self.lab.directory, "xtables.lock"))
+
     def run(self, argv, timeout=30, check=False, **options):
         """Run a program to its end; a subprocess.CompletedProcess with text output."""
         options.setdefault("stderr", subprocess.STDOUT)
         options.setdefault("stdout", subprocess.PIPE)
-        return subprocess.run(argv, preexec_fn=lambda: set_namespace(self.fd), text=True, errors="replace",
+        return subprocess.run(argv, preexec_fn=self.enter, text=True, errors="replace",
                               stdin=options.pop("stdin", None if "input" in options
                                                 else subprocess.DEVNULL),
                               timeout=timeout, check=check, **options)
@@ -170,7 +190,7 @@ class Host:
         with open(log, "ab") as out:
             popen = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True, preexec_fn=lambda: set_namespace(self.fd),
+                start_new_session=True, preexec_fn=self.enter,
                 **options)
         process = Process(argv, log, popen)
         self.lab.processes.append(process)
@@ -306,6 +326,8 @@ class Lab:
         self.outside_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.directory = f"/tmp/{self.prefix}"
         os.mkdir(self.directory, 0o755)
+        for lock in (os.path.join(self.directory, "xtables.lock"), XTABLES_LOCK):
+            os.close(os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         for name in [row[0] for row in self.HOSTS] + ["wan"]:
             call(["ip", "netns", "add", f"{self.prefix}-{name}"],
                  "network namespaces (CONFIG_NET_NS)")

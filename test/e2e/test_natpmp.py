@@ -188,6 +188,7 @@ def test_expiry(lab, lan1, daemon):
     assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is None
 
 
+@pytest.mark.nftables("iptables has no timeouts")
 def test_kernel_ends_lease_without_daemon(lab, lan1, daemon):
     """What outlives the daemon does not outlive its lease."""
     assert lan1.map("udp", 4000, 5000, 3).lifetime == 3
