@@ -322,10 +322,10 @@ void ipt_lease_add_held(unsigned int protocol, const uint16_t *ports, size_t cou
 
 /** A chain that is always there, or a jump out of a chain of the kernel. */
 struct ipt_fixed {
-	enum ipt_table_name table;
 	const char *chain;
-	bool jump; /* `chain` is the kernel's, and holds but one rule of ours */
 	void (*fill)(const struct ipt_layout *layout, struct ipt_list *list);
+	enum ipt_table_name table;
+	bool jump; /* `chain` is the kernel's, and holds but one rule of ours */
 };
 
 /** Owns: static; NULL past the end. */

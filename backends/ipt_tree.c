@@ -19,18 +19,18 @@ enum direction {
 };
 
 static const struct shape {
-	enum ipt_table_name table;
 	const char *root;
 	const char *name; /* of branches and leaves, without protocol and port */
+	enum ipt_table_name table;
 	enum direction by;
 } shapes[IPT_TREE_COUNT] = {
-	[IPT_MARK_TREE4] = {IPT_MANGLE4, IPT_PREFIX "-MARK", IPT_PREFIX "-MARK",
+	[IPT_MARK_TREE4] = {IPT_PREFIX "-MARK", IPT_PREFIX "-MARK", IPT_MANGLE4,
 			    BY_CONNECTION},
-	[IPT_MARK_TREE6] = {IPT_MANGLE6, IPT_PREFIX "-MARK", IPT_PREFIX "-MARK",
+	[IPT_MARK_TREE6] = {IPT_PREFIX "-MARK", IPT_PREFIX "-MARK", IPT_MANGLE6,
 			    BY_CONNECTION},
-	[IPT_DNAT_TREE] = {IPT_NAT4, IPT_PREFIX "-DNAT-PORTS", IPT_PREFIX "-DNAT",
+	[IPT_DNAT_TREE] = {IPT_PREFIX "-DNAT-PORTS", IPT_PREFIX "-DNAT", IPT_NAT4,
 			   BY_DESTINATION},
-	[IPT_SNAT_TREE] = {IPT_NAT4, IPT_PREFIX "-SNAT-PORTS", IPT_PREFIX "-SNAT",
+	[IPT_SNAT_TREE] = {IPT_PREFIX "-SNAT-PORTS", IPT_PREFIX "-SNAT", IPT_NAT4,
 			   BY_SOURCE},
 };
 

@@ -189,6 +189,7 @@ def test_expiry(lab, lan1, daemon):
 
 
 @pytest.mark.nftables("iptables has no timeouts")
+@pytest.mark.nftables("the kernel ends leases by itself")
 def test_kernel_ends_lease_without_daemon(lab, lan1, daemon):
     """What outlives the daemon does not outlive its lease."""
     assert lan1.map("udp", 4000, 5000, 3).lifetime == 3
