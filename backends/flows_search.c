@@ -15,6 +15,8 @@
 /* Deletions sent to the kernel at once, octets; and the longest of them. */
 #define DELETE_CHUNK 32768
 #define DELETE_MAX 256
+/* Looks, when the kernel does not answer one. */
+#define SEARCH_TRIES 2
 
 struct search {
 	struct flows *flows;
@@ -179,34 +181,46 @@ static int delete_victims(struct search *search)
 	return 0;
 }
 
-void flows_search_run(struct flows *flows, const struct flows_query *query,
-		      bool (*match)(struct flows *flows,
-				    const struct nf_conntrack *flow))
+/* Look, and end what matches. Errors: -errno, some of it may have ended. */
+static int search_once(struct search *search, const struct flows_query *query)
 {
-	struct search all = {.flows = flows, .match = match};
-	struct search *search = &all;
-	struct nlmsghdr *request;
-	uint32_t seq;
-	int error;
+	struct flows *flows = search->flows;
+	struct nlmsghdr *request = start(flows, flows->buffer, IPCTNL_MSG_CT_GET,
+					 NLM_F_DUMP, query->family);
+	uint32_t seq = request->nlmsg_seq;
+	int error, failed;
 
-	request = start(flows, flows->buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP,
-			query->family);
-	seq = request->nlmsg_seq;
+	search->used = 0;
+	search->error = 0;
 	put_query(request, query);
 	if (mnl_socket_sendto(flows->mnl, request, request->nlmsg_len) < 0)
 		error = -errno;
 	else
 		error = read_flows(search, seq);
 	drop_answers(flows);
-	if (delete_victims(search) < 0 || error < 0) {
+	failed = delete_victims(search);
+	return error < 0 ? error : failed;
+}
+
+void flows_search_run(struct flows *flows, const struct flows_query *query,
+		      bool (*match)(struct flows *flows,
+				    const struct nf_conntrack *flow))
+{
+	struct search search = {.flows = flows, .match = match};
+	int error = -EINTR;
+
+	/* An answer that got lost must not have a flow outlive its lease. */
+	for (unsigned int i = 0; i < SEARCH_TRIES && error < 0; i++)
+		error = search_once(&search, query);
+	if (error < 0) {
 		if (!flows->complained)
 			log_warning("flows of ended leases may go on for a while: "
 				    "conntrack does not answer (%s); is the module "
 				    "nf_conntrack_netlink there?",
-				    strerror(error < 0 ? -error : errno));
+				    strerror(-error));
 		flows->complained = true;
 	}
-	if (search->flow)
-		nfct_destroy(search->flow);
-	free(search->victims);
+	if (search.flow)
+		nfct_destroy(search.flow);
+	free(search.victims);
 }
