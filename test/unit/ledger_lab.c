@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "backends/memory.h"
+
 struct ip_addr ledger_lab_address(const char *text)
 {
 	struct ip_addr addr = {{0}};
@@ -18,7 +20,7 @@ struct ip_addr ledger_lab_address(const char *text)
 	return addr;
 }
 
-void ledger_lab_init_conf(struct conf *conf)
+static void init_conf(struct conf *conf)
 {
 	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 	char *dir = conf->global.state_dir;
@@ -30,15 +32,7 @@ void ledger_lab_init_conf(struct conf *conf)
 	assert_non_null(mkdtemp(dir));
 }
 
-void ledger_lab_fini_conf(const struct conf *conf)
-{
-	char command[320];
-
-	(void)snprintf(command, sizeof(command), "rm -rf %s", conf->global.state_dir);
-	assert_int_equal(system(command), 0);
-}
-
-void ledger_lab_init_network(struct network *network)
+static void init_network(struct network *network)
 {
 	network->wan.present = true;
 	network->wan.ifindex = 1;
@@ -51,13 +45,56 @@ void ledger_lab_init_network(struct network *network)
 	memcpy(network->lans[0].name, "lan0", 5);
 }
 
-void ledger_lab_open(const struct ledger_setup *setup, struct ledger **ledger)
+void ledger_lab_init(struct ledger_lab *lab)
 {
-	ledger_close(*ledger);
-	*ledger = NULL;
-	assert_int_equal(ledger_open(setup, ledger), 0);
-	assert_int_equal(ledger_set_network(*ledger, setup->network, setup->at.now_ms),
+	init_conf(&lab->conf);
+	init_network(&lab->network);
+	lab->backend = backend_get_memory();
+	lab->at = (struct store_time){1000000, 1700000000000};
+}
+
+void ledger_lab_fini(struct ledger_lab *lab)
+{
+	char command[320];
+
+	ledger_lab_close(lab);
+	(void)snprintf(command, sizeof(command), "rm -rf %s",
+		       lab->conf.global.state_dir);
+	assert_int_equal(system(command), 0);
+}
+
+struct ledger_setup ledger_lab_get_setup(const struct ledger_lab *lab,
+					 const struct ledger_events *events, void *user)
+{
+	return (struct ledger_setup){.conf = &lab->conf,
+				     .network = &lab->network,
+				     .backend = lab->backend,
+				     .events = events,
+				     .user = user,
+				     .at = lab->at};
+}
+
+void ledger_lab_open(struct ledger_lab *lab, const struct ledger_events *events,
+		     void *user)
+{
+	const struct ledger_setup setup = ledger_lab_get_setup(lab, events, user);
+
+	ledger_lab_close(lab);
+	assert_int_equal(ledger_open(&setup, &lab->ledger), 0);
+	assert_int_equal(ledger_set_network(lab->ledger, &lab->network, lab->at.now_ms),
 			 0);
+}
+
+void ledger_lab_close(struct ledger_lab *lab)
+{
+	ledger_close(lab->ledger);
+	lab->ledger = NULL;
+}
+
+void ledger_lab_pass_time(struct ledger_lab *lab, int64_t ms)
+{
+	lab->at.now_ms += ms;
+	lab->at.wall_ms += ms;
 }
 
 void ledger_lab_ignore_lease(void *user, enum lease_event event,

@@ -9,15 +9,34 @@
 
 struct ip_addr ledger_lab_address(const char *text);
 
-/** Defaults without a limit of requests, and a directory of its own for the store. */
-void ledger_lab_init_conf(struct conf *conf);
-/** The directory goes. */
-void ledger_lab_fini_conf(const struct conf *conf);
-/** 203.0.113.1 on interface 1, and lan0, which is interface 2. */
-void ledger_lab_init_network(struct network *network);
+/** What a ledger stands on; a member `lab` of a test's fixture, zero before. */
+struct ledger_lab {
+	struct conf conf;
+	struct network network;
+	const struct backend_ops *backend;
+	struct store_time at;
+	struct ledger *ledger;
+};
 
+/**
+ * Defaults without a limit of requests, a directory of its own for the store, a
+ * firewall in memory, 203.0.113.1 on interface 1, and lan0, which is interface 2. No
+ * ledger yet.
+ */
+void ledger_lab_init(struct ledger_lab *lab);
+/** The ledger is closed, and the directory goes. */
+void ledger_lab_fini(struct ledger_lab *lab);
+
+/** Of all that the lab holds; user is that of the events. */
+struct ledger_setup ledger_lab_get_setup(const struct ledger_lab *lab,
+					 const struct ledger_events *events,
+					 void *user);
 /** As core does it, instead of the ledger before, which may be NULL. */
-void ledger_lab_open(const struct ledger_setup *setup, struct ledger **ledger);
+void ledger_lab_open(struct ledger_lab *lab, const struct ledger_events *events,
+		     void *user);
+void ledger_lab_close(struct ledger_lab *lab);
+/** Both clocks go on. */
+void ledger_lab_pass_time(struct ledger_lab *lab, int64_t ms);
 
 /** Events that a test does not look at. */
 void ledger_lab_ignore_lease(void *user, enum lease_event event,

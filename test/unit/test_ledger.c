@@ -35,10 +35,7 @@
 #define EPOCH_START_MS 1000 /* CL-8 */
 
 struct fixture {
-	struct conf conf;
-	struct network network;
-	struct store_time at;
-	struct ledger *ledger;
+	struct ledger_lab lab;
 	unsigned int disturbed;
 	unsigned int next_fault; /* planned when the ledger says that one struck */
 	int next_error;		 /* what that is; 0 = EBUSY */
@@ -48,7 +45,7 @@ struct fixture {
 
 static void plan_fault(struct fixture *fixture, unsigned int nth)
 {
-	memory_plan_fault(fixture->ledger->books.backend, nth, EBUSY);
+	memory_plan_fault(fixture->lab.ledger->books.backend, nth, EBUSY);
 }
 
 static void on_disturbed(void *user)
@@ -56,7 +53,7 @@ static void on_disturbed(void *user)
 	struct fixture *fixture = user;
 
 	fixture->disturbed++;
-	memory_plan_fault(fixture->ledger->books.backend, fixture->next_fault,
+	memory_plan_fault(fixture->lab.ledger->books.backend, fixture->next_fault,
 			  fixture->next_error != 0 ? fixture->next_error : EBUSY);
 	fixture->next_fault = 0;
 }
@@ -68,45 +65,23 @@ static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
 
-	ledger_lab_init_conf(&fixture->conf);
-	ledger_lab_init_network(&fixture->network);
-	fixture->at = (struct store_time){1000000, 1700000000000};
+	ledger_lab_init(&fixture->lab);
 	*state = fixture;
 	return 0;
-}
-
-static void close_ledger(struct fixture *fixture)
-{
-	ledger_close(fixture->ledger);
-	fixture->ledger = NULL;
 }
 
 static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
 
-	close_ledger(fixture);
-	ledger_lab_fini_conf(&fixture->conf);
+	ledger_lab_fini(&fixture->lab);
 	test_free(fixture);
 	return 0;
 }
 
 static void open_ledger(struct fixture *fixture)
 {
-	struct ledger_setup what = {.conf = &fixture->conf,
-				    .network = &fixture->network,
-				    .backend = backend_get_memory(),
-				    .events = &events,
-				    .user = fixture,
-				    .at = fixture->at};
-
-	ledger_lab_open(&what, &fixture->ledger);
-}
-
-static void pass_time(struct fixture *fixture, int64_t ms)
-{
-	fixture->at.now_ms += ms;
-	fixture->at.wall_ms += ms;
+	ledger_lab_open(&fixture->lab, &events, fixture);
 }
 
 /* A NAT-PMP request for this port, external = internal. */
@@ -125,8 +100,8 @@ static void fill_map(struct request *request, const char *host, uint16_t port)
 
 static void decide(struct fixture *fixture, size_t count)
 {
-	ledger_decide(fixture->ledger, fixture->requests, count, fixture->replies,
-		      &fixture->at);
+	ledger_decide(fixture->lab.ledger, fixture->requests, count, fixture->replies,
+		      &fixture->lab.at);
 }
 
 static enum result map(struct fixture *fixture, const char *host, uint16_t port)
@@ -138,22 +113,22 @@ static enum result map(struct fixture *fixture, const char *host, uint16_t port)
 
 static size_t count_rules(const struct fixture *fixture)
 {
-	return memory_get_count(fixture->ledger->books.backend);
+	return memory_get_count(fixture->lab.ledger->books.backend);
 }
 
 static size_t count_leases(const struct fixture *fixture)
 {
-	return table_get_count(ledger_get_table(fixture->ledger));
+	return table_get_count(ledger_get_table(fixture->lab.ledger));
 }
 
 static const struct ledger_figures *figures(const struct fixture *fixture)
 {
-	return ledger_get_figures(fixture->ledger);
+	return ledger_get_figures(fixture->lab.ledger);
 }
 
 static uint64_t get_id_most(const struct fixture *fixture)
 {
-	const struct table *table = ledger_get_table(fixture->ledger);
+	const struct table *table = ledger_get_table(fixture->lab.ledger);
 	const struct lease *lease = NULL;
 	uint64_t most = 0;
 
@@ -169,7 +144,7 @@ static void run_and_kill(struct fixture *fixture, uint16_t port)
 	int status;
 	pid_t child;
 
-	close_ledger(fixture);
+	ledger_lab_close(&fixture->lab);
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
@@ -192,7 +167,7 @@ static void leave_in_other_boot(const struct fixture *fixture)
 	int fd;
 
 	(void)snprintf(path, sizeof(path), "%s/" STORE_LOCK_FILE,
-		       fixture->conf.global.state_dir);
+		       fixture->lab.conf.global.state_dir);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(pread(fd, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
@@ -206,7 +181,7 @@ static void leave_in_other_boot(const struct fixture *fixture)
 
 static void store_path(const struct fixture *fixture, char path[320])
 {
-	(void)snprintf(path, 320, "%s/" STORE_FILE, fixture->conf.global.state_dir);
+	(void)snprintf(path, 320, "%s/" STORE_FILE, fixture->lab.conf.global.state_dir);
 }
 
 /* SSDP-15: each start, and each worker after the first, has numbers of its own. */
@@ -217,25 +192,25 @@ static void test_ssdp15_boot_id(void **state)
 	uint32_t first;
 
 	open_ledger(fixture);
-	first = ledger_get_meta(fixture->ledger)->boot_id;
+	first = ledger_get_meta(fixture->lab.ledger)->boot_id;
 	assert_in_range(first, 1, INT32_MAX);
 	run_and_kill(fixture, PORT);
 	open_ledger(fixture);
-	meta = ledger_get_meta(fixture->ledger);
+	meta = ledger_get_meta(fixture->lab.ledger);
 	assert_int_equal(meta->boot_id, first + 2 * BOOT_ID_STEP);
-	ledger_renew_boot_id(fixture->ledger, &fixture->at);
+	ledger_renew_boot_id(fixture->lab.ledger, &fixture->lab.at);
 	assert_int_equal(meta->boot_id, first + 3 * BOOT_ID_STEP);
-	assert_int_equal(fixture->ledger->books.sync_due_ms, TIME_NEVER);
-	close_ledger(fixture);
+	assert_int_equal(fixture->lab.ledger->books.sync_due_ms, TIME_NEVER);
+	ledger_lab_close(&fixture->lab);
 	open_ledger(fixture);
-	assert_int_equal(ledger_get_meta(fixture->ledger)->boot_id,
+	assert_int_equal(ledger_get_meta(fixture->lab.ledger)->boot_id,
 			 first + 4 * BOOT_ID_STEP);
 	/* at their end they begin anew, and 0 is not among them */
-	fixture->ledger->books.meta.boot_id = INT32_MAX - BOOT_ID_STEP;
-	ledger_renew_boot_id(fixture->ledger, &fixture->at);
-	assert_int_equal(ledger_get_meta(fixture->ledger)->boot_id, INT32_MAX);
-	ledger_renew_boot_id(fixture->ledger, &fixture->at);
-	assert_int_equal(ledger_get_meta(fixture->ledger)->boot_id, 1);
+	fixture->lab.ledger->books.meta.boot_id = INT32_MAX - BOOT_ID_STEP;
+	ledger_renew_boot_id(fixture->lab.ledger, &fixture->lab.at);
+	assert_int_equal(ledger_get_meta(fixture->lab.ledger)->boot_id, INT32_MAX);
+	ledger_renew_boot_id(fixture->lab.ledger, &fixture->lab.at);
+	assert_int_equal(ledger_get_meta(fixture->lab.ledger)->boot_id, 1);
 }
 
 static int64_t follow(struct fixture *fixture, const char *external)
@@ -244,8 +219,8 @@ static int64_t follow(struct fixture *fixture, const char *external)
 
 	if (external)
 		address = ledger_lab_address(external);
-	(void)ledger_follow_external(fixture->ledger, &address, &fixture->at);
-	return ledger_get_meta(fixture->ledger)->up_since_ms;
+	(void)ledger_follow_external(fixture->lab.ledger, &address, &fixture->lab.at);
+	return ledger_get_meta(fixture->lab.ledger)->up_since_ms;
 }
 
 /* IGD-40: the WAN stays up while the daemon is away. */
@@ -256,28 +231,28 @@ static void test_igd40_uptime(void **state)
 
 	open_ledger(fixture);
 	assert_int_equal(follow(fixture, NULL), 0);
-	pass_time(fixture, 1000);
+	ledger_lab_pass_time(&fixture->lab, 1000);
 	since_ms = follow(fixture, "203.0.113.1");
-	assert_int_equal(since_ms, fixture->at.now_ms);
-	pass_time(fixture, 1000);
+	assert_int_equal(since_ms, fixture->lab.at.now_ms);
+	ledger_lab_pass_time(&fixture->lab, 1000);
 	assert_int_equal(follow(fixture, "203.0.113.1"), since_ms);
 	run_and_kill(fixture, PORT);
-	pass_time(fixture, 5000);
+	ledger_lab_pass_time(&fixture->lab, 5000);
 	open_ledger(fixture);
 	assert_int_equal(follow(fixture, "203.0.113.1"), since_ms);
 	/* the address went and came back; then it was another one at the start */
 	assert_int_equal(follow(fixture, NULL), 0);
-	assert_int_equal(follow(fixture, "203.0.113.1"), fixture->at.now_ms);
-	close_ledger(fixture);
-	pass_time(fixture, 1000);
+	assert_int_equal(follow(fixture, "203.0.113.1"), fixture->lab.at.now_ms);
+	ledger_lab_close(&fixture->lab);
+	ledger_lab_pass_time(&fixture->lab, 1000);
 	open_ledger(fixture);
-	assert_int_equal(follow(fixture, "203.0.113.9"), fixture->at.now_ms);
+	assert_int_equal(follow(fixture, "203.0.113.9"), fixture->lab.at.now_ms);
 	/* gone when the daemon ended */
 	assert_int_equal(follow(fixture, NULL), 0);
-	close_ledger(fixture);
-	pass_time(fixture, 1000);
+	ledger_lab_close(&fixture->lab);
+	ledger_lab_pass_time(&fixture->lab, 1000);
 	open_ledger(fixture);
-	assert_int_equal(follow(fixture, "203.0.113.9"), fixture->at.now_ms);
+	assert_int_equal(follow(fixture, "203.0.113.9"), fixture->lab.at.now_ms);
 }
 
 static void test_epoch_begins(void **state)
@@ -286,10 +261,10 @@ static void test_epoch_begins(void **state)
 
 	open_ledger(fixture);
 	assert_int_equal(figures(fixture)->epoch_origin_ms,
-			 fixture->at.now_ms - EPOCH_START_MS);
+			 fixture->lab.at.now_ms - EPOCH_START_MS);
 	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
 	assert_int_equal(fixture->replies[0].epoch_s, 1);
-	pass_time(fixture, 5000);
+	ledger_lab_pass_time(&fixture->lab, 5000);
 	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
 	assert_int_equal(fixture->replies[0].epoch_s, 6);
 }
@@ -298,21 +273,21 @@ static void test_epoch_begins(void **state)
 static void test_epoch_continues(void **state)
 {
 	struct fixture *fixture = *state;
-	int64_t origin_ms = fixture->at.now_ms - EPOCH_START_MS;
+	int64_t origin_ms = fixture->lab.at.now_ms - EPOCH_START_MS;
 
 	run_and_kill(fixture, PORT);
-	pass_time(fixture, 3000);
+	ledger_lab_pass_time(&fixture->lab, 3000);
 	open_ledger(fixture);
 	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
 	assert_int_equal(count_leases(fixture), 3);
 	assert_int_equal(count_rules(fixture), 3);
 	assert_int_equal(map(fixture, C1, PORT + 3), RESULT_OK);
-	pass_time(fixture, 3000);
+	ledger_lab_pass_time(&fixture->lab, 3000);
 	open_ledger(fixture); /* closed before */
 	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
 	assert_int_equal(count_leases(fixture), 4);
 	/* a clean end and a reboot */
-	close_ledger(fixture);
+	ledger_lab_close(&fixture->lab);
 	leave_in_other_boot(fixture);
 	open_ledger(fixture);
 	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
@@ -328,18 +303,18 @@ static void test_epoch_after_power_failure(void **state)
 
 	run_and_kill(fixture, PORT);
 	leave_in_other_boot(fixture);
-	pass_time(fixture, 3000);
+	ledger_lab_pass_time(&fixture->lab, 3000);
 	open_ledger(fixture);
-	origin_ms = fixture->at.now_ms - EPOCH_START_MS;
+	origin_ms = fixture->lab.at.now_ms - EPOCH_START_MS;
 	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
 	assert_int_equal(count_leases(fixture), 3); /* what is there is kept */
 	assert_int_equal(count_rules(fixture), 3);
 	assert_false(figures(fixture)->store_damaged);
 	assert_false(figures(fixture)->store_failed);
-	assert_true(fixture->ledger->cautious_until_ms > fixture->at.now_ms);
+	assert_true(fixture->lab.ledger->cautious_until_ms > fixture->lab.at.now_ms);
 	/* once: the new epoch goes on */
 	run_and_kill(fixture, PORT + 3);
-	pass_time(fixture, 3000);
+	ledger_lab_pass_time(&fixture->lab, 3000);
 	open_ledger(fixture);
 	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
 	assert_int_equal(count_leases(fixture), 6);
@@ -353,10 +328,10 @@ static void test_epoch_after_damage(void **state)
 	run_and_kill(fixture, PORT);
 	store_path(fixture, path);
 	assert_int_equal(truncate(path, 5000), 0);
-	pass_time(fixture, 3000);
+	ledger_lab_pass_time(&fixture->lab, 3000);
 	open_ledger(fixture);
 	assert_int_equal(figures(fixture)->epoch_origin_ms,
-			 fixture->at.now_ms - EPOCH_START_MS);
+			 fixture->lab.at.now_ms - EPOCH_START_MS);
 	assert_true(figures(fixture)->store_damaged);
 	assert_int_equal(count_leases(fixture), 0);
 }
@@ -382,7 +357,7 @@ static void test_ids_are_never_used_twice(void **state)
 		fixture->requests[0].op = REQUEST_UNMAP;
 		decide(fixture, 1);
 		assert_true(get_id_most(fixture) < most);
-		close_ledger(fixture);
+		ledger_lab_close(&fixture->lab);
 	}
 }
 
@@ -393,19 +368,19 @@ static void test_sync_is_due(void **state)
 	int64_t due_ms;
 
 	open_ledger(fixture);
-	assert_int_equal(ledger_get_due(fixture->ledger), TIME_NEVER);
-	due_ms = fixture->at.now_ms + STORE_SYNC_MS;
+	assert_int_equal(ledger_get_due(fixture->lab.ledger), TIME_NEVER);
+	due_ms = fixture->lab.at.now_ms + STORE_SYNC_MS;
 	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
-	assert_int_equal(ledger_get_due(fixture->ledger), due_ms);
-	pass_time(fixture, 3000);
+	assert_int_equal(ledger_get_due(fixture->lab.ledger), due_ms);
+	ledger_lab_pass_time(&fixture->lab, 3000);
 	assert_int_equal(map(fixture, C1, PORT + 1), RESULT_OK);
-	assert_int_equal(ledger_get_due(fixture->ledger), due_ms);
-	assert_int_equal(ledger_expire(fixture->ledger, &fixture->at), due_ms);
-	fixture->at.now_ms = due_ms;
+	assert_int_equal(ledger_get_due(fixture->lab.ledger), due_ms);
+	assert_int_equal(ledger_expire(fixture->lab.ledger, &fixture->lab.at), due_ms);
+	fixture->lab.at.now_ms = due_ms;
 	/* then nothing before the first lease ends */
-	assert_int_equal(ledger_expire(fixture->ledger, &fixture->at),
+	assert_int_equal(ledger_expire(fixture->lab.ledger, &fixture->lab.at),
 			 due_ms - STORE_SYNC_MS + INT64_C(1000) * LIFETIME_S);
-	assert_false(fixture->ledger->books.store_failed);
+	assert_false(fixture->lab.ledger->books.store_failed);
 }
 
 /* What cannot be made durable is written anew. */
@@ -418,13 +393,14 @@ static void test_sync_fails(void **state)
 	open_ledger(fixture);
 	assert_int_equal(map(fixture, C1, PORT), RESULT_OK);
 	assert_int_equal(unlink(path), 0);
-	pass_time(fixture, STORE_SYNC_MS);
-	assert_true(ledger_expire(fixture->ledger, &fixture->at) > fixture->at.now_ms);
+	ledger_lab_pass_time(&fixture->lab, STORE_SYNC_MS);
+	assert_true(ledger_expire(fixture->lab.ledger, &fixture->lab.at) >
+		    fixture->lab.at.now_ms);
 	assert_true(figures(fixture)->store_failed);
-	assert_true(ledger_mend_store(fixture->ledger, &fixture->at));
+	assert_true(ledger_mend_store(fixture->lab.ledger, &fixture->lab.at));
 	assert_false(figures(fixture)->store_failed);
-	assert_int_equal(ledger_get_due(fixture->ledger),
-			 fixture->at.now_ms + STORE_SYNC_MS);
+	assert_int_equal(ledger_get_due(fixture->lab.ledger),
+			 fixture->lab.at.now_ms + STORE_SYNC_MS);
 	run_and_kill(fixture, PORT + 1);
 	open_ledger(fixture);
 	assert_int_equal(count_leases(fixture), 4);
@@ -467,18 +443,18 @@ static void test_disk_full(void **state)
 	int64_t origin_ms;
 	size_t count;
 
-	fixture->conf.limits.leases_per_client = 0;
+	fixture->lab.conf.limits.leases_per_client = 0;
 	open_ledger(fixture);
 	origin_ms = figures(fixture)->epoch_origin_ms;
 	fill_disk(fixture, &limit);
 	count = map_until_store_fails(fixture);
-	assert_false(ledger_mend_store(fixture->ledger, &fixture->at));
+	assert_false(ledger_mend_store(fixture->lab.ledger, &fixture->lab.at));
 	assert_true(figures(fixture)->store_failed);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	assert_true(ledger_mend_store(fixture->ledger, &fixture->at));
+	assert_true(ledger_mend_store(fixture->lab.ledger, &fixture->lab.at));
 	assert_false(figures(fixture)->store_failed);
 	assert_int_equal(count_rules(fixture), count);
-	pass_time(fixture, 2000);
+	ledger_lab_pass_time(&fixture->lab, 2000);
 	open_ledger(fixture);
 	assert_int_equal(count_leases(fixture), count);
 	assert_int_equal(figures(fixture)->epoch_origin_ms, origin_ms);
@@ -491,17 +467,17 @@ static void test_stopped_while_disk_full(void **state)
 	struct rlimit limit;
 	size_t count;
 
-	fixture->conf.limits.leases_per_client = 0;
+	fixture->lab.conf.limits.leases_per_client = 0;
 	open_ledger(fixture);
 	fill_disk(fixture, &limit);
 	count = map_until_store_fails(fixture);
-	close_ledger(fixture);
+	ledger_lab_close(&fixture->lab);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	pass_time(fixture, 2000);
+	ledger_lab_pass_time(&fixture->lab, 2000);
 	open_ledger(fixture);
 	assert_true(count_leases(fixture) < count);
 	assert_int_equal(figures(fixture)->epoch_origin_ms,
-			 fixture->at.now_ms - EPOCH_START_MS);
+			 fixture->lab.at.now_ms - EPOCH_START_MS);
 }
 
 /* One bad request cannot refuse another's. */
@@ -562,8 +538,8 @@ static void test_quota(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fixture->conf.limits.leases_per_client = 2;
-	fixture->conf.limits.leases_total = 3;
+	fixture->lab.conf.limits.leases_per_client = 2;
+	fixture->lab.conf.limits.leases_total = 3;
 	open_ledger(fixture);
 	for (uint16_t i = 0; i < 3; i++)
 		fill_map(&fixture->requests[i], C1, (uint16_t)(PORT + i));
@@ -583,8 +559,8 @@ static void test_rate(void **state)
 	struct fixture *fixture = *state;
 	size_t granted = 0;
 
-	fixture->conf.limits.requests_per_second = 5;
-	fixture->conf.limits.leases_per_client = 0;
+	fixture->lab.conf.limits.requests_per_second = 5;
+	fixture->lab.conf.limits.leases_per_client = 0;
 	open_ledger(fixture);
 	while (granted < LEDGER_GROUP_MAX &&
 	       map(fixture, C1, (uint16_t)(PORT + granted)) == RESULT_OK)
@@ -599,7 +575,7 @@ static void test_rate(void **state)
 		decide(fixture, 1);
 		assert_int_equal(fixture->replies[0].result, RESULT_OK);
 	}
-	pass_time(fixture, 1000);
+	ledger_lab_pass_time(&fixture->lab, 1000);
 	assert_int_equal(map(fixture, C1, (uint16_t)(PORT + granted)), RESULT_OK);
 }
 
@@ -608,7 +584,7 @@ static void test_rate_is_not_retried(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fixture->conf.limits.requests_per_second = 2;
+	fixture->lab.conf.limits.requests_per_second = 2;
 	open_ledger(fixture);
 	for (uint16_t i = 0; i < 4; i++)
 		fill_map(&fixture->requests[i], C1, (uint16_t)(PORT + i));
@@ -654,7 +630,7 @@ static void test_pcp49_nonce_lifetime(void **state)
 
 	open_ledger(fixture);
 	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, NULL)->result, RESULT_OK);
-	pass_time(fixture, 1500);
+	ledger_lab_pass_time(&fixture->lab, 1500);
 	fill_pcp(fixture, REQUEST_MAP, PORT, NULL)->nonce[11] ^= 1;
 	decide(fixture, 1);
 	assert_int_equal(fixture->replies[0].result, RESULT_FOREIGN);
@@ -684,7 +660,7 @@ static enum result ask_peer(struct fixture *fixture, uint16_t port, const char *
 static void test_pcp112_policy_by_kept_text(void **state)
 {
 	struct fixture *fixture = *state;
-	struct conf *conf = &fixture->conf;
+	struct conf *conf = &fixture->lab.conf;
 
 	conf->rules[1] = conf->rules[0];
 	conf->rules[0].allow = false;
@@ -706,7 +682,7 @@ static void test_pcp112_policy_by_kept_text(void **state)
 	assert_int_equal(fixture->replies[0].result, RESULT_DENIED);
 	assert_int_equal(ask_peer(fixture, PORT + 1, NULL), RESULT_DENIED);
 	assert_int_equal(ask_peer(fixture, PORT + 1, "game 2"), RESULT_OK);
-	pass_time(fixture, 5000);
+	ledger_lab_pass_time(&fixture->lab, 5000);
 	assert_int_equal(ask_peer(fixture, PORT + 1, NULL), RESULT_OK);
 	assert_int_equal(fixture->replies[0].lifetime_s, LIFETIME_S);
 	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT + 2, NULL)->result,
@@ -768,8 +744,8 @@ static void test_pcp80_overlapping_filters(void **state)
 	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT, "198.51.100.0/24")->result,
 			 RESULT_CONFLICT);
 	assert_int_equal(count_rules(fixture), 2);
-	for (lease = table_get_next(ledger_get_table(fixture->ledger), NULL); lease;
-	     lease = table_get_next(ledger_get_table(fixture->ledger), lease))
+	for (lease = table_get_next(ledger_get_table(fixture->lab.ledger), NULL); lease;
+	     lease = table_get_next(ledger_get_table(fixture->lab.ledger), lease))
 		assert_int_equal(lease->filter_count, lease->origin == ORIGIN_PCP);
 }
 
@@ -800,10 +776,10 @@ static void test_pcp80_filters_beyond_the_kernel(void **state)
 static void test_pcp116_set_over_restart(void **state)
 {
 	struct fixture *fixture = *state;
-	struct store_time *at = &fixture->at;
+	struct store_time *at = &fixture->lab.at;
 	uint64_t most;
 
-	fixture->conf.limits.ports_per_request = 16;
+	fixture->lab.conf.limits.ports_per_request = 16;
 	open_ledger(fixture);
 	fill_pcp(fixture, REQUEST_MAP, PORT, "192.0.2.0/24")->port_count = 16;
 	decide(fixture, 1);
@@ -820,11 +796,11 @@ static void test_pcp116_set_over_restart(void **state)
 	assert_int_equal(fixture->replies[0].result, RESULT_FOREIGN);
 	assert_int_equal(ask_pcp(fixture, REQUEST_MAP, PORT + 3, NULL)->result,
 			 RESULT_OK);
-	pass_time(fixture, INT64_C(1000) * (LIFETIME_S - 1));
-	(void)ledger_expire(fixture->ledger, at);
+	ledger_lab_pass_time(&fixture->lab, INT64_C(1000) * (LIFETIME_S - 1));
+	(void)ledger_expire(fixture->lab.ledger, at);
 	assert_int_equal(count_leases(fixture), 17);
-	pass_time(fixture, 1000);
-	(void)ledger_expire(fixture->ledger, at);
+	ledger_lab_pass_time(&fixture->lab, 1000);
+	(void)ledger_expire(fixture->lab.ledger, at);
 	assert_int_equal(count_leases(fixture), 0);
 	assert_int_equal(count_rules(fixture), 0);
 	open_ledger(fixture);
@@ -837,7 +813,7 @@ static void test_pcp116_set_is_refused_whole(void **state)
 	struct fixture *fixture = *state;
 
 	open_ledger(fixture);
-	fixture->conf.limits.ports_per_request = 16;
+	fixture->lab.conf.limits.ports_per_request = 16;
 	plan_fault(fixture, 1);
 	fixture->next_fault = 1;
 	fill_pcp(fixture, REQUEST_MAP, PORT, NULL)->port_count = 16;

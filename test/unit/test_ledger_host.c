@@ -31,10 +31,7 @@
 #define EVENTS_MAX 1024
 
 struct fixture {
-	struct conf conf;
-	struct network network;
-	struct store_time at;
-	struct ledger *ledger;
+	struct ledger_lab lab;
 	struct request request;
 	struct reply reply;
 	uint8_t mac[LEASE_MAC_SIZE]; /* that asks */
@@ -55,7 +52,7 @@ static void take_lease(void *user, enum lease_event event, const struct lease *l
 	if (fixture->event_count == EVENTS_MAX)
 		return;
 	fixture->events[fixture->event_count].event = event;
-	fixture->events[fixture->event_count].why = ledger_get_end(fixture->ledger);
+	fixture->events[fixture->event_count].why = ledger_get_end(fixture->lab.ledger);
 	fixture->events[fixture->event_count++].id = lease->id;
 }
 
@@ -85,24 +82,16 @@ static void open_ledger(struct fixture *fixture)
 		.unasked = take_unasked,
 		.find_mac = find_mac,
 	};
-	struct ledger_setup what = {.conf = &fixture->conf,
-				    .network = &fixture->network,
-				    .backend = backend_get_memory(),
-				    .events = &events,
-				    .user = fixture,
-				    .at = fixture->at};
 
-	ledger_lab_open(&what, &fixture->ledger);
+	ledger_lab_open(&fixture->lab, &events, fixture);
 }
 
 static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
 
-	ledger_lab_init_conf(&fixture->conf);
-	fixture->conf.limits.leases_per_client = 0;
-	ledger_lab_init_network(&fixture->network);
-	fixture->at = (struct store_time){1000000, 1700000000000};
+	ledger_lab_init(&fixture->lab);
+	fixture->lab.conf.limits.leases_per_client = 0;
 	fixture->is_known = true;
 	fixture->mac[0] = 2;
 	*state = fixture;
@@ -114,8 +103,7 @@ static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ledger_close(fixture->ledger);
-	ledger_lab_fini_conf(&fixture->conf);
+	ledger_lab_fini(&fixture->lab);
 	test_free(fixture);
 	return 0;
 }
@@ -142,8 +130,8 @@ static struct request *ask(struct fixture *fixture, enum origin origin,
 
 static enum result decide(struct fixture *fixture)
 {
-	ledger_decide(fixture->ledger, &fixture->request, 1, &fixture->reply,
-		      &fixture->at);
+	ledger_decide(fixture->lab.ledger, &fixture->request, 1, &fixture->reply,
+		      &fixture->lab.at);
 	return (enum result)fixture->reply.result;
 }
 
@@ -161,7 +149,7 @@ static int move(struct fixture *fixture, const char *from, const char *to)
 
 	memcpy(what.mac, fixture->mac, sizeof(what.mac));
 	fixture->event_count = 0;
-	return ledger_move_machine(fixture->ledger, &what, &fixture->at);
+	return ledger_move_machine(fixture->lab.ledger, &what, &fixture->lab.at);
 }
 
 static int end_strangers(struct fixture *fixture, const char *host, uint8_t machine)
@@ -170,12 +158,12 @@ static int end_strangers(struct fixture *fixture, const char *host, uint8_t mach
 	uint8_t mac[LEASE_MAC_SIZE] = {2, 0, 0, 0, 0, machine};
 
 	fixture->event_count = 0;
-	return ledger_end_strangers(fixture->ledger, &addr, mac, &fixture->at);
+	return ledger_end_strangers(fixture->lab.ledger, &addr, mac, &fixture->lab.at);
 }
 
 static const struct table *get_table(const struct fixture *fixture)
 {
-	return ledger_get_table(fixture->ledger);
+	return ledger_get_table(fixture->lab.ledger);
 }
 
 static const struct lease *find(const struct fixture *fixture, const char *host,
@@ -204,7 +192,7 @@ static size_t count_at(const struct fixture *fixture, const char *host)
 
 static size_t count_rules(const struct fixture *fixture)
 {
-	return memory_get_count(fixture->ledger->books.backend);
+	return memory_get_count(fixture->lab.ledger->books.backend);
 }
 
 /* All that it was, at another address: the port at once, and the rest of it too. */
@@ -224,10 +212,10 @@ static void test_move(void **state)
 	add(fixture, ORIGIN_IGD, A, PORT + 2);
 	add(fixture, ORIGIN_IGD, STRANGER, PORT + 3);
 	before = *find(fixture, A, PORT + 1, IPPROTO_UDP);
-	fixture->at.now_ms += 1000;
-	update_id = ledger_get_update_ids(fixture->ledger)[0];
+	fixture->lab.at.now_ms += 1000;
+	update_id = ledger_get_update_ids(fixture->lab.ledger)[0];
 	assert_int_equal(move(fixture, A, B), 0);
-	assert_int_equal(ledger_get_update_ids(fixture->ledger)[0] - update_id, 1);
+	assert_int_equal(ledger_get_update_ids(fixture->lab.ledger)[0] - update_id, 1);
 	assert_int_equal(count_at(fixture, A), 0);
 	assert_int_equal(count_at(fixture, B), 4);
 	assert_int_equal(count_rules(fixture), 5);
@@ -324,8 +312,8 @@ static void test_set(void **state)
 		assert_int_equal(move(fixture, A, B), 0);
 		assert_int_equal(count_at(fixture, A), 0);
 		assert_int_equal(count_at(fixture, B), round == 0 ? 4 : 1);
-		fixture->at.now_ms += LIFETIME_S * INT64_C(1000) + PORT_REST_MS;
-		(void)ledger_expire(fixture->ledger, &fixture->at);
+		fixture->lab.at.now_ms += LIFETIME_S * INT64_C(1000) + PORT_REST_MS;
+		(void)ledger_expire(fixture->lab.ledger, &fixture->lab.at);
 	}
 }
 
@@ -336,11 +324,11 @@ static void test_rules(void **state)
 	const char text[] = "[policy]\nrule = allow external 1024-65535 "
 			    "internal 1-65535 client " A "/32\nrule = deny\n";
 	char error[CONF_ERROR_MAX];
-	struct conf conf = fixture->conf;
+	struct conf conf = fixture->lab.conf;
 
 	assert_int_equal(conf_parse("test", text, sizeof(text) - 1, &conf, error), 0);
-	memcpy(fixture->conf.rules, conf.rules, sizeof(conf.rules));
-	fixture->conf.rule_count = conf.rule_count;
+	memcpy(fixture->lab.conf.rules, conf.rules, sizeof(conf.rules));
+	fixture->lab.conf.rule_count = conf.rule_count;
 	add(fixture, ORIGIN_IGD, A, PORT);
 	assert_int_equal(move(fixture, A, B), 0);
 	assert_int_equal(count_at(fixture, A) + count_at(fixture, B), 0);
@@ -373,7 +361,7 @@ static void test_pinhole(void **state)
 static void test_backend_fails(void **state)
 {
 	struct fixture *fixture = *state;
-	struct backend *backend = fixture->ledger->books.backend;
+	struct backend *backend = fixture->lab.ledger->books.backend;
 
 	add(fixture, ORIGIN_IGD, A, PORT);
 	add(fixture, ORIGIN_IGD, A, PORT + 1);
@@ -408,9 +396,9 @@ static void test_store_fails(void **state)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
 	assert_int_equal(move(fixture, A, B), 0);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	assert_true(ledger_get_figures(fixture->ledger)->store_failed);
+	assert_true(ledger_get_figures(fixture->lab.ledger)->store_failed);
 	assert_true(has(fixture, B, PORT));
-	assert_true(ledger_mend_store(fixture->ledger, &fixture->at));
+	assert_true(ledger_mend_store(fixture->lab.ledger, &fixture->lab.at));
 	open_ledger(fixture);
 	assert_true(has(fixture, B, PORT));
 	assert_int_equal(count_at(fixture, A), 0);
@@ -464,13 +452,13 @@ static void test_whose(void **state)
 	add(fixture, ORIGIN_NATPMP, A, PORT);
 	assert_false(find(fixture, A, PORT, IPPROTO_UDP)->has_mac);
 	events = fixture->event_count;
-	ledger_note_machine(fixture->ledger, &a, fixture->mac, &fixture->at);
+	ledger_note_machine(fixture->lab.ledger, &a, fixture->mac, &fixture->lab.at);
 	assert_int_equal(fixture->event_count, events);
 	open_ledger(fixture);
 	assert_true(find(fixture, A, PORT, IPPROTO_UDP)->has_mac);
 	fixture->is_known = true;
 	fixture->mac[LEASE_MAC_SIZE - 1] = 5;
-	fixture->at.now_ms += 1000;
+	fixture->lab.at.now_ms += 1000;
 	add(fixture, ORIGIN_NATPMP, A, PORT);
 	assert_int_equal(end_strangers(fixture, A, 5), 0);
 	assert_true(has(fixture, A, PORT));

@@ -23,10 +23,7 @@
 #define PORT 20000
 
 struct fixture {
-	struct conf conf;
-	struct network network;
-	struct store_time at;
-	struct ledger *ledger;
+	struct ledger_lab lab;
 	unsigned int disturbed;
 	unsigned int ended;
 	enum lease_end why; /* of the last one */
@@ -40,7 +37,7 @@ static void on_lease(void *user, enum lease_event event, const struct lease *lea
 	if (event != LEASE_EVENT_DELETED)
 		return;
 	fixture->ended++;
-	fixture->why = ledger_get_end(fixture->ledger);
+	fixture->why = ledger_get_end(fixture->lab.ledger);
 }
 
 static void on_disturbed(void *user)
@@ -55,24 +52,15 @@ static const struct ledger_events events = {.lease = on_lease,
 
 static void open_ledger(struct fixture *fixture)
 {
-	struct ledger_setup what = {.conf = &fixture->conf,
-				    .network = &fixture->network,
-				    .backend = backend_get_memory(),
-				    .events = &events,
-				    .user = fixture,
-				    .at = fixture->at};
-
-	ledger_lab_open(&what, &fixture->ledger);
+	ledger_lab_open(&fixture->lab, &events, fixture);
 }
 
 static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
 
-	ledger_lab_init_conf(&fixture->conf);
-	fixture->conf.limits.leases_per_client = 0;
-	ledger_lab_init_network(&fixture->network);
-	fixture->at = (struct store_time){1000000, 1700000000000};
+	ledger_lab_init(&fixture->lab);
+	fixture->lab.conf.limits.leases_per_client = 0;
 	*state = fixture;
 	open_ledger(fixture);
 	return 0;
@@ -82,8 +70,7 @@ static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ledger_close(fixture->ledger);
-	ledger_lab_fini_conf(&fixture->conf);
+	ledger_lab_fini(&fixture->lab);
 	test_free(fixture);
 	return 0;
 }
@@ -92,7 +79,7 @@ static enum result decide(struct fixture *fixture, const struct request *request
 {
 	struct reply reply;
 
-	ledger_decide(fixture->ledger, request, 1, &reply, &fixture->at);
+	ledger_decide(fixture->lab.ledger, request, 1, &reply, &fixture->lab.at);
 	return (enum result)reply.result;
 }
 
@@ -117,10 +104,10 @@ static void map(struct fixture *fixture, enum origin origin, const char *host,
 /* The rules deny everything from this port on. */
 static void deny_from(struct fixture *fixture, uint16_t port)
 {
-	fixture->conf.rules[1] = fixture->conf.rules[0];
-	fixture->conf.rules[0] = (struct conf_rule){.external = {port, UINT16_MAX},
-						    .internal = {1, UINT16_MAX}};
-	fixture->conf.rule_count = 2;
+	fixture->lab.conf.rules[1] = fixture->lab.conf.rules[0];
+	fixture->lab.conf.rules[0] = (struct conf_rule){.external = {port, UINT16_MAX},
+							.internal = {1, UINT16_MAX}};
+	fixture->lab.conf.rule_count = 2;
 }
 
 /* All ids there are. */
@@ -129,7 +116,7 @@ static size_t get_ids(const struct fixture *fixture, uint64_t *ids, size_t size)
 	const struct lease *lease = NULL;
 	size_t count = 0;
 
-	while ((lease = table_get_next(fixture->ledger->table, lease))) {
+	while ((lease = table_get_next(fixture->lab.ledger->table, lease))) {
 		assert_true(count < size);
 		ids[count++] = lease->id;
 	}
@@ -138,12 +125,12 @@ static size_t get_ids(const struct fixture *fixture, uint64_t *ids, size_t size)
 
 static size_t count_leases(const struct fixture *fixture)
 {
-	return table_get_count(fixture->ledger->table);
+	return table_get_count(fixture->lab.ledger->table);
 }
 
 static size_t count_rules(const struct fixture *fixture)
 {
-	return memory_get_count(fixture->ledger->books.backend);
+	return memory_get_count(fixture->lab.ledger->books.backend);
 }
 
 static size_t count_forbidden(const struct fixture *fixture)
@@ -151,8 +138,8 @@ static size_t count_forbidden(const struct fixture *fixture)
 	const struct lease *lease = NULL;
 	size_t count = 0;
 
-	while ((lease = table_get_next(fixture->ledger->table, lease)))
-		count += ledger_is_forbidden(fixture->ledger, lease) ? 1 : 0;
+	while ((lease = table_get_next(fixture->lab.ledger->table, lease)))
+		count += ledger_is_forbidden(fixture->lab.ledger, lease) ? 1 : 0;
 	return count;
 }
 
@@ -170,30 +157,30 @@ static void map_all(struct fixture *fixture)
 static void test_what_is_forbidden(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct conf conf = fixture->conf;
-	uint8_t *protocols = &fixture->ledger->lan_protocols[0];
+	const struct conf conf = fixture->lab.conf;
+	uint8_t *protocols = &fixture->lab.ledger->lan_protocols[0];
 
 	map_all(fixture);
 	deny_from(fixture, PORT + 2); /* IGD's and IPv6's; never the owner's */
 	assert_int_equal(count_forbidden(fixture), 2);
-	fixture->conf.keep_forbidden = true;
+	fixture->lab.conf.keep_forbidden = true;
 	assert_int_equal(count_forbidden(fixture), 0);
-	fixture->conf.wan.pinholes = CONF_PINHOLES_OFF; /* V6FW-1: all the same */
+	fixture->lab.conf.wan.pinholes = CONF_PINHOLES_OFF; /* V6FW-1: all the same */
 	assert_int_equal(count_forbidden(fixture), 1);
-	fixture->conf = conf;
-	fixture->conf.wan.nat = false;
+	fixture->lab.conf = conf;
+	fixture->lab.conf.wan.nat = false;
 	assert_int_equal(count_forbidden(fixture), 3);
-	fixture->conf = conf;
+	fixture->lab.conf = conf;
 	*protocols = LAN_PROTOCOL_UPNP;
 	assert_int_equal(count_forbidden(fixture), 3);
 	*protocols = 0; /* it is no LAN any more */
 	assert_int_equal(count_forbidden(fixture), 4);
-	fixture->conf.keep_forbidden = true;
+	fixture->lab.conf.keep_forbidden = true;
 	assert_int_equal(count_forbidden(fixture), 0);
 	/* another LAN has its place: nobody's */
-	ledger_follow_lans(fixture->ledger, &fixture->network, 1);
+	ledger_follow_lans(fixture->lab.ledger, &fixture->lab.network, 1);
 	assert_int_equal(count_forbidden(fixture), 4);
-	ledger_follow_lans(fixture->ledger, &fixture->network, 0);
+	ledger_follow_lans(fixture->lab.ledger, &fixture->lab.network, 0);
 	assert_int_equal(count_forbidden(fixture), 0);
 }
 
@@ -203,10 +190,10 @@ static void test_lan_is_not_there(void **state)
 	struct fixture *fixture = *state;
 
 	map_all(fixture);
-	fixture->network.lan_count = 0;
-	ledger_follow_lans(fixture->ledger, &fixture->network, 0);
+	fixture->lab.network.lan_count = 0;
+	ledger_follow_lans(fixture->lab.ledger, &fixture->lab.network, 0);
 	assert_int_equal(count_forbidden(fixture), 0);
-	fixture->conf.lan_count = 1;
+	fixture->lab.conf.lan_count = 1;
 	assert_int_equal(count_forbidden(fixture), 4);
 }
 
@@ -219,18 +206,18 @@ static void test_ends(void **state)
 	map_all(fixture);
 	count = get_ids(fixture, ids, 8);
 	deny_from(fixture, PORT + 1);
-	assert_int_equal(
-		ledger_end_forbidden(fixture->ledger, ids, count, &fixture->at, &ended),
-		0);
+	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
+					      &fixture->lab.at, &ended),
+			 0);
 	assert_int_equal(ended, 3);
 	assert_int_equal(fixture->ended, 3);
 	assert_int_equal(fixture->why, LEASE_END_POLICY);
 	assert_int_equal(count_leases(fixture), 2);
 	assert_int_equal(count_rules(fixture), 2);
 	/* the same again, some of which are no more */
-	assert_int_equal(
-		ledger_end_forbidden(fixture->ledger, ids, count, &fixture->at, &ended),
-		0);
+	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
+					      &fixture->lab.at, &ended),
+			 0);
 	assert_int_equal(ended, 3);
 	open_ledger(fixture);
 	assert_int_equal(count_leases(fixture), 2);
@@ -246,18 +233,18 @@ static void test_firewall_refuses(void **state)
 	map_all(fixture);
 	count = get_ids(fixture, ids, 8);
 	deny_from(fixture, PORT);
-	memory_plan_fault(fixture->ledger->books.backend, 1, EBUSY);
-	assert_int_equal(
-		ledger_end_forbidden(fixture->ledger, ids, count, &fixture->at, &ended),
-		-EBUSY);
+	memory_plan_fault(fixture->lab.ledger->books.backend, 1, EBUSY);
+	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
+					      &fixture->lab.at, &ended),
+			 -EBUSY);
 	assert_int_equal(ended, 0);
 	assert_int_equal(fixture->ended, 0);
 	assert_int_equal(fixture->disturbed, 1);
 	assert_int_equal(count_leases(fixture), 5);
 	assert_int_equal(count_rules(fixture), 5);
-	assert_int_equal(
-		ledger_end_forbidden(fixture->ledger, ids, count, &fixture->at, &ended),
-		0);
+	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
+					      &fixture->lab.at, &ended),
+			 0);
 	assert_int_equal(ended, 4);
 	assert_int_equal(count_leases(fixture), 1);
 	assert_int_equal(count_rules(fixture), 1);
@@ -287,9 +274,9 @@ static void test_set_ends_as_one(void **state)
 	assert_int_equal(count_forbidden(fixture), 0);
 	deny_from(fixture, PORT + 3);
 	assert_int_equal(count_forbidden(fixture), 4);
-	assert_int_equal(
-		ledger_end_forbidden(fixture->ledger, ids, count, &fixture->at, &ended),
-		0);
+	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
+					      &fixture->lab.at, &ended),
+			 0);
 	assert_int_equal(ended, 4);
 	assert_int_equal(count_leases(fixture), 0);
 }
@@ -303,15 +290,15 @@ static void test_another_start(void **state)
 		map(fixture, ORIGIN_NATPMP, C1, (uint16_t)(PORT + i));
 	map(fixture, ORIGIN_STATIC, C1, PORT + 2000);
 	deny_from(fixture, PORT + 1);
-	fixture->conf.keep_forbidden = true;
+	fixture->lab.conf.keep_forbidden = true;
 	open_ledger(fixture);
 	assert_int_equal(count_leases(fixture), 2 * LEDGER_ENDS_MAX + 3);
-	fixture->conf.keep_forbidden = false;
+	fixture->lab.conf.keep_forbidden = false;
 	for (int start = 0; start < 2; start++) {
 		open_ledger(fixture);
 		assert_int_equal(count_leases(fixture), 2);
 		assert_int_equal(count_rules(fixture), 2);
-		assert_false(ledger_get_figures(fixture->ledger)->store_failed);
+		assert_false(ledger_get_figures(fixture->lab.ledger)->store_failed);
 	}
 }
 
@@ -328,13 +315,13 @@ static void test_rate_follows(void **state)
 
 	for (int i = 0; i < 10; i++)
 		assert_int_not_equal(decide(fixture, &request), RESULT_RATE);
-	fixture->conf.limits.requests_per_second = 3;
-	ledger_follow_conf(fixture->ledger);
+	fixture->lab.conf.limits.requests_per_second = 3;
+	ledger_follow_conf(fixture->lab.ledger);
 	for (int i = 0; i < 10; i++)
 		refused += decide(fixture, &request) == RESULT_RATE ? 1 : 0;
 	assert_int_equal(refused, 7);
-	fixture->conf.limits.requests_per_second = 0;
-	ledger_follow_conf(fixture->ledger);
+	fixture->lab.conf.limits.requests_per_second = 0;
+	ledger_follow_conf(fixture->lab.ledger);
 	assert_int_not_equal(decide(fixture, &request), RESULT_RATE);
 }
 

@@ -31,10 +31,7 @@
 #define MANY ((uint16_t)(2 * REQUEST_LIST_MAX + 5))
 
 struct fixture {
-	struct conf conf;
-	struct network network;
-	struct store_time at;
-	struct ledger *ledger;
+	struct ledger_lab lab;
 	bool are_one_host; /* what core finds out of C1 and V6 */
 	struct request requests[LEDGER_GROUP_MAX];
 	struct reply replies[LEDGER_GROUP_MAX];
@@ -70,27 +67,20 @@ static void open_ledger(struct fixture *fixture)
 							    ledger_lab_ignore_disturbed,
 						    .same_host = same_host};
 	static struct backend_ops counting;
-	struct ledger_setup what = {.conf = &fixture->conf,
-				    .network = &fixture->network,
-				    .backend = &counting,
-				    .events = &events,
-				    .user = fixture,
-				    .at = fixture->at};
 
 	counting = *backend_get_memory();
 	counting.counters = count_packets;
-	ledger_lab_open(&what, &fixture->ledger);
+	fixture->lab.backend = &counting;
+	ledger_lab_open(&fixture->lab, &events, fixture);
 }
 
 static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
 
-	ledger_lab_init_conf(&fixture->conf);
-	fixture->conf.limits.leases_per_client = 0;
-	fixture->conf.limits.igd_lifetime_max_s = 604800;
-	ledger_lab_init_network(&fixture->network);
-	fixture->at = (struct store_time){1000000, 1700000000000};
+	ledger_lab_init(&fixture->lab);
+	fixture->lab.conf.limits.leases_per_client = 0;
+	fixture->lab.conf.limits.igd_lifetime_max_s = 604800;
 	packets = 0;
 	*state = fixture;
 	open_ledger(fixture);
@@ -101,17 +91,15 @@ static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ledger_close(fixture->ledger);
-	ledger_lab_fini_conf(&fixture->conf);
+	ledger_lab_fini(&fixture->lab);
 	test_free(fixture);
 	return 0;
 }
 
 static void pass_time(struct fixture *fixture, int64_t ms)
 {
-	fixture->at.now_ms += ms;
-	fixture->at.wall_ms += ms;
-	(void)ledger_expire(fixture->ledger, &fixture->at);
+	ledger_lab_pass_time(&fixture->lab, ms);
+	(void)ledger_expire(fixture->lab.ledger, &fixture->lab.at);
 }
 
 static struct request *fill(struct request *request, enum request_op op,
@@ -138,8 +126,8 @@ static struct request *ask(struct fixture *fixture, enum request_op op,
 
 static enum result decide(struct fixture *fixture)
 {
-	ledger_decide(fixture->ledger, fixture->requests, 1, fixture->replies,
-		      &fixture->at);
+	ledger_decide(fixture->lab.ledger, fixture->requests, 1, fixture->replies,
+		      &fixture->lab.at);
 	return (enum result)fixture->replies[0].result;
 }
 
@@ -153,7 +141,7 @@ static void add(struct fixture *fixture, const char *host, uint16_t port)
 static uint32_t get_step(struct fixture *fixture)
 {
 	static uint32_t last;
-	uint32_t now = ledger_get_update_ids(fixture->ledger)[0];
+	uint32_t now = ledger_get_update_ids(fixture->lab.ledger)[0];
 	uint32_t step = now - last;
 
 	last = now;
@@ -204,14 +192,14 @@ static void test_igd36_several_as_one(void **state)
 	request = ask(fixture, REQUEST_MAP, C1, PORT);
 	request->origin = ORIGIN_PCP;
 	request->port_count = 4;
-	fixture->conf.limits.ports_per_request = 4;
+	fixture->lab.conf.limits.ports_per_request = 4;
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(fixture->replies[0].port_count, 4);
 	assert_int_equal(get_step(fixture), 1);
 	add(fixture, C2, PORT + 10);
 	assert_int_equal(get_step(fixture), 1);
 	pass_time(fixture, INT64_C(1000) * LIFETIME_S);
-	assert_int_equal(table_get_count(fixture->ledger->table), 0);
+	assert_int_equal(table_get_count(fixture->lab.ledger->table), 0);
 	assert_int_equal(get_step(fixture), 2);
 }
 
@@ -230,9 +218,9 @@ static void test_igd36_flows_and_pinholes(void **state)
 	ask(fixture, REQUEST_PINHOLE, V6, PORT);
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(get_step(fixture), 0);
-	assert_int_equal(table_get_listing_count(fixture->ledger->table, 0), 0);
+	assert_int_equal(table_get_listing_count(fixture->lab.ledger->table, 0), 0);
 	add(fixture, C1, PORT + 1);
-	assert_int_equal(table_get_listing_count(fixture->ledger->table, 0), 1);
+	assert_int_equal(table_get_listing_count(fixture->lab.ledger->table, 0), 1);
 }
 
 /* A LAN learns of nothing that goes on in another; a host that moves is seen in both.
@@ -240,7 +228,7 @@ static void test_igd36_flows_and_pinholes(void **state)
 static void test_igd36_lans(void **state)
 {
 	struct fixture *fixture = *state;
-	const uint32_t *ids = ledger_get_update_ids(fixture->ledger);
+	const uint32_t *ids = ledger_get_update_ids(fixture->lab.ledger);
 
 	add(fixture, C1, PORT);
 	ask(fixture, REQUEST_ADD, C2, PORT + 1)->lan = 3;
@@ -256,8 +244,8 @@ static void test_igd36_lans(void **state)
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(ids[0], 2);
 	assert_int_equal(ids[3], 3);
-	assert_int_equal(table_get_listing_count(fixture->ledger->table, 0), 2);
-	assert_int_equal(table_get_listing_count(fixture->ledger->table, 3), 1);
+	assert_int_equal(table_get_listing_count(fixture->lab.ledger->table, 0), 2);
+	assert_int_equal(table_get_listing_count(fixture->lab.ledger->table, 3), 1);
 	/* one operation may be seen in both */
 	ask(fixture, REQUEST_DELETE_RANGE, C2, 1)->external_last = UINT16_MAX;
 	assert_int_equal(decide(fixture), RESULT_OK);
@@ -273,18 +261,18 @@ static void test_igd36_groups(void **state)
 	(void)get_step(fixture);
 	for (uint16_t i = 0; i < 4; i++)
 		fill(&fixture->requests[i], REQUEST_ADD, C1, (uint16_t)(PORT + i));
-	memory_plan_fault(fixture->ledger->books.backend, 1, EBUSY);
-	ledger_decide(fixture->ledger, fixture->requests, 4, fixture->replies,
-		      &fixture->at);
+	memory_plan_fault(fixture->lab.ledger->books.backend, 1, EBUSY);
+	ledger_decide(fixture->lab.ledger, fixture->requests, 4, fixture->replies,
+		      &fixture->lab.at);
 	for (size_t i = 0; i < 4; i++)
 		assert_int_equal(fixture->replies[i].result, RESULT_OK);
 	assert_int_equal(get_step(fixture), 4);
 	ask(fixture, REQUEST_ADD, C1, PORT + 9);
-	memory_plan_fault(fixture->ledger->books.backend, 1, EEXIST);
+	memory_plan_fault(fixture->lab.ledger->books.backend, 1, EEXIST);
 	assert_int_equal(decide(fixture), RESULT_OK); /* alone it does */
 	assert_int_equal(get_step(fixture), 1);
 	open_ledger(fixture);
-	assert_int_equal(ledger_get_update_ids(fixture->ledger)[0], 0);
+	assert_int_equal(ledger_get_update_ids(fixture->lab.ledger)[0], 0);
 }
 
 /* --- GetListOfPortMappings --- */
@@ -296,8 +284,8 @@ static size_t list(struct fixture *fixture, const char *host, uint64_t after)
 	request->external_last = 30000;
 	request->after = after;
 	assert_int_equal(decide(fixture), RESULT_OK);
-	return ledger_list(fixture->ledger, request, &fixture->replies[0], &fixture->at,
-			   fixture->page);
+	return ledger_list(fixture->lab.ledger, request, &fixture->replies[0],
+			   &fixture->lab.at, fixture->page);
 }
 
 /* IGD-34, IGD-35: page by page, each lease once, by port whatever came first. */
@@ -362,8 +350,8 @@ static void test_igd34_from_a_port(void **state)
 
 		request->external_last = UINT16_MAX;
 		assert_int_equal(decide(fixture), RESULT_OK);
-		count = ledger_list(fixture->ledger, request, &fixture->replies[0],
-				    &fixture->at, fixture->page);
+		count = ledger_list(fixture->lab.ledger, request, &fixture->replies[0],
+				    &fixture->lab.at, fixture->page);
 		for (size_t i = 0; i < AT_ONCE && i + 1 < count; i++)
 			assert_int_equal(fixture->page[i].external_port, PORT + seen++);
 		start = (uint16_t)(PORT + seen);
@@ -482,16 +470,16 @@ static void test_v6fw8_restart(void **state)
 
 	pass_time(fixture, 1000);
 	open_ledger(fixture);
-	assert_int_equal(table_get_count(fixture->ledger->table), 3);
-	lease = table_get_by_pinhole(fixture->ledger->table, all);
+	assert_int_equal(table_get_count(fixture->lab.ledger->table), 3);
+	lease = table_get_by_pinhole(fixture->lab.ledger->table, all);
 	assert_true(addr_is_none(&lease->remote) && lease->remote_port == 0);
-	lease = table_get_by_pinhole(fixture->ledger->table, port);
+	lease = table_get_by_pinhole(fixture->lab.ledger->table, port);
 	assert_true(addr_is_none(&lease->remote) && lease->remote_port == 443);
-	lease = table_get_by_pinhole(fixture->ledger->table, both);
+	lease = table_get_by_pinhole(fixture->lab.ledger->table, both);
 	assert_true(!addr_is_none(&lease->remote) && lease->remote_port == 443);
 	assert_false(lease_is_peer(lease));
 	assert_int_equal(open_pinhole(fixture, NULL, 443), port);
-	assert_int_equal(memory_get_count(fixture->ledger->books.backend), 3);
+	assert_int_equal(memory_get_count(fixture->lab.ledger->books.backend), 3);
 }
 
 /* V6FW-2, V6FW-13: what the firewall is told. */
@@ -510,10 +498,10 @@ static void test_v6fw2_rules(void **state)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint16_t id = open_pinhole(fixture, rows[i].remote, rows[i].port);
-		struct rule rule =
-			books_get_rule(&fixture->ledger->books,
-				       table_get_by_pinhole(fixture->ledger->table, id),
-				       fixture->at.now_ms);
+		struct rule rule = books_get_rule(
+			&fixture->lab.ledger->books,
+			table_get_by_pinhole(fixture->lab.ledger->table, id),
+			fixture->lab.at.now_ms);
 
 		assert_int_equal(rule.filter_count, rows[i].filters);
 		assert_int_equal(rule.filters[0].prefix.length, rows[i].length);
@@ -524,7 +512,8 @@ static void test_v6fw2_rules(void **state)
 		assert_int_equal(by_id(fixture, REQUEST_PINHOLE_DELETE, V6, id),
 				 RESULT_OK);
 		assert_int_equal(fixture->replies[0].pinhole, 0);
-		assert_int_equal(memory_get_count(fixture->ledger->books.backend), 0);
+		assert_int_equal(memory_get_count(fixture->lab.ledger->books.backend),
+				 0);
 	}
 }
 
@@ -538,9 +527,9 @@ static void test_v6fw12_end(void **state)
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_UPDATE, V6, id), RESULT_OK);
 	assert_int_equal(fixture->replies[0].lifetime_s, LIFETIME_S);
 	pass_time(fixture, INT64_C(1000) * (LIFETIME_S - 1));
-	assert_int_equal(memory_get_count(fixture->ledger->books.backend), 1);
+	assert_int_equal(memory_get_count(fixture->lab.ledger->books.backend), 1);
 	pass_time(fixture, 1000);
-	assert_int_equal(memory_get_count(fixture->ledger->books.backend), 0);
+	assert_int_equal(memory_get_count(fixture->lab.ledger->books.backend), 0);
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_GET, V6, id), RESULT_NO_ENTRY);
 }
 
@@ -571,14 +560,14 @@ static void test_v6fw11_packets(void **state)
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_DELETE, V6, id), RESULT_OK);
 	packets = 0;
 	for (int tries = 0; open_pinhole(fixture, NULL, 0) != id; tries++) {
-		fixture->ledger->random_left = 1;
-		fixture->ledger->random_pool[0] = id;
+		fixture->lab.ledger->random_left = 1;
+		fixture->lab.ledger->random_pool[0] = id;
 		assert_true(tries < 2);
 		assert_int_equal(by_id(fixture, REQUEST_PINHOLE_DELETE, V6,
 				       fixture->replies[0].pinhole),
 				 RESULT_OK);
-		fixture->ledger->random_left = 1;
-		fixture->ledger->random_pool[0] = id;
+		fixture->lab.ledger->random_left = 1;
+		fixture->lab.ledger->random_pool[0] = id;
 	}
 	assert_int_equal(get_packets(fixture, id), 0);
 }
@@ -594,18 +583,17 @@ static int restart_packets(struct backend *backend,
 static void test_v6fw11_packets_lost_by_renewal(void **state)
 {
 	struct fixture *fixture = *state;
-	struct backend_ops restarting = *fixture->ledger->books.backend_ops;
+	struct backend_ops restarting = *fixture->lab.ledger->books.backend_ops;
 	uint16_t id = open_pinhole(fixture, NULL, 0);
 
 	restarting.apply = restart_packets;
-	fixture->ledger->books.backend_ops = &restarting;
+	fixture->lab.ledger->books.backend_ops = &restarting;
 	packets = 7;
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_UPDATE, V6, id), RESULT_OK);
 	assert_int_equal(packets, 0);
 	packets = 9; /* more than before, not to be taken for the same ones */
 	assert_int_equal(get_packets(fixture, id), 16);
-	ledger_close(fixture->ledger);
-	fixture->ledger = NULL;
+	ledger_lab_close(&fixture->lab);
 }
 
 /* V6FW-7, V6FW-9: a host that is known by both of its addresses. */
@@ -622,7 +610,7 @@ static void test_v6fw7_same_host(void **state)
 	ask(fixture, REQUEST_PINHOLE, C1, PORT)->internal = v6;
 	assert_int_equal(decide(fixture), RESULT_OK);
 	id = fixture->replies[0].pinhole;
-	lease = table_get_by_pinhole(fixture->ledger->table, id);
+	lease = table_get_by_pinhole(fixture->lab.ledger->table, id);
 	assert_true(addr_equal(&lease->client, &v6));
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_UPDATE, C1, id), RESULT_OK);
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_UPDATE, V6, id), RESULT_OK);
@@ -643,8 +631,8 @@ static void test_v6fw7_same_host(void **state)
 
 static void assert_rules(const struct fixture *fixture, size_t count)
 {
-	assert_int_equal(ledger_count_rules(fixture->ledger), count);
-	assert_int_equal(memory_get_count(fixture->ledger->books.backend), count);
+	assert_int_equal(ledger_count_rules(fixture->lab.ledger), count);
+	assert_int_equal(memory_get_count(fixture->lab.ledger->books.backend), count);
 }
 
 /* IGD-26: an entry that is not enabled is a lease, and no rule of the firewall */
@@ -657,7 +645,7 @@ static void test_rules_are_what_the_firewall_holds(void **state)
 	(void)open_pinhole(fixture, NULL, 0);
 	ask(fixture, REQUEST_ADD, C1, PORT + 1)->enabled = 0;
 	assert_int_equal(decide(fixture), RESULT_OK);
-	assert_int_equal(table_get_count(fixture->ledger->table), 3);
+	assert_int_equal(table_get_count(fixture->lab.ledger->table), 3);
 	assert_rules(fixture, 2);
 	ask(fixture, REQUEST_ADD, C1, PORT)->enabled = 0;
 	assert_int_equal(decide(fixture), RESULT_OK);
@@ -770,10 +758,10 @@ static void test_log_of_the_firewall(void **state)
 		{-ENOBUFS, RESULT_BACKEND, true},
 	};
 	struct fixture *fixture = *state;
-	struct backend_ops failing = *fixture->ledger->books.backend_ops;
+	struct backend_ops failing = *fixture->lab.ledger->books.backend_ops;
 
 	failing.apply = fail_apply;
-	fixture->ledger->books.backend_ops = &failing;
+	fixture->lab.ledger->books.backend_ops = &failing;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		bool is_told;
 
@@ -783,11 +771,10 @@ static void test_log_of_the_firewall(void **state)
 		assert_int_equal(decide(fixture), rows[i].result);
 		is_told = strstr(log_lab_stop(), "error: the firewall refused");
 		assert_int_equal(is_told, rows[i].is_trouble);
-		assert_int_equal(fixture->ledger->figures.backend_failed,
+		assert_int_equal(fixture->lab.ledger->figures.backend_failed,
 				 rows[i].is_trouble);
 	}
-	ledger_close(fixture->ledger);
-	fixture->ledger = NULL;
+	ledger_lab_close(&fixture->lab);
 }
 
 /* V6FW-1: `pinholes = off` is in force from the start on, for what was given before
@@ -812,24 +799,25 @@ static void test_v6fw1_off(void **state)
 	for (uint16_t i = 0; i < 300; i++) /* more than go at a time */
 		(void)open_pinhole(fixture, R1, (uint16_t)(1000 + i));
 	add(fixture, C1, PORT);
-	fixture->conf.wan.pinholes = CONF_PINHOLES_NO_FIREWALL;
+	fixture->lab.conf.wan.pinholes = CONF_PINHOLES_NO_FIREWALL;
 	open_ledger(fixture);
-	assert_int_equal(table_get_count(fixture->ledger->table), 305);
-	fixture->conf.wan.pinholes = CONF_PINHOLES_OFF;
+	assert_int_equal(table_get_count(fixture->lab.ledger->table), 305);
+	fixture->lab.conf.wan.pinholes = CONF_PINHOLES_OFF;
 	for (int start = 0; start < 2; start++) {
 		open_ledger(fixture);
-		assert_int_equal(table_get_count(fixture->ledger->table), 2);
-		assert_int_equal(table_get_ipv6_count(fixture->ledger->table), 1);
-		assert_int_equal(memory_get_count(fixture->ledger->books.backend), 2);
-		assert_false(ledger_get_figures(fixture->ledger)->store_failed);
-		assert_false(ledger_get_figures(fixture->ledger)->store_damaged);
+		assert_int_equal(table_get_count(fixture->lab.ledger->table), 2);
+		assert_int_equal(table_get_ipv6_count(fixture->lab.ledger->table), 1);
+		assert_int_equal(memory_get_count(fixture->lab.ledger->books.backend),
+				 2);
+		assert_false(ledger_get_figures(fixture->lab.ledger)->store_failed);
+		assert_false(ledger_get_figures(fixture->lab.ledger)->store_damaged);
 	}
 	ask(fixture, REQUEST_PINHOLE, V6, PORT);
 	assert_int_equal(decide(fixture), RESULT_DENIED);
 	/* they do not come back with the permission */
-	fixture->conf.wan.pinholes = CONF_PINHOLES_ON;
+	fixture->lab.conf.wan.pinholes = CONF_PINHOLES_ON;
 	open_ledger(fixture);
-	assert_int_equal(table_get_count(fixture->ledger->table), 2);
+	assert_int_equal(table_get_count(fixture->lab.ledger->table), 2);
 	id = open_pinhole(fixture, NULL, 0);
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_DELETE, V6, id), RESULT_OK);
 }

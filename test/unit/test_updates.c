@@ -33,11 +33,8 @@
 #define SENT_MAX 2048
 
 struct fixture {
-	struct conf conf;
-	struct network network;
-	struct store_time at;
+	struct ledger_lab lab;
 	struct event_base *base;
-	struct ledger *ledger;
 	struct updates *updates;
 	bool down;		/* the worker does not serve */
 	unsigned int room;	/* messages that it takes before it falls behind */
@@ -58,7 +55,7 @@ static void on_lease(void *user, enum lease_event event, const struct lease *lea
 	if (event != LEASE_EVENT_DELETED)
 		return;
 	fixture->ended++;
-	fixture->why = ledger_get_end(fixture->ledger);
+	fixture->why = ledger_get_end(fixture->lab.ledger);
 	lease_updates_tell_end(fixture->updates, lease, fixture->why);
 }
 
@@ -106,30 +103,26 @@ static void close_ledger(struct fixture *fixture)
 {
 	lease_updates_free(fixture->updates);
 	fixture->updates = NULL;
-	ledger_close(fixture->ledger);
-	fixture->ledger = NULL;
+	ledger_lab_close(&fixture->lab);
 }
 
 /* Start, as core does; true when that began an epoch for another address. */
 static bool open_ledger(struct fixture *fixture)
 {
-	struct ledger_setup what = {.conf = &fixture->conf,
-				    .network = &fixture->network,
-				    .backend = backend_get_memory(),
-				    .events = &events,
-				    .user = fixture,
-				    .at = fixture->at};
+	const struct ledger_setup what =
+		ledger_lab_get_setup(&fixture->lab, &events, fixture);
 	bool moved;
 
 	close_ledger(fixture);
-	assert_int_equal(ledger_open(&what, &fixture->ledger), 0);
-	fixture->updates = lease_updates_new(fixture->base, fixture->ledger,
-					     &fixture->network, &sink, fixture);
+	assert_int_equal(ledger_open(&what, &fixture->lab.ledger), 0);
+	fixture->updates = lease_updates_new(fixture->base, fixture->lab.ledger,
+					     &fixture->lab.network, &sink, fixture);
 	assert_non_null(fixture->updates);
-	moved = ledger_follow_external(fixture->ledger, &fixture->network.wan.external,
-				       &fixture->at);
-	assert_int_equal(ledger_set_network(fixture->ledger, &fixture->network,
-					    fixture->at.now_ms),
+	moved = ledger_follow_external(fixture->lab.ledger,
+				       &fixture->lab.network.wan.external,
+				       &fixture->lab.at);
+	assert_int_equal(ledger_set_network(fixture->lab.ledger, &fixture->lab.network,
+					    fixture->lab.at.now_ms),
 			 0);
 	return moved;
 }
@@ -137,15 +130,11 @@ static bool open_ledger(struct fixture *fixture)
 static int setup(void **state)
 {
 	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
-	struct lan_info *lan = &fixture->network.lans[0];
+	struct lan_info *lan = &fixture->lab.network.lans[0];
 
-	ledger_lab_init_conf(&fixture->conf);
+	ledger_lab_init(&fixture->lab);
 	fixture->base = event_base_new();
-	fixture->network.wan.present = true;
-	fixture->network.wan.ifindex = 1;
-	fixture->network.wan.address = ledger_lab_address(WAN1);
-	fixture->network.wan.external = ledger_lab_address(WAN1);
-	fixture->network.lan_count = 2;
+	fixture->lab.network.lan_count = 2;
 	for (uint16_t i = 0; i < 2; i++, lan++) {
 		lan->lan = i;
 		lan->ifindex = 2u + i;
@@ -156,7 +145,7 @@ static int setup(void **state)
 					 &lan->networks[0]));
 		assert_true(prefix_parse("fd00::/64", &lan->networks[1]));
 	}
-	fixture->at = moment_now();
+	fixture->lab.at = moment_now();
 	fixture->room = SENT_MAX;
 	*state = fixture;
 	(void)open_ledger(fixture);
@@ -169,7 +158,7 @@ static int teardown(void **state)
 
 	close_ledger(fixture);
 	event_base_free(fixture->base);
-	ledger_lab_fini_conf(&fixture->conf);
+	ledger_lab_fini(&fixture->lab);
 	test_free(fixture);
 	return 0;
 }
@@ -190,8 +179,8 @@ static struct lease make_lease(const struct fixture *fixture, uint16_t port)
 		.outbound = true,
 		.has_nonce = true,
 		.nonce = {1, 2, 3},
-		.created_ms = fixture->at.now_ms,
-		.expires_ms = fixture->at.now_ms + LIFETIME_MS,
+		.created_ms = fixture->lab.at.now_ms,
+		.expires_ms = fixture->lab.at.now_ms + LIFETIME_MS,
 		.description = "",
 	};
 }
@@ -199,8 +188,8 @@ static struct lease make_lease(const struct fixture *fixture, uint16_t port)
 /* Into the table and the kernel, as if it had been asked for. */
 static void hold(struct fixture *fixture, const struct lease *lease)
 {
-	assert_int_equal(table_insert(fixture->ledger->table, lease), 0);
-	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_int_equal(table_insert(fixture->lab.ledger->table, lease), 0);
+	assert_true(ledger_heal(fixture->lab.ledger, &fixture->lab.at));
 }
 
 /* As core does when the address changes; true when it is another one. */
@@ -210,11 +199,12 @@ static bool move_to(struct fixture *fixture, const char *text)
 		text ? ledger_lab_address(text) : (struct ip_addr){{0}};
 	bool moved;
 
-	fixture->network.wan.external = external;
-	fixture->network.wan.address = external;
-	moved = ledger_follow_external(fixture->ledger, &external, &fixture->at);
-	assert_int_equal(ledger_set_network(fixture->ledger, &fixture->network,
-					    fixture->at.now_ms),
+	fixture->lab.network.wan.external = external;
+	fixture->lab.network.wan.address = external;
+	moved = ledger_follow_external(fixture->lab.ledger, &external,
+				       &fixture->lab.at);
+	assert_int_equal(ledger_set_network(fixture->lab.ledger, &fixture->lab.network,
+					    fixture->lab.at.now_ms),
 			 0);
 	if (moved)
 		lease_updates_begin(fixture->updates);
@@ -229,14 +219,8 @@ static void run(struct fixture *fixture)
 
 static int64_t get_epoch_ms(const struct fixture *fixture)
 {
-	return fixture->at.now_ms -
-	       ledger_get_figures(fixture->ledger)->epoch_origin_ms;
-}
-
-static void pass_time(struct fixture *fixture, int64_t ms)
-{
-	fixture->at.now_ms += ms;
-	fixture->at.wall_ms += ms;
+	return fixture->lab.at.now_ms -
+	       ledger_get_figures(fixture->lab.ledger)->epoch_origin_ms;
 }
 
 /* PCP-32: another address is a new epoch; none, and the same again, are not. */
@@ -244,14 +228,14 @@ static void test_epoch_follows_the_address(void **state)
 {
 	struct fixture *fixture = *state;
 
-	pass_time(fixture, 50000);
+	ledger_lab_pass_time(&fixture->lab, 50000);
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS + 50000);
 	assert_false(move_to(fixture, NULL));
 	assert_false(move_to(fixture, WAN1));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS + 50000);
 	assert_true(move_to(fixture, WAN2));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS);
-	pass_time(fixture, 7000);
+	ledger_lab_pass_time(&fixture->lab, 7000);
 	assert_false(move_to(fixture, NULL));
 	assert_true(move_to(fixture, WAN1)); /* told another one in between */
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS);
@@ -262,18 +246,18 @@ static void test_epoch_over_a_restart(void **state)
 {
 	struct fixture *fixture = *state;
 
-	pass_time(fixture, 5000);
+	ledger_lab_pass_time(&fixture->lab, 5000);
 	assert_false(open_ledger(fixture));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS + 5000);
 	/* started while the WAN is down: it may be the same when it comes */
-	fixture->network.wan.external = (struct ip_addr){{0}};
+	fixture->lab.network.wan.external = (struct ip_addr){{0}};
 	assert_false(open_ledger(fixture));
 	assert_false(move_to(fixture, WAN1));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS + 5000);
-	fixture->network.wan.external = ledger_lab_address(WAN2);
+	fixture->lab.network.wan.external = ledger_lab_address(WAN2);
 	assert_true(open_ledger(fixture));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS);
-	pass_time(fixture, 5000);
+	ledger_lab_pass_time(&fixture->lab, 5000);
 	assert_false(open_ledger(fixture));
 	assert_int_equal(get_epoch_ms(fixture), EPOCH_START_MS + 5000);
 }
@@ -303,7 +287,7 @@ static void test_owner_takes_over(void **state)
 	struct reply reply;
 
 	hold(fixture, &lease);
-	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	ledger_decide(fixture->lab.ledger, &request, 1, &reply, &fixture->lab.at);
 	assert_int_equal(reply.result, RESULT_OK);
 	assert_int_equal(fixture->ended, 1);
 	assert_int_equal(fixture->why, LEASE_END_OWNER);
@@ -336,11 +320,11 @@ static void test_exact_renewed_in_time(void **state)
 	lease.exact = true;
 	hold(fixture, &lease);
 	assert_true(move_to(fixture, WAN2));
-	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	ledger_decide(fixture->lab.ledger, &request, 1, &reply, &fixture->lab.at);
 	assert_int_equal(reply.result, RESULT_OK);
 	run(fixture);
 	assert_int_equal(fixture->ended, 0);
-	assert_int_equal(table_get_count(ledger_get_table(fixture->ledger)), 1);
+	assert_int_equal(table_get_count(ledger_get_table(fixture->lab.ledger)), 1);
 }
 
 /* PCP-116: what a set's request renews besides is told by updates, not in the answer.
@@ -366,7 +350,7 @@ static void test_overlapped_by_a_set(void **state)
 	struct reply reply;
 
 	hold(fixture, &lease);
-	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	ledger_decide(fixture->lab.ledger, &request, 1, &reply, &fixture->lab.at);
 	assert_int_equal(reply.result, RESULT_OK);
 	assert_int_equal(reply.port_count, 2);
 	assert_int_equal(fixture->sent_count, 0); /* the answer is first */
@@ -378,7 +362,7 @@ static void test_overlapped_by_a_set(void **state)
 	assert_int_equal(fixture->sent[0].client_port, 40001);
 	/* its own ports alone: nothing besides */
 	request.port_count = 2;
-	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	ledger_decide(fixture->lab.ledger, &request, 1, &reply, &fixture->lab.at);
 	assert_int_equal(reply.port_count, 2);
 	run(fixture);
 	assert_int_equal(fixture->sent_count, 1);
@@ -395,7 +379,7 @@ static void test_update_values(void **state)
 	lease.filter_count = 2;
 	assert_true(prefix_parse("198.51.100.0/24", &lease.filters[0].prefix));
 	lease.filters[1].port = 443;
-	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
+	assert_true(lease_updates_fill(&lease, &fixture->lab.network, &update));
 	assert_int_equal(update.op, REQUEST_MAP);
 	assert_int_equal(update.result, RESULT_OK);
 	assert_int_equal(update.lifetime_s, 0);
@@ -413,12 +397,12 @@ static void test_update_values(void **state)
 	lease.filter_count = 0;
 	lease.remote = ledger_lab_address("198.51.100.7");
 	lease.remote_port = 3478;
-	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
+	assert_true(lease_updates_fill(&lease, &fixture->lab.network, &update));
 	assert_int_equal(update.op, REQUEST_PEER);
 	assert_int_equal(update.remote_port, 3478);
 	assert_addr(&update.remote, "198.51.100.7");
 	lease.internal = lease.client = ledger_lab_address("fd00::5");
-	assert_true(lease_updates_fill(&lease, &fixture->network, &update));
+	assert_true(lease_updates_fill(&lease, &fixture->lab.network, &update));
 	assert_addr(&update.external, "fd00::5");
 }
 
@@ -427,26 +411,26 @@ static void test_update_needs_a_client(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct lease good = make_lease(fixture, PORT);
-	struct lan_info *lan = &fixture->network.lans[0];
+	struct lan_info *lan = &fixture->lab.network.lans[0];
 	struct mapping_update update;
 	struct lease lease = good;
 
 	lease.origin = ORIGIN_NATPMP;
-	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->lab.network, &update));
 	lease = good;
 	lease.client_port = 0;
-	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->lab.network, &update));
 	lease = good;
 	lease.lan = LANS_MAX; /* a LAN that is no more */
-	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->lab.network, &update));
 	lease.lan = 1; /* the address is of the other LAN */
-	assert_false(lease_updates_fill(&lease, &fixture->network, &update));
-	assert_true(lease_updates_fill(&good, &fixture->network, &update));
+	assert_false(lease_updates_fill(&lease, &fixture->lab.network, &update));
+	assert_true(lease_updates_fill(&good, &fixture->lab.network, &update));
 	lan->ifindex = 0;
-	assert_false(lease_updates_fill(&good, &fixture->network, &update));
+	assert_false(lease_updates_fill(&good, &fixture->lab.network, &update));
 	lan->ifindex = 2;
 	lan->protocols = LAN_PROTOCOL_NATPMP;
-	assert_false(lease_updates_fill(&good, &fixture->network, &update));
+	assert_false(lease_updates_fill(&good, &fixture->lab.network, &update));
 }
 
 /* PCP-40: every IPv4 lease of PCP when the address is another one, nobody else's. */
@@ -457,7 +441,7 @@ static void test_address_changes(void **state)
 
 	for (uint16_t i = 0; i < 300; i++) {
 		lease = make_lease(fixture, (uint16_t)(PORT + 2 * i));
-		assert_int_equal(table_insert(fixture->ledger->table, &lease), 0);
+		assert_int_equal(table_insert(fixture->lab.ledger->table, &lease), 0);
 	}
 	lease = make_lease(fixture, 4000);
 	lease.origin = ORIGIN_IGD;
@@ -492,9 +476,9 @@ static void test_worker_sets_the_pace(void **state)
 
 	for (uint16_t i = 0; i < 200; i++) {
 		lease = make_lease(fixture, (uint16_t)(PORT + 2 * i));
-		assert_int_equal(table_insert(fixture->ledger->table, &lease), 0);
+		assert_int_equal(table_insert(fixture->lab.ledger->table, &lease), 0);
 	}
-	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_true(ledger_heal(fixture->lab.ledger, &fixture->lab.at));
 	fixture->down = true;
 	assert_true(move_to(fixture, WAN2));
 	run(fixture);
@@ -518,9 +502,9 @@ static void test_address_changes_again(void **state)
 
 	for (uint16_t i = 0; i < 200; i++) {
 		lease = make_lease(fixture, (uint16_t)(PORT + 2 * i));
-		assert_int_equal(table_insert(fixture->ledger->table, &lease), 0);
+		assert_int_equal(table_insert(fixture->lab.ledger->table, &lease), 0);
 	}
-	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_true(ledger_heal(fixture->lab.ledger, &fixture->lab.at));
 	assert_true(move_to(fixture, WAN2));
 	assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
 	assert_in_range(fixture->sent_count, 1, 199);
@@ -548,8 +532,8 @@ static void test_exact_lease_ends(void **state)
 	hold(fixture, &lease);
 	assert_true(move_to(fixture, WAN2));
 	run(fixture);
-	assert_int_equal(table_get_count(ledger_get_table(fixture->ledger)), 1);
-	assert_int_equal(memory_get_count(fixture->ledger->books.backend), 1);
+	assert_int_equal(table_get_count(ledger_get_table(fixture->lab.ledger)), 1);
+	assert_int_equal(memory_get_count(fixture->lab.ledger->books.backend), 1);
 	assert_int_equal(fixture->ended, 2);
 	assert_int_equal(fixture->why, LEASE_END_ADDRESS);
 	assert_int_equal(fixture->sent_count, 2);
@@ -593,11 +577,11 @@ static void test_kernel_refuses_the_end(void **state)
 	lease.exact = true;
 	hold(fixture, &lease);
 	assert_true(move_to(fixture, WAN2));
-	memory_plan_fault(fixture->ledger->books.backend, 1, EBUSY);
+	memory_plan_fault(fixture->lab.ledger->books.backend, 1, EBUSY);
 	assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
 	assert_int_equal(fixture->ended, 0);
 	assert_int_equal(fixture->sent_count, 0);
-	assert_true(ledger_heal(fixture->ledger, &fixture->at));
+	assert_true(ledger_heal(fixture->lab.ledger, &fixture->lab.at));
 	run(fixture);
 	assert_int_equal(fixture->ended, 1);
 	assert_int_equal(fixture->sent_count, 1);
@@ -610,20 +594,23 @@ static void test_owner_deletes(void **state)
 	struct lease lease = make_lease(fixture, PORT), ended;
 
 	hold(fixture, &lease);
-	assert_int_equal(ledger_end(fixture->ledger, lease.id, &fixture->at, &ended),
-			 RESULT_OK);
+	assert_int_equal(
+		ledger_end(fixture->lab.ledger, lease.id, &fixture->lab.at, &ended),
+		RESULT_OK);
 	assert_int_equal(ended.internal_port, PORT);
 	assert_int_equal(fixture->why, LEASE_END_OWNER);
 	assert_int_equal(fixture->sent_count, 1);
 	assert_int_equal(fixture->sent[0].result, RESULT_OK);
 	assert_int_equal(fixture->sent[0].lifetime_s, 0);
-	assert_int_equal(ledger_end(fixture->ledger, lease.id, &fixture->at, &ended),
-			 RESULT_NO_ENTRY);
+	assert_int_equal(
+		ledger_end(fixture->lab.ledger, lease.id, &fixture->lab.at, &ended),
+		RESULT_NO_ENTRY);
 	/* one that does not keep up is not told: the lease ends all the same */
 	hold(fixture, &lease);
 	fixture->room = 0;
-	assert_int_equal(ledger_end(fixture->ledger, lease.id, &fixture->at, &ended),
-			 RESULT_OK);
+	assert_int_equal(
+		ledger_end(fixture->lab.ledger, lease.id, &fixture->lab.at, &ended),
+		RESULT_OK);
 	assert_int_equal(fixture->sent_count, 1);
 }
 
@@ -643,16 +630,16 @@ static void test_no_news_is_not_told(void **state)
 
 	lease.has_nonce = false;
 	hold(fixture, &lease);
-	ledger_decide(fixture->ledger, &request, 1, &reply, &fixture->at);
+	ledger_decide(fixture->lab.ledger, &request, 1, &reply, &fixture->lab.at);
 	assert_int_equal(reply.result, RESULT_OK);
 	assert_int_equal(fixture->ended, 1);
 	assert_int_equal(fixture->why, LEASE_END_CLIENT);
 	lease = make_lease(fixture, PORT + 2);
 	hold(fixture, &lease);
-	pass_time(fixture, LIFETIME_MS);
-	(void)ledger_expire(fixture->ledger, &fixture->at);
+	ledger_lab_pass_time(&fixture->lab, LIFETIME_MS);
+	(void)ledger_expire(fixture->lab.ledger, &fixture->lab.at);
 	assert_int_equal(fixture->event, LEASE_EVENT_EXPIRED);
-	assert_int_equal(table_get_count(ledger_get_table(fixture->ledger)), 0);
+	assert_int_equal(table_get_count(ledger_get_table(fixture->lab.ledger)), 0);
 	assert_int_equal(fixture->sent_count, 0);
 }
 
