@@ -257,60 +257,54 @@ static int parse_state(struct ruleset_place *place, const void *info, bool ipv6)
 	return add_any(place, RULESET_FIELD_STATE, state.statemask, false);
 }
 
-/* What the revisions of the match "conntrack" have in common. */
-struct conntrack {
-	uint16_t match;
-	uint16_t invert;
-	uint16_t state;
-	uint16_t status;
-	uint16_t protocol;
-};
-
-static int add_conntrack(struct ruleset_place *place, const struct conntrack *asked)
+static int add_conntrack(struct ruleset_place *place,
+			 const struct xt_conntrack_mtinfo2 *asked)
 {
 	const uint16_t known = XT_CONNTRACK_STATE | XT_CONNTRACK_STATE_ALIAS |
 			       XT_CONNTRACK_STATUS | XT_CONNTRACK_DIRECTION |
 			       XT_CONNTRACK_PROTO;
 	int error = 0;
 
-	if (asked->match & XT_CONNTRACK_STATE)
-		error = add_any(place, RULESET_FIELD_XT_STATE, asked->state,
-				asked->invert & XT_CONNTRACK_STATE);
-	if (error == 0 && asked->match & XT_CONNTRACK_STATUS)
-		error = add_any(place, RULESET_FIELD_STATUS, asked->status,
-				asked->invert & XT_CONNTRACK_STATUS);
-	if (error == 0 && asked->match & XT_CONNTRACK_DIRECTION)
+	if (asked->match_flags & XT_CONNTRACK_STATE)
+		error = add_any(place, RULESET_FIELD_XT_STATE, asked->state_mask,
+				asked->invert_flags & XT_CONNTRACK_STATE);
+	if (error == 0 && asked->match_flags & XT_CONNTRACK_STATUS)
+		error = add_any(place, RULESET_FIELD_STATUS, asked->status_mask,
+				asked->invert_flags & XT_CONNTRACK_STATUS);
+	if (error == 0 && asked->match_flags & XT_CONNTRACK_DIRECTION)
 		error = add_masked(place, RULESET_FIELD_DIRECTION, UINT32_MAX, 0,
-				   asked->invert & XT_CONNTRACK_DIRECTION);
-	if (error == 0 && asked->match & XT_CONNTRACK_PROTO)
+				   asked->invert_flags & XT_CONNTRACK_DIRECTION);
+	if (error == 0 && asked->match_flags & XT_CONNTRACK_PROTO)
 		error = add_masked(place, RULESET_FIELD_PROTOCOL, UINT32_MAX,
-				   asked->protocol, asked->invert & XT_CONNTRACK_PROTO);
-	if (error == 0 && asked->match & ~known)
+				   asked->l4proto,
+				   asked->invert_flags & XT_CONNTRACK_PROTO);
+	if (error == 0 && asked->match_flags & ~known)
 		error = add_expr(place, RULESET_PERHAPS);
 	return error;
 }
 
+/* Revision 2 has more bits in its masks. */
 static int parse_conntrack1(struct ruleset_place *place, const void *info, bool ipv6)
 {
 	struct xt_conntrack_mtinfo1 from;
-	struct conntrack asked;
 
 	(void)ipv6;
 	memcpy(&from, info, sizeof(from));
-	asked = (struct conntrack){from.match_flags, from.invert_flags, from.state_mask,
-				   from.status_mask, from.l4proto};
-	return add_conntrack(place, &asked);
+	return add_conntrack(place, &(const struct xt_conntrack_mtinfo2){
+					    .l4proto = from.l4proto,
+					    .match_flags = from.match_flags,
+					    .invert_flags = from.invert_flags,
+					    .state_mask = from.state_mask,
+					    .status_mask = from.status_mask,
+				    });
 }
 
 static int parse_conntrack2(struct ruleset_place *place, const void *info, bool ipv6)
 {
-	struct xt_conntrack_mtinfo2 from;
-	struct conntrack asked;
+	struct xt_conntrack_mtinfo2 asked;
 
 	(void)ipv6;
-	memcpy(&from, info, sizeof(from));
-	asked = (struct conntrack){from.match_flags, from.invert_flags, from.state_mask,
-				   from.status_mask, from.l4proto};
+	memcpy(&asked, info, sizeof(asked));
 	return add_conntrack(place, &asked);
 }
 
