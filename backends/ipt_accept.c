@@ -90,6 +90,16 @@ static int settle(struct ipt_table *table, const struct ipt_layout *layout,
 	return error;
 }
 
+/* Open it, and change it in memory. Owns: the caller closes it, after errors too. */
+static int open_settled(struct ipt_table *table, const struct ipt_layout *layout,
+			bool ipv6, const struct backend_accept *accept)
+{
+	int error =
+		ipt_table_open(table, ipt_family_get(ipv6), get_table(accept, ipv6));
+
+	return error < 0 ? error : settle(table, layout, accept);
+}
+
 static void tell(const struct ipt_table *table, const struct backend_accept *accept)
 {
 	const char *chain =
@@ -112,11 +122,8 @@ int ipt_accept_sync(const struct ipt_layout *layout, bool ipv6,
 		    const struct backend_accept *accept)
 {
 	struct ipt_table table;
-	int error =
-		ipt_table_open(&table, ipt_family_get(ipv6), get_table(accept, ipv6));
+	int error = open_settled(&table, layout, ipv6, accept);
 
-	if (error == 0)
-		error = settle(&table, layout, accept);
 	if (error == 0)
 		error = ipt_table_commit(&table);
 	if (error == 0)
@@ -132,12 +139,9 @@ bool ipt_accept_is_right(const struct ipt_layout *layout, bool ipv6,
 			 const struct backend_accept *accept)
 {
 	struct ipt_table table;
-	int error =
-		ipt_table_open(&table, ipt_family_get(ipv6), get_table(accept, ipv6));
+	int error = open_settled(&table, layout, ipv6, accept);
 
 	/* Nothing is committed. */
-	if (error == 0)
-		error = settle(&table, layout, accept);
 	ipt_table_close(&table);
 	return error < 0 || table.added + table.removed == 0;
 }
