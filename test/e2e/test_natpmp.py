@@ -188,7 +188,6 @@ def test_expiry(lab, lan1, daemon):
     assert lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000) is None
 
 
-@pytest.mark.nftables("iptables has no timeouts")
 @pytest.mark.nftables("the kernel ends leases by itself")
 def test_kernel_ends_lease_without_daemon(lab, lan1, daemon):
     """What outlives the daemon does not outlive its lease."""
