@@ -5,16 +5,15 @@
 #include <string.h>
 
 #include "admin/admin.h"
+#include "base/console.h"
 
 void admin_report(const char *format, ...)
 {
 	va_list arguments;
 
-	(void)fputs("portreeve: ", stderr);
 	va_start(arguments, format);
-	(void)vfprintf(stderr, format, arguments);
+	console_report_list("portreeve", format, arguments);
 	va_end(arguments);
-	(void)fputs("\n", stderr);
 }
 
 bool admin_flush(enum exit_code *code)

@@ -1,27 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/buf.h"
+#include "base/console.h"
 #include "base/log.h"
 #include "doctor/check.h"
 #include "doctor/gather.h"
 #include "doctor/print.h"
 #include "doctor/search.h"
 
-#define WIDTH_MAX 1000
+#define WHO "portreeve: doctor"
 
 /** The command line. */
 struct options {
 	struct gather_options gather;
 	bool json;
 	bool no_search;
-	struct print_style style;
+	struct console_style style;
 };
 
 /** All that a run needs; large. */
@@ -29,19 +26,6 @@ struct doctor {
 	struct facts facts;
 	struct findings findings;
 };
-
-static void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static void report(const char *format, ...)
-{
-	va_list arguments;
-
-	(void)fputs("portreeve: doctor: ", stderr);
-	va_start(arguments, format);
-	(void)vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	(void)fputs("\n", stderr);
-}
 
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
@@ -55,8 +39,6 @@ static const struct option long_options[] = {
 
 static bool options_set(struct options *options, int option)
 {
-	uint64_t number = 0;
-
 	switch (option) {
 	case 'c':
 		options->gather.file = optarg;
@@ -74,11 +56,7 @@ static bool options_set(struct options *options, int option)
 		options->style.color = true;
 		return true;
 	case 'w':
-		if (!parse_number(optarg, WIDTH_MAX, &number))
-			return false;
-		options->style.width =
-			number > 0 ? (size_t)number : PRINT_WIDTH_DEFAULT;
-		return true;
+		return console_style_set_width(&options->style, optarg);
 	default:
 		return false;
 	}
@@ -89,17 +67,19 @@ static bool options_read(struct options *options, int argc, char **argv)
 {
 	int option;
 
-	*options = (struct options){.style = {.width = PRINT_WIDTH_DEFAULT}};
+	*options = (struct options){.style = {.width = CONSOLE_WIDTH_DEFAULT}};
 	while ((option = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
 		if (!options_set(options, option)) {
-			report("usage: portreeve-doctor [-c FILE] [--socket PATH] "
-			       "[--json] [--no-search] [--color] "
-			       "[--width COLUMNS]");
+			console_report(
+				WHO,
+				"usage: portreeve-doctor [-c FILE] [--socket PATH] "
+				"[--json] [--no-search] [--color] "
+				"[--width COLUMNS]");
 			return false;
 		}
 	}
 	if (optind < argc) {
-		report("no operand is taken: '%s'", argv[optind]);
+		console_report(WHO, "no operand is taken: '%s'", argv[optind]);
 		return false;
 	}
 	return true;
@@ -111,13 +91,11 @@ static enum doctor_exit findings_tell(const struct options *options,
 	if (!options->json) {
 		print_write_findings(&options->style, findings, stdout);
 	} else if (!print_write_json(findings, stdout)) {
-		report("out of memory");
+		console_report(WHO, "out of memory");
 		return DOCTOR_EXIT_ERROR;
 	}
-	if (fflush(stdout) != 0 && errno != EPIPE) {
-		report("cannot write: %s", strerror(errno));
+	if (!console_flush(WHO, stdout))
 		return DOCTOR_EXIT_ERROR;
-	}
 	return findings_get_exit(findings);
 }
 
@@ -129,7 +107,7 @@ static enum doctor_exit doctor_run(const struct options *options)
 	enum doctor_exit end;
 
 	if (!doctor) {
-		report("out of memory");
+		console_report(WHO, "out of memory");
 		return DOCTOR_EXIT_ERROR;
 	}
 	gather_facts(&options->gather, &doctor->facts, &ruleset);

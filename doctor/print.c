@@ -4,56 +4,10 @@
 #include <json-c/json.h>
 #include <string.h>
 
-#define COLOR_END "\033[0m"
 /* Where texts begin, and commands. */
 #define TEXT_COLUMN 9
 #define COMMAND_COLUMN 13
-/* No line is wrapped at less than that, however narrow the terminal. */
-#define TEXT_MIN 20
 #define VERDICT_SIZE 128
-
-/** Where a text stands, and what is at the end of a line that goes on. */
-struct layout {
-	size_t indent;
-	size_t first; /* columns of its first line that are taken */
-	size_t width;
-	const char *more;
-};
-
-/* Octets of text for one line: up to a blank, or one word that is longer. */
-static size_t text_get_line(const char *text, size_t room)
-{
-	size_t length = strlen(text);
-
-	if (length <= room)
-		return length;
-	for (length = room; length > 0 && text[length] != ' '; length--)
-		;
-	return length > 0 ? length : strcspn(text, " ");
-}
-
-static void print_wrapped(const char *text, const struct layout *layout, FILE *file)
-{
-	size_t more = strlen(layout->more);
-	size_t taken = layout->first;
-
-	for (;;) {
-		size_t room = layout->width > taken + TEXT_MIN ? layout->width - taken
-							       : TEXT_MIN;
-		size_t length = text_get_line(text, room);
-
-		if (text[length] != '\0' && more > 0)
-			length = text_get_line(text, room - more);
-		(void)fprintf(file, "%.*s", (int)length, text);
-		text += length;
-		text += strspn(text, " ");
-		(void)fprintf(file, "%s\n", *text != '\0' ? layout->more : "");
-		if (*text == '\0')
-			return;
-		(void)fprintf(file, "%*s", (int)layout->indent, "");
-		taken = layout->indent;
-	}
-}
 
 static const char *state_get_color(enum finding_state state)
 {
@@ -69,8 +23,8 @@ static const char *state_get_color(enum finding_state state)
 }
 
 /* "problem  forward-dropped (IPv4)". Returns its columns. */
-static size_t print_head(const struct print_style *style, const struct finding *finding,
-			 FILE *file)
+static size_t print_head(const struct console_style *style,
+			 const struct finding *finding, FILE *file)
 {
 	const char *name = finding->state == FINDING_OK	       ? "ok"
 			   : finding->state == FINDING_PROBLEM ? "problem"
@@ -80,19 +34,19 @@ static size_t print_head(const struct print_style *style, const struct finding *
 
 	(void)fprintf(file, "%s%-7s%s",
 		      style->color ? state_get_color(finding->state) : "", name,
-		      style->color ? COLOR_END : "");
+		      style->color ? CONSOLE_COLOR_END : "");
 	columns = fprintf(file, "  %s%s%s%s", finding->id, subject ? " (" : "",
 			  finding->subject, subject ? ")" : "");
 	return 7 + (columns > 0 ? (size_t)columns : 0);
 }
 
 /* What to do: commands as they can be pasted, one on a line where there are several. */
-static void print_fix(const struct print_style *style, const char *fix, FILE *file)
+static void print_fix(const struct console_style *style, const char *fix, FILE *file)
 {
-	const struct layout layout = {.indent = COMMAND_COLUMN + 4,
-				      .first = COMMAND_COLUMN,
-				      .width = style->width,
-				      .more = " \\"};
+	const struct console_layout layout = {.indent = COMMAND_COLUMN + 4,
+					      .first = COMMAND_COLUMN,
+					      .width = style->width,
+					      .more = " \\"};
 	char command[FINDING_FIX_SIZE];
 
 	(void)fprintf(file, "%*s%s\n", TEXT_COLUMN, "", "To mend it now:");
@@ -105,19 +59,19 @@ static void print_fix(const struct print_style *style, const char *fix, FILE *fi
 			length = strlen(fix);
 		(void)snprintf(command, sizeof(command), "%.*s", (int)length, fix);
 		(void)fprintf(file, "%*s", COMMAND_COLUMN, "");
-		print_wrapped(command, &layout, file);
+		console_write_text(command, &layout, file);
 		fix += length;
 		fix += strspn(fix, "; ");
 	}
 }
 
-static void print_finding(const struct print_style *style,
+static void print_finding(const struct console_style *style,
 			  const struct finding *finding, FILE *file)
 {
-	struct layout layout = {.indent = TEXT_COLUMN,
-				.first = TEXT_COLUMN,
-				.width = style->width,
-				.more = ""};
+	struct console_layout layout = {.indent = TEXT_COLUMN,
+					.first = TEXT_COLUMN,
+					.width = style->width,
+					.more = ""};
 	char text[FINDING_TEXT_SIZE + sizeof("To keep it mended: ")];
 
 	(void)print_head(style, finding, file);
@@ -125,36 +79,36 @@ static void print_finding(const struct print_style *style,
 	(void)snprintf(text, sizeof(text), "%s%s",
 		       finding->state == FINDING_UNKNOWN ? "cannot tell: " : "",
 		       finding->text);
-	print_wrapped(text, &layout, file);
+	console_write_text(text, &layout, file);
 	if (finding->fix[0] != '\0')
 		print_fix(style, finding->fix, file);
 	if (finding->lasting[0] == '\0')
 		return;
 	(void)snprintf(text, sizeof(text), "To keep it mended: %s", finding->lasting);
 	(void)fprintf(file, "%*s", TEXT_COLUMN, "");
-	print_wrapped(text, &layout, file);
+	console_write_text(text, &layout, file);
 }
 
 /* There is nothing to do about it: one line where it fits. */
-static void print_short(const struct print_style *style, const struct finding *finding,
-			FILE *file)
+static void print_short(const struct console_style *style,
+			const struct finding *finding, FILE *file)
 {
 	const char *before = finding->state == FINDING_UNKNOWN ? "cannot tell: " : "";
 	char text[FINDING_TEXT_SIZE + sizeof("cannot tell: ")];
 	size_t columns = print_head(style, finding, file);
-	struct layout layout = {.indent = TEXT_COLUMN,
-				.first = columns + 2,
-				.width = style->width,
-				.more = ""};
+	struct console_layout layout = {.indent = TEXT_COLUMN,
+					.first = columns + 2,
+					.width = style->width,
+					.more = ""};
 
-	if (columns + (size_t)TEXT_MIN * 2 > style->width) {
+	if (columns + (size_t)CONSOLE_TEXT_MIN * 2 > style->width) {
 		(void)fprintf(file, "\n%*s", TEXT_COLUMN, "");
 		layout.first = TEXT_COLUMN;
 	} else {
 		(void)fputs("  ", file);
 	}
 	(void)snprintf(text, sizeof(text), "%s%s", before, finding->text);
-	print_wrapped(text, &layout, file);
+	console_write_text(text, &layout, file);
 }
 
 static void verdict_format(const struct findings *findings, char text[VERDICT_SIZE])
@@ -172,7 +126,7 @@ static void verdict_format(const struct findings *findings, char text[VERDICT_SI
 			       problems == 1 ? "problem" : "problems", rest);
 }
 
-void print_write_findings(const struct print_style *style,
+void print_write_findings(const struct console_style *style,
 			  const struct findings *findings, FILE *file)
 {
 	char verdict[VERDICT_SIZE];
@@ -196,7 +150,8 @@ void print_write_findings(const struct print_style *style,
 	if (style->color)
 		color = findings_get_exit(findings) == DOCTOR_EXIT_OK ? "\033[1;32m"
 								      : "\033[1;31m";
-	(void)fprintf(file, "%s%s%s\n", color, verdict, style->color ? COLOR_END : "");
+	(void)fprintf(file, "%s%s%s\n", color, verdict,
+		      style->color ? CONSOLE_COLOR_END : "");
 }
 
 static bool json_add(struct json_object *object, const char *name,
@@ -253,10 +208,7 @@ bool print_write_json(const struct findings *findings, FILE *file)
 	bool good = object && json_fill(object, findings);
 
 	if (good)
-		(void)fprintf(file, "%s\n",
-			      json_object_to_json_string_ext(
-				      object, JSON_C_TO_STRING_PLAIN |
-						      JSON_C_TO_STRING_NOSLASHESCAPE));
+		console_write_json(object, file);
 	json_object_put(object);
 	return good;
 }

@@ -4,7 +4,6 @@
 #include <getopt.h>
 #include <pwd.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -12,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/console.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "probe/apart.h"
@@ -24,15 +24,16 @@
 
 #define TIMEOUT_DEFAULT_S 3
 #define TIMEOUT_MAX_S 3600
-#define WIDTH_MAX 1000
 /* Of the user that owns nothing, where the system has no name for it. */
 #define NOBODY 65534
+
+#define WHO "portreeve: probe"
 
 /** The command line. */
 struct options {
 	const char *gateway; /* NULL = find it */
 	bool json;
-	struct print_style style;
+	struct console_style style;
 	int64_t timeout_ms;
 };
 
@@ -41,19 +42,6 @@ struct output {
 	const struct options *options;
 	struct step_list list;
 };
-
-static void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static void report(const char *format, ...)
-{
-	va_list arguments;
-
-	(void)fputs("portreeve: probe: ", stderr);
-	va_start(arguments, format);
-	(void)vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	(void)fputs("\n", stderr);
-}
 
 static const struct option long_options[] = {
 	{"gateway", required_argument, NULL, 'g'},
@@ -79,11 +67,7 @@ static bool options_set(struct options *options, int option)
 		options->style.color = true;
 		return true;
 	case 'w':
-		if (!parse_number(optarg, WIDTH_MAX, &number))
-			return false;
-		options->style.width =
-			number > 0 ? (size_t)number : PRINT_WIDTH_DEFAULT;
-		return true;
+		return console_style_set_width(&options->style, optarg);
 	case 't':
 		if (!parse_number(optarg, TIMEOUT_MAX_S, &number) || number == 0)
 			return false;
@@ -99,17 +83,19 @@ static bool options_read(struct options *options, int argc, char **argv)
 {
 	int option;
 
-	*options = (struct options){.style = {.width = PRINT_WIDTH_DEFAULT},
+	*options = (struct options){.style = {.width = CONSOLE_WIDTH_DEFAULT},
 				    .timeout_ms = TIMEOUT_DEFAULT_S * INT64_C(1000)};
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		if (!options_set(options, option)) {
-			report("usage: portreeve-probe [--gateway ADDRESS] [--json] "
-			       "[--color] [--width COLUMNS] [--timeout SECONDS]");
+			console_report(
+				WHO,
+				"usage: portreeve-probe [--gateway ADDRESS] [--json] "
+				"[--color] [--width COLUMNS] [--timeout SECONDS]");
 			return false;
 		}
 	}
 	if (optind < argc) {
-		report("no operand is taken: '%s'", argv[optind]);
+		console_report(WHO, "no operand is taken: '%s'", argv[optind]);
 		return false;
 	}
 	return true;
@@ -224,7 +210,7 @@ static enum probe_exit output_finish(struct output *output, const struct run *ru
 		(void)addr_format(&run->gateway, gateway);
 	if (options->json) {
 		if (!print_write_json(gateway, &output->list, &verdict, stdout)) {
-			report("out of memory");
+			console_report(WHO, "out of memory");
 			return PROBE_EXIT_ERROR;
 		}
 	} else {
@@ -233,10 +219,8 @@ static enum probe_exit output_finish(struct output *output, const struct run *ru
 					 stdout);
 		print_write_verdict(&options->style, &verdict, stdout);
 	}
-	if (fflush(stdout) != 0 && errno != EPIPE) {
-		report("cannot write: %s", strerror(errno));
+	if (!console_flush(WHO, stdout))
 		return PROBE_EXIT_ERROR;
-	}
 	return verdict.exit;
 }
 
@@ -254,7 +238,7 @@ static enum probe_exit probe_run(const struct options *options)
 	bool found, found6;
 
 	if (run.stop_fd < 0 || null_fd < 0) {
-		report("cannot start: %s", strerror(errno));
+		console_report(WHO, "cannot start: %s", strerror(errno));
 		return PROBE_EXIT_ERROR;
 	}
 	found = gateway_find(options, &run, &step);
@@ -283,7 +267,8 @@ int main(int argc, char **argv)
 		return PROBE_EXIT_USAGE;
 	if (options.gateway && (!addr_parse(options.gateway, &gateway) ||
 				!addr_is_ipv4(&gateway) || addr_is_none(&gateway))) {
-		report("--gateway: '%s' is not an IPv4 address", options.gateway);
+		console_report(WHO, "--gateway: '%s' is not an IPv4 address",
+			       options.gateway);
 		return PROBE_EXIT_USAGE;
 	}
 	return (int)probe_run(&options);

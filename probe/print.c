@@ -5,11 +5,8 @@
 #include <json-c/json.h>
 #include <string.h>
 
-#define COLOR_END "\033[0m"
 /* The columns before the text: protocol, step, outcome, milliseconds. */
 #define TEXT_COLUMN 37
-/* No line is wrapped at less than that, however narrow the terminal. */
-#define TEXT_MIN 20
 
 static const char *outcome_get_color(uint8_t outcome)
 {
@@ -26,56 +23,32 @@ static const char *outcome_get_color(uint8_t outcome)
 	return "";
 }
 
-/* Octets of text for one line: up to a blank, or all that fits. */
-static size_t text_get_line(const char *text, size_t width)
-{
-	size_t length = strlen(text);
-
-	if (length <= width)
-		return length;
-	for (length = width; length > 0 && text[length] != ' '; length--)
-		;
-	return length > 0 ? length : width;
-}
-
-/* The text, each further line below the first. */
-static void print_wrapped(const char *text, size_t indent, size_t width, FILE *file)
-{
-	size_t room = width > indent + TEXT_MIN ? width - indent : TEXT_MIN;
-
-	for (;;) {
-		size_t length = text_get_line(text, room);
-
-		(void)fprintf(file, "%.*s\n", (int)length, text);
-		text += length;
-		text += strspn(text, " ");
-		if (*text == '\0')
-			return;
-		(void)fprintf(file, "%*s", (int)indent, "");
-	}
-}
-
-void print_write_step(const struct print_style *style, const struct step *step,
+void print_write_step(const struct console_style *style, const struct step *step,
 		      FILE *file)
 {
 	const char *color = style->color ? outcome_get_color(step->outcome) : "";
+	const struct console_layout layout = {.indent = TEXT_COLUMN,
+					      .first = TEXT_COLUMN,
+					      .width = style->width,
+					      .more = "",
+					      .cut_words = true};
 
 	(void)fprintf(file, "%-7s  %-11s  %s%-4s%s %5" PRId64 " ms  ",
 		      step_get_protocol_name(step->protocol), step->name, color,
 		      step_get_outcome_name(step->outcome),
-		      style->color ? COLOR_END : "", step->ms);
-	print_wrapped(step->text, TEXT_COLUMN, style->width, file);
+		      style->color ? CONSOLE_COLOR_END : "", step->ms);
+	console_write_text(step->text, &layout, file);
 }
 
-void print_write_verdict(const struct print_style *style, const struct verdict *verdict,
-			 FILE *file)
+void print_write_verdict(const struct console_style *style,
+			 const struct verdict *verdict, FILE *file)
 {
 	const char *color = "";
 
 	if (style->color)
 		color = verdict->exit == PROBE_EXIT_OK ? "\033[1;32m" : "\033[1;31m";
 	(void)fprintf(file, "%s%s%s\n", color, verdict->text,
-		      style->color ? COLOR_END : "");
+		      style->color ? CONSOLE_COLOR_END : "");
 }
 
 static bool json_add(struct json_object *object, const char *name,
@@ -135,10 +108,7 @@ bool print_write_json(const char *gateway, const struct step_list *list,
 	bool good = object && json_fill(object, gateway, list, verdict);
 
 	if (good)
-		(void)fprintf(file, "%s\n",
-			      json_object_to_json_string_ext(
-				      object, JSON_C_TO_STRING_PLAIN |
-						      JSON_C_TO_STRING_NOSLASHESCAPE));
+		console_write_json(object, file);
 	json_object_put(object);
 	return good;
 }

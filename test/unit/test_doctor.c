@@ -479,7 +479,7 @@ static void test_print(void **state)
 {
 	struct bench *bench = *state;
 	struct findings *findings = &bench->findings;
-	const struct print_style style = {.width = 60};
+	const struct console_style style = {.width = 60};
 	struct finding *finding = findings_add(findings, "some-thing", "x\x1by");
 	char *text = NULL;
 	size_t size;

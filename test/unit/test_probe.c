@@ -438,7 +438,7 @@ static void test_way_to_loopback(void **state)
 
 static void test_text_is_wrapped(void **state)
 {
-	const struct print_style style = {.width = 80};
+	const struct console_style style = {.width = 80};
 	struct step step = step_init(STEP_NATPMP, "description");
 	char text[1024];
 	FILE *file = fmemopen(text, sizeof(text), "w");
