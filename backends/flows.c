@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/netlink.h"
 
 /*
  * The kernel has no index of flows by mapping. A search walks all buckets of its table,
@@ -507,8 +508,8 @@ int flows_open(struct flows *flows, uint32_t mark, const struct flows_judge *jud
 				.seq = 1,
 				.judge = judge,
 				.judge_user = user};
-	flows->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!flows->mnl || mnl_socket_bind(flows->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
+	flows->mnl = netlink_open(NETLINK_NETFILTER, 0);
+	if (!flows->mnl)
 		goto fail;
 	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	flows->buffer = calloc(1, FLOWS_BUFFER_SIZE);
@@ -525,8 +526,7 @@ void flows_close(struct flows *flows)
 {
 	if (flows->armed && flows->begun && flows->fresh)
 		search_all(flows);
-	if (flows->mnl)
-		mnl_socket_close(flows->mnl);
+	netlink_close(flows->mnl);
 	if (flows->timer >= 0)
 		close(flows->timer);
 	free(flows->buffer);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 
 /* Deletions sent to the kernel at once, octets; and the longest of them. */
 #define DELETE_CHUNK 32768
@@ -31,14 +32,10 @@ struct search {
 static struct nlmsghdr *start(struct flows *flows, void *at, uint16_t type,
 			      uint16_t flags, unsigned int family)
 {
-	struct nlmsghdr *header = mnl_nlmsg_put_header(at);
-	struct nfgenmsg *generic = mnl_nlmsg_put_extra_header(header, sizeof(*generic));
+	struct nlmsghdr *header = netlink_put_netfilter(at, NFNL_SUBSYS_CTNETLINK, type,
+							flags, (uint8_t)family);
 
-	header->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
-	header->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
 	header->nlmsg_seq = flows->seq++;
-	generic->nfgen_family = (uint8_t)family;
-	generic->version = NFNETLINK_V0;
 	return header;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/utsname.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 
 /* Errors of a transaction that fails wait here until we read them. */
 #define RECEIVE_ROOM ((size_t)1024 * 1024)
@@ -53,8 +54,8 @@ static int prepare(struct nft_socket *nft)
 {
 	int on = 1;
 
-	nft->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!nft->mnl || mnl_socket_bind(nft->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
+	nft->mnl = netlink_open(NETLINK_NETFILTER, 0);
+	if (!nft->mnl)
 		return -errno;
 	nft->port_id = mnl_socket_get_portid(nft->mnl);
 	/* An error need not bring back the megabyte that it is about. */
@@ -88,8 +89,7 @@ int nft_socket_open(struct nft_socket *nft)
 
 void nft_socket_close(struct nft_socket *nft)
 {
-	if (nft->mnl)
-		mnl_socket_close(nft->mnl);
+	netlink_close(nft->mnl);
 	free(nft->buffer);
 	*nft = (struct nft_socket){0};
 }

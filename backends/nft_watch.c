@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 
 /* Room for the notifications of somebody's large reload before one is lost. */
 #define RECEIVE_ROOM (1024 * 1024)
@@ -36,16 +38,12 @@ static struct sock_filter *begin_filter(struct sock_filter *at, uint32_t own)
 static int start(struct nft_watch *watch, struct sock_filter *filter, size_t length)
 {
 	struct sock_fprog program = {.len = (unsigned short)length, .filter = filter};
-	int group = NFNLGRP_NFTABLES;
 
-	watch->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (!watch->mnl || mnl_socket_bind(watch->mnl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    setsockopt(mnl_socket_get_fd(watch->mnl), SOL_SOCKET, SO_ATTACH_FILTER,
-		       &program, sizeof(program)) < 0 ||
-	    mnl_socket_setsockopt(watch->mnl, NETLINK_ADD_MEMBERSHIP, &group,
-				  sizeof(group)) < 0)
+	watch->mnl = netlink_open(NETLINK_NETFILTER, SOCK_NONBLOCK);
+	if (!watch->mnl || setsockopt(mnl_socket_get_fd(watch->mnl), SOL_SOCKET,
+				      SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
 		return -errno;
-	return 0;
+	return netlink_join_group(watch->mnl, NFNLGRP_NFTABLES);
 }
 
 static int listen_with(struct nft_watch *watch, struct sock_filter *filter,
@@ -129,8 +127,7 @@ int nft_watch_open_others(struct nft_watch *watch, uint32_t own)
 
 void nft_watch_close(struct nft_watch *watch)
 {
-	if (watch->mnl)
-		mnl_socket_close(watch->mnl);
+	netlink_close(watch->mnl);
 	watch->mnl = NULL;
 }
 
@@ -185,29 +182,28 @@ static bool is_about_others(const struct nlmsghdr *header)
 	}
 }
 
+struct news {
+	bool (*is_news)(const struct nlmsghdr *message);
+	bool any;
+};
+
+static void take_news(void *user, const struct nlmsghdr *message)
+{
+	struct news *news = user;
+
+	news->any = news->any || news->is_news(message);
+}
+
 static bool drain(struct nft_watch *watch, bool (*is_news)(const struct nlmsghdr *))
 {
 	_Alignas(struct nlmsghdr) char buffer[DATAGRAM_MAX];
-	bool news = false;
+	const struct netlink_inlet inlet = {.socket = watch->mnl,
+					    .buffer = buffer,
+					    .size = sizeof(buffer),
+					    .datagrams = UINT_MAX};
+	struct news news = {.is_news = is_news};
 
-	for (;;) {
-		ssize_t got = recv(mnl_socket_get_fd(watch->mnl), buffer,
-				   sizeof(buffer), MSG_DONTWAIT);
-		const struct nlmsghdr *header = (const void *)buffer;
-		int left = (int)got;
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 && errno == ENOBUFS) {
-			news = true;
-			continue;
-		}
-		if (got < 0)
-			return news;
-		for (; mnl_nlmsg_ok(header, left);
-		     header = mnl_nlmsg_next(header, &left))
-			news = news || is_news(header);
-	}
+	return netlink_drain(&inlet, take_news, &news) || news.any;
 }
 
 bool nft_watch_drain(struct nft_watch *watch)

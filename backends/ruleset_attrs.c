@@ -10,31 +10,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
-static int take_attr(const struct nlattr *attr, void *user)
-{
-	struct ruleset_attrs *attrs = user;
-	uint16_t type = mnl_attr_get_type(attr);
-
-	if (type < RULESET_ATTRS)
-		attrs->at[type] = attr;
-	return MNL_CB_OK;
-}
-
-void ruleset_attrs_nest(struct ruleset_attrs *attrs, const struct nlattr *nest)
-{
-	*attrs = (struct ruleset_attrs){0};
-	if (nest && mnl_attr_parse_nested(nest, take_attr, attrs) < 0)
-		*attrs = (struct ruleset_attrs){0};
-}
-
-void ruleset_attrs_message(struct ruleset_attrs *attrs, const struct nlmsghdr *message)
-{
-	*attrs = (struct ruleset_attrs){0};
-	if (mnl_attr_parse(message, sizeof(struct nfgenmsg), take_attr, attrs) < 0)
-		*attrs = (struct ruleset_attrs){0};
-}
-
-uint32_t ruleset_attrs_get_number(const struct ruleset_attrs *attrs, unsigned int type)
+uint32_t ruleset_attrs_get_number(const struct netlink_attrs *attrs, unsigned int type)
 {
 	const struct nlattr *attr = attrs->at[type];
 	uint32_t number;
@@ -45,7 +21,7 @@ uint32_t ruleset_attrs_get_number(const struct ruleset_attrs *attrs, unsigned in
 	return ntohl(number);
 }
 
-uint64_t ruleset_attrs_get_long(const struct ruleset_attrs *attrs, unsigned int type)
+uint64_t ruleset_attrs_get_long(const struct netlink_attrs *attrs, unsigned int type)
 {
 	const struct nlattr *attr = attrs->at[type];
 	uint64_t number;
@@ -56,7 +32,7 @@ uint64_t ruleset_attrs_get_long(const struct ruleset_attrs *attrs, unsigned int 
 	return be64toh(number);
 }
 
-uint8_t ruleset_attrs_get_octet(const struct ruleset_attrs *attrs, unsigned int type)
+uint8_t ruleset_attrs_get_octet(const struct netlink_attrs *attrs, unsigned int type)
 {
 	const struct nlattr *attr = attrs->at[type];
 
@@ -65,7 +41,7 @@ uint8_t ruleset_attrs_get_octet(const struct ruleset_attrs *attrs, unsigned int 
 	return mnl_attr_get_u8(attr);
 }
 
-const char *ruleset_attrs_get_text(const struct ruleset_attrs *attrs, unsigned int type)
+const char *ruleset_attrs_get_text(const struct netlink_attrs *attrs, unsigned int type)
 {
 	const struct nlattr *attr = attrs->at[type];
 
@@ -107,10 +83,10 @@ static bool parse_code(struct ruleset_data *out, uint32_t code)
 static int parse_verdict(const struct ruleset *ruleset, uint32_t table,
 			 const struct nlattr *nest, struct ruleset_data *out)
 {
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	const char *chain;
 
-	ruleset_attrs_nest(&attrs, nest);
+	netlink_attrs_read_nest(&attrs, nest);
 	out->has_verdict = true;
 	out->verdict.chain = RULESET_NONE;
 	if (!attrs.at[NFTA_VERDICT_CODE] ||
@@ -125,11 +101,11 @@ static int parse_verdict(const struct ruleset *ruleset, uint32_t table,
 int ruleset_parse_data(struct ruleset *ruleset, uint32_t table,
 		       const struct nlattr *nest, struct ruleset_data *out)
 {
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	const struct nlattr *value;
 
 	*out = (struct ruleset_data){0};
-	ruleset_attrs_nest(&attrs, nest);
+	netlink_attrs_read_nest(&attrs, nest);
 	value = attrs.at[NFTA_DATA_VALUE];
 	if (attrs.at[NFTA_DATA_VERDICT])
 		return parse_verdict(ruleset, table, attrs.at[NFTA_DATA_VERDICT], out);

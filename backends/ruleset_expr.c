@@ -17,7 +17,7 @@
 /* One expression at hand: what the kernel says of it, and what becomes of it. */
 struct parse {
 	struct ruleset_place *place;
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	struct ruleset_expr expr;
 };
 
@@ -345,7 +345,7 @@ static int parse_connlimit(struct parse *parse)
 static int parse_dynset(struct parse *parse)
 {
 	const struct nlattr *expr = parse->attrs.at[NFTA_DYNSET_EXPR];
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	struct parse inner = {.place = parse->place};
 	const char *name;
 
@@ -354,8 +354,8 @@ static int parse_dynset(struct parse *parse)
 		return add_kind(parse, RULESET_PERHAPS);
 	if (!expr)
 		return 0;
-	ruleset_attrs_nest(&attrs, expr);
-	ruleset_attrs_nest(&inner.attrs, attrs.at[NFTA_EXPR_DATA]);
+	netlink_attrs_read_nest(&attrs, expr);
+	netlink_attrs_read_nest(&inner.attrs, attrs.at[NFTA_EXPR_DATA]);
 	name = ruleset_attrs_get_text(&attrs, NFTA_EXPR_NAME);
 	if (name && strcmp(name, "limit") == 0)
 		return parse_limit(&inner);
@@ -514,11 +514,11 @@ static const struct {
 int ruleset_parse_expr(struct ruleset_place *place, const struct nlattr *nest)
 {
 	struct parse parse = {.place = place};
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	const char *name;
 
-	ruleset_attrs_nest(&attrs, nest);
-	ruleset_attrs_nest(&parse.attrs, attrs.at[NFTA_EXPR_DATA]);
+	netlink_attrs_read_nest(&attrs, nest);
+	netlink_attrs_read_nest(&parse.attrs, attrs.at[NFTA_EXPR_DATA]);
 	name = ruleset_attrs_get_text(&attrs, NFTA_EXPR_NAME);
 	for (size_t i = 0; name && i < sizeof(parsers) / sizeof(parsers[0]); i++)
 		if (strcmp(parsers[i].name, name) == 0)

@@ -25,7 +25,7 @@ static bool is_wanted_family(uint8_t family)
 }
 
 static int parse_table(struct ruleset *ruleset, uint8_t family,
-		       const struct ruleset_attrs *attrs)
+		       const struct netlink_attrs *attrs)
 {
 	const char *name = ruleset_attrs_get_text(attrs, NFTA_TABLE_NAME);
 	uint32_t flags = ruleset_attrs_get_number(attrs, NFTA_TABLE_FLAGS);
@@ -55,7 +55,7 @@ static enum ruleset_type get_type(const char *text)
 }
 
 static int parse_chain(struct ruleset *ruleset, uint8_t family,
-		       const struct ruleset_attrs *attrs)
+		       const struct netlink_attrs *attrs)
 {
 	const char *table = ruleset_attrs_get_text(attrs, NFTA_CHAIN_TABLE);
 	const char *name = ruleset_attrs_get_text(attrs, NFTA_CHAIN_NAME);
@@ -73,9 +73,9 @@ static int parse_chain(struct ruleset *ruleset, uint8_t family,
 	if (chain.table == RULESET_NONE)
 		return 0;
 	if (hook) {
-		struct ruleset_attrs nest;
+		struct netlink_attrs nest;
 
-		ruleset_attrs_nest(&nest, hook);
+		netlink_attrs_read_nest(&nest, hook);
 		chain.hook =
 			(uint8_t)ruleset_attrs_get_number(&nest, NFTA_HOOK_HOOKNUM);
 		chain.priority =
@@ -95,10 +95,10 @@ static int parse_chain(struct ruleset *ruleset, uint8_t family,
 static int parse_part(const struct nlattr *part, void *user)
 {
 	struct ruleset_set *set = user;
-	struct ruleset_attrs field;
+	struct netlink_attrs field;
 	uint32_t length;
 
-	ruleset_attrs_nest(&field, part);
+	netlink_attrs_read_nest(&field, part);
 	length = ruleset_attrs_get_number(&field, NFTA_SET_FIELD_LEN);
 	if (set->part_count == RULESET_PARTS_MAX || length > RULESET_DATA_MAX)
 		return MNL_CB_ERROR;
@@ -109,10 +109,10 @@ static int parse_part(const struct nlattr *part, void *user)
 /* Errors: false, it makes no sense. */
 static bool parse_parts(struct ruleset_set *set, const struct nlattr *desc)
 {
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	unsigned int total = 0;
 
-	ruleset_attrs_nest(&attrs, desc);
+	netlink_attrs_read_nest(&attrs, desc);
 	if (!attrs.at[NFTA_SET_DESC_CONCAT])
 		return true;
 	if (mnl_attr_parse_nested(attrs.at[NFTA_SET_DESC_CONCAT], parse_part, set) < 0)
@@ -123,7 +123,7 @@ static bool parse_parts(struct ruleset_set *set, const struct nlattr *desc)
 }
 
 static int parse_set(struct ruleset *ruleset, uint8_t family,
-		     const struct ruleset_attrs *attrs)
+		     const struct netlink_attrs *attrs)
 {
 	const char *table = ruleset_attrs_get_text(attrs, NFTA_SET_TABLE);
 	const char *name = ruleset_attrs_get_text(attrs, NFTA_SET_NAME);
@@ -189,7 +189,7 @@ static int parse_row(struct row *row, const struct nlattr *list, mnl_attr_cb_t t
 }
 
 static int parse_rule(struct ruleset *ruleset, uint8_t family,
-		      const struct ruleset_attrs *attrs)
+		      const struct netlink_attrs *attrs)
 {
 	const char *table = ruleset_attrs_get_text(attrs, NFTA_RULE_TABLE);
 	const char *chain = ruleset_attrs_get_text(attrs, NFTA_RULE_CHAIN);
@@ -240,12 +240,12 @@ static int parse_element(struct ruleset *ruleset, const struct ruleset_set *set,
 			 const struct nlattr *nest)
 {
 	struct ruleset_element element = {0};
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	struct ruleset_data data = {0};
 	uint32_t flags;
 	int error = 0;
 
-	ruleset_attrs_nest(&attrs, nest);
+	netlink_attrs_read_nest(&attrs, nest);
 	flags = ruleset_attrs_get_number(&attrs, NFTA_SET_ELEM_FLAGS);
 	element.is_end = (flags & NFT_SET_ELEM_INTERVAL_END) != 0;
 	element.catches_all = (flags & NFT_SET_ELEM_CATCHALL) != 0;
@@ -283,7 +283,7 @@ static int take_element(const struct nlattr *element, void *user)
 
 /* -EINVAL, -E2BIG: this set cannot be known. */
 static int parse_elements(struct ruleset *ruleset, uint32_t set,
-			  const struct ruleset_attrs *attrs)
+			  const struct netlink_attrs *attrs)
 {
 	struct row row = {.place = {.ruleset = ruleset}, .set = set};
 
@@ -294,7 +294,7 @@ int ruleset_parse_message(struct ruleset *ruleset, const struct nlmsghdr *messag
 			  uint32_t set)
 {
 	struct nfgenmsg generic;
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(generic))
 		return 0;
@@ -302,7 +302,7 @@ int ruleset_parse_message(struct ruleset *ruleset, const struct nlmsghdr *messag
 	if (!is_wanted_family(generic.nfgen_family) ||
 	    message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES)
 		return 0;
-	ruleset_attrs_message(&attrs, message);
+	netlink_attrs_read(&attrs, message, sizeof(struct nfgenmsg));
 	switch (message->nlmsg_type & 0xff) {
 	case NFT_MSG_NEWTABLE:
 		return parse_table(ruleset, generic.nfgen_family, &attrs);

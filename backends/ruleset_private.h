@@ -5,6 +5,7 @@
 /* What the files that read others' rulesets share; nobody else includes it. */
 
 #include "backends/ruleset.h"
+#include "base/netlink.h"
 
 /** Tables, chains and sets that are read, at most: -E2BIG. */
 #define RULESET_TABLES_MAX 1024
@@ -261,22 +262,13 @@ struct nlattr;
 int ruleset_parse_message(struct ruleset *ruleset, const struct nlmsghdr *message,
 			  uint32_t set) __attribute__((warn_unused_result));
 
-/** Attributes of one message or nest, by type; those that we do not know are not there.
- */
-#define RULESET_ATTRS 32
-struct ruleset_attrs {
-	const struct nlattr *at[RULESET_ATTRS];
-};
-/** nest may be NULL: nothing in it. */
-void ruleset_attrs_nest(struct ruleset_attrs *attrs, const struct nlattr *nest);
-void ruleset_attrs_message(struct ruleset_attrs *attrs, const struct nlmsghdr *message);
 /** 0 where it is not there; ruleset_attrs_get_number() takes 4 octets in network order.
  */
-uint8_t ruleset_attrs_get_octet(const struct ruleset_attrs *attrs, unsigned int type);
-uint32_t ruleset_attrs_get_number(const struct ruleset_attrs *attrs, unsigned int type);
-uint64_t ruleset_attrs_get_long(const struct ruleset_attrs *attrs, unsigned int type);
+uint8_t ruleset_attrs_get_octet(const struct netlink_attrs *attrs, unsigned int type);
+uint32_t ruleset_attrs_get_number(const struct netlink_attrs *attrs, unsigned int type);
+uint64_t ruleset_attrs_get_long(const struct netlink_attrs *attrs, unsigned int type);
 /** NULL without an end. */
-const char *ruleset_attrs_get_text(const struct ruleset_attrs *attrs,
+const char *ruleset_attrs_get_text(const struct netlink_attrs *attrs,
 				   unsigned int type);
 
 /** NFTA_DATA_*: a value or a verdict. Errors: -EINVAL, -E2BIG, -ENOMEM. */

@@ -27,30 +27,23 @@ struct reader {
 
 static void close_socket(struct reader *reader)
 {
-	if (reader->mnl)
-		mnl_socket_close(reader->mnl);
+	netlink_close(reader->mnl);
 	reader->mnl = NULL;
 }
 
 static int open_socket(struct reader *reader)
 {
-	reader->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (reader->mnl && mnl_socket_bind(reader->mnl, 0, MNL_SOCKET_AUTOPID) == 0)
-		return 0;
-	return -errno;
+	reader->mnl = netlink_open(NETLINK_NETFILTER, 0);
+	return reader->mnl ? 0 : -errno;
 }
 
 static struct nlmsghdr *start(struct reader *reader, uint16_t type, uint16_t flags,
 			      uint8_t family)
 {
-	struct nlmsghdr *header = mnl_nlmsg_put_header(reader->buffer);
-	struct nfgenmsg generic = {.nfgen_family = family, .version = NFNETLINK_V0};
+	struct nlmsghdr *header = netlink_put_netfilter(
+		reader->buffer, NFNL_SUBSYS_NFTABLES, type, flags, family);
 
-	header->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
-	header->nlmsg_flags = NLM_F_REQUEST | flags;
 	header->nlmsg_seq = ++reader->seq;
-	memcpy(mnl_nlmsg_put_extra_header(header, sizeof(generic)), &generic,
-	       sizeof(generic));
 	return header;
 }
 
@@ -61,9 +54,9 @@ static int on_message(const struct nlmsghdr *message, void *user)
 	if (message->nlmsg_flags & NLM_F_DUMP_INTR)
 		reader->interrupted = true;
 	if (message->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN)) {
-		struct ruleset_attrs attrs;
+		struct netlink_attrs attrs;
 
-		ruleset_attrs_message(&attrs, message);
+		netlink_attrs_read(&attrs, message, sizeof(struct nfgenmsg));
 		reader->generation = ruleset_attrs_get_number(&attrs, NFTA_GEN_ID);
 		/* It is one answer, and no acknowledgement follows. */
 		return MNL_CB_STOP;

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/netlink.h"
 
 /* A request for one flow is some 100 octets, the kernel's answer some 300. */
 #define MESSAGE_SIZE 4096
@@ -36,14 +37,11 @@ struct conntrack {
 static struct nlmsghdr *start(struct conntrack *conntrack, uint16_t type,
 			      uint16_t flags, bool ipv4)
 {
-	struct nlmsghdr *header = mnl_nlmsg_put_header(conntrack->buffer);
-	struct nfgenmsg *generic = mnl_nlmsg_put_extra_header(header, sizeof(*generic));
+	struct nlmsghdr *header =
+		netlink_put_netfilter(conntrack->buffer, NFNL_SUBSYS_CTNETLINK, type,
+				      flags, ipv4 ? AF_INET : AF_INET6);
 
-	header->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
-	header->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
 	header->nlmsg_seq = ++conntrack->seq;
-	generic->nfgen_family = ipv4 ? AF_INET : AF_INET6;
-	generic->version = NFNETLINK_V0;
 	return header;
 }
 
@@ -235,9 +233,8 @@ static int open_socket(struct conntrack *conntrack)
 	const struct timeval wait = {.tv_usec = (suseconds_t)ANSWER_WAIT_MS * 1000};
 	int fd;
 
-	conntrack->mnl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!conntrack->mnl ||
-	    mnl_socket_bind(conntrack->mnl, 0, MNL_SOCKET_AUTOPID) < 0)
+	conntrack->mnl = netlink_open(NETLINK_NETFILTER, 0);
+	if (!conntrack->mnl)
 		return -errno;
 	fd = mnl_socket_get_fd(conntrack->mnl);
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
@@ -281,8 +278,7 @@ void conntrack_close(struct conntrack *conntrack)
 {
 	if (!conntrack)
 		return;
-	if (conntrack->mnl)
-		(void)mnl_socket_close(conntrack->mnl);
+	netlink_close(conntrack->mnl);
 	free(conntrack);
 }
 

@@ -7,6 +7,8 @@
 #include <linux/genetlink.h>
 #include <stdalign.h>
 
+#include "base/netlink.h"
+
 #define MESSAGE_SIZE 8192
 /* The kernel counts megabits, a signed number of them. */
 #define BITS_PER_UNIT 1000000u
@@ -51,31 +53,17 @@ static const struct nlmsghdr *question_ask(struct question *question)
 	return message;
 }
 
-/* What is looked for in an answer. */
-struct wanted {
-	uint16_t type;
-	const struct nlattr *found;
-};
-
-static int wanted_take(const struct nlattr *attr, void *user)
-{
-	struct wanted *wanted = user;
-
-	if (mnl_attr_get_type(attr) == wanted->type)
-		wanted->found = attr;
-	return MNL_CB_OK;
-}
-
 static const struct nlattr *answer_find(const struct nlmsghdr *message, uint16_t type,
 					enum mnl_attr_data_type data)
 {
-	struct wanted wanted = {.type = type};
+	struct netlink_attrs attrs;
 
 	if (!message || mnl_nlmsg_get_payload_len(message) < sizeof(struct genlmsghdr))
 		return NULL;
-	(void)mnl_attr_parse(message, sizeof(struct genlmsghdr), wanted_take, &wanted);
-	return wanted.found && mnl_attr_validate(wanted.found, data) >= 0 ? wanted.found
-									  : NULL;
+	netlink_attrs_read(&attrs, message, sizeof(struct genlmsghdr));
+	return attrs.at[type] && mnl_attr_validate(attrs.at[type], data) >= 0
+		       ? attrs.at[type]
+		       : NULL;
 }
 
 /* Families get their numbers as they are loaded. 0 = there is none. */
@@ -112,19 +100,17 @@ static uint64_t question_read_speed(struct question *question, uint16_t family,
 uint64_t link_speed_read(uint32_t ifindex)
 {
 	struct question question = {
-		.netlink = mnl_socket_open2(NETLINK_GENERIC,
-					    SOCK_CLOEXEC | SOCK_NONBLOCK)};
+		.netlink = netlink_open(NETLINK_GENERIC, SOCK_NONBLOCK)};
 	uint64_t speed = 0;
 	uint16_t family;
 
 	if (!question.netlink)
 		return 0;
-	if (ifindex != 0 &&
-	    mnl_socket_bind(question.netlink, 0, MNL_SOCKET_AUTOPID) == 0) {
+	if (ifindex != 0) {
 		family = question_find_family(&question);
 		if (family != 0)
 			speed = question_read_speed(&question, family, ifindex);
 	}
-	(void)mnl_socket_close(question.netlink);
+	netlink_close(question.netlink);
 	return speed;
 }

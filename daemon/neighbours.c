@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 
 #define MESSAGE_SIZE 4096
 /* A datagram of a dump is no longer than a page, or than this where pages are long. */
@@ -39,14 +40,11 @@ struct card {
 
 static struct mnl_socket *socket_open(void)
 {
-	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	struct mnl_socket *netlink = netlink_open(NETLINK_ROUTE, 0);
 
-	if (netlink && mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) == 0)
-		return netlink;
-	log_error("cannot ask the kernel for neighbours: %s", strerror(errno));
-	if (netlink)
-		(void)mnl_socket_close(netlink);
-	return NULL;
+	if (!netlink)
+		log_error("cannot ask the kernel for neighbours: %s", strerror(errno));
+	return netlink;
 }
 
 struct neighbours *neighbours_new(void)
@@ -66,7 +64,7 @@ void neighbours_free(struct neighbours *neighbours)
 {
 	if (!neighbours)
 		return;
-	(void)mnl_socket_close(neighbours->netlink);
+	netlink_close(neighbours->netlink);
 	free(neighbours);
 }
 
@@ -176,19 +174,20 @@ struct neighbour_watch {
 struct neighbour_watch *neighbour_watch_new(void)
 {
 	struct neighbour_watch *watch = calloc(1, sizeof(*watch));
-	int group = RTNLGRP_NEIGH;
+	int error;
 
 	if (!watch)
 		return NULL;
 	watch->netlink = socket_open();
-	if (watch->netlink &&
-	    mnl_socket_setsockopt(watch->netlink, NETLINK_ADD_MEMBERSHIP, &group,
-				  sizeof(group)) == 0) {
+	if (!watch->netlink)
+		goto fail;
+	error = netlink_join_group(watch->netlink, RTNLGRP_NEIGH);
+	if (error == 0) {
 		neighbour_watch_ask_all(watch);
 		return watch;
 	}
-	if (watch->netlink)
-		log_error("cannot watch neighbours: %s", strerror(errno));
+	log_error("cannot watch neighbours: %s", strerror(-error));
+fail:
 	neighbour_watch_free(watch);
 	return NULL;
 }
@@ -197,8 +196,7 @@ void neighbour_watch_free(struct neighbour_watch *watch)
 {
 	if (!watch)
 		return;
-	if (watch->netlink)
-		(void)mnl_socket_close(watch->netlink);
+	netlink_close(watch->netlink);
 	free(watch);
 }
 
@@ -372,44 +370,36 @@ static bool watch_end_dump(struct neighbour_watch *watch,
 	return again || (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
 }
 
-static bool watch_read(struct neighbour_watch *watch, int left, neighbour_take *take,
-		       void *user)
+/* Who takes what the watch tells. */
+struct watch_reader {
+	struct neighbour_watch *watch;
+	neighbour_take *take;
+	void *user;
+	bool lost;
+};
+
+static void watch_read(void *user, const struct nlmsghdr *message)
 {
-	const struct nlmsghdr *message = (const void *)watch->buffer;
-	bool lost = false;
+	struct watch_reader *reader = user;
+	struct neighbour_watch *watch = reader->watch;
+	struct host_news news = {.state = HOST_FORGOTTEN};
+	uint32_t ifindex;
 
-	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-		struct host_news news = {.state = HOST_FORGOTTEN};
-		uint32_t ifindex;
-
-		if ((message->nlmsg_type == NLMSG_DONE ||
-		     message->nlmsg_type == NLMSG_ERROR) &&
-		    watch->dumping && message->nlmsg_seq == watch->dump_sequence)
-			lost = watch_end_dump(watch, message) || lost;
-		else if (message_read_news(message, &ifindex, &news))
-			take(user, ifindex, &news);
-	}
-	return lost;
+	if ((message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) &&
+	    watch->dumping && message->nlmsg_seq == watch->dump_sequence)
+		reader->lost = watch_end_dump(watch, message) || reader->lost;
+	else if (message_read_news(message, &ifindex, &news))
+		reader->take(reader->user, ifindex, &news);
 }
 
 bool neighbour_watch_drain(struct neighbour_watch *watch, neighbour_take *take,
 			   void *user)
 {
-	bool lost = false;
+	const struct netlink_inlet inlet = {.socket = watch->netlink,
+					    .buffer = watch->buffer,
+					    .size = sizeof(watch->buffer),
+					    .datagrams = DRAIN_MAX};
+	struct watch_reader reader = {.watch = watch, .take = take, .user = user};
 
-	for (unsigned int i = 0; i < DRAIN_MAX; i++) {
-		ssize_t got = recv(neighbour_watch_get_fd(watch), watch->buffer,
-				   sizeof(watch->buffer), MSG_DONTWAIT);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 && errno == ENOBUFS) {
-			lost = true;
-			continue;
-		}
-		if (got <= 0)
-			break;
-		lost = watch_read(watch, (int)got, take, user) || lost;
-	}
-	return lost;
+	return netlink_drain(&inlet, watch_read, &reader) || reader.lost;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 
 #define ANSWER_SIZE 4096
 
@@ -24,8 +25,8 @@ struct sockets *sockets_new(void)
 
 	if (!sockets)
 		return NULL;
-	sockets->netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
-	if (!sockets->netlink || mnl_socket_bind(sockets->netlink, 0, 0) < 0) {
+	sockets->netlink = netlink_open(NETLINK_SOCK_DIAG, 0);
+	if (!sockets->netlink) {
 		log_warning("cannot ask the kernel for the gateway's own ports: %s",
 			    strerror(errno));
 		sockets_free(sockets);
@@ -38,8 +39,7 @@ void sockets_free(struct sockets *sockets)
 {
 	if (!sockets)
 		return;
-	if (sockets->netlink)
-		(void)mnl_socket_close(sockets->netlink);
+	netlink_close(sockets->netlink);
 	free(sockets);
 }
 

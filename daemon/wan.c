@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 
 /* A datagram of a dump; the kernel fills 32 KiB at most when the reader takes as much.
  */
@@ -54,31 +55,6 @@ struct wan_address {
 
 typedef void wan_take(struct wan_view *view, const struct nlmsghdr *message);
 
-/* Attributes of a message by type; those beyond are none we read. */
-#define ATTRIBUTES_MAX 32
-struct attributes {
-	const struct nlattr *rows[ATTRIBUTES_MAX];
-};
-
-static int attribute_take(const struct nlattr *attr, void *user)
-{
-	struct attributes *attributes = user;
-	uint16_t type = mnl_attr_get_type(attr);
-
-	if (type < ATTRIBUTES_MAX)
-		attributes->rows[type] = attr;
-	return MNL_CB_OK;
-}
-
-static struct attributes attributes_read(const struct nlmsghdr *message, size_t header)
-{
-	struct attributes attributes = {{NULL}};
-
-	(void)mnl_attr_parse(message, (unsigned int)header, attribute_take,
-			     &attributes);
-	return attributes;
-}
-
 static bool attribute_read_u32(const struct nlattr *attr, uint32_t *out)
 {
 	if (!attr || mnl_attr_validate(attr, MNL_TYPE_U32) < 0)
@@ -87,34 +63,15 @@ static bool attribute_read_u32(const struct nlattr *attr, uint32_t *out)
 	return true;
 }
 
-static struct mnl_socket *socket_open(void)
-{
-	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	int error;
-
-	if (!socket)
-		return NULL;
-	if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0)
-		return socket;
-	error = errno;
-	(void)mnl_socket_close(socket);
-	errno = error;
-	return NULL;
-}
-
 static int watch_join(struct mnl_socket *watch)
 {
 	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
 				     RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE};
+	int error = 0;
 
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
-		int group = groups[i];
-
-		if (mnl_socket_setsockopt(watch, NETLINK_ADD_MEMBERSHIP, &group,
-					  sizeof(group)) != 0)
-			return -errno;
-	}
-	return 0;
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]) && error == 0; i++)
+		error = netlink_join_group(watch, groups[i]);
+	return error;
 }
 
 int wan_open(struct wan **out)
@@ -124,9 +81,9 @@ int wan_open(struct wan **out)
 
 	if (!wan)
 		return -ENOMEM;
-	wan->query = socket_open();
+	wan->query = netlink_open(NETLINK_ROUTE, 0);
 	if (wan->query)
-		wan->watch = socket_open();
+		wan->watch = netlink_open(NETLINK_ROUTE, 0);
 	if (!wan->watch)
 		error = -errno;
 	else
@@ -145,10 +102,8 @@ void wan_close(struct wan *wan)
 {
 	if (!wan)
 		return;
-	if (wan->query)
-		(void)mnl_socket_close(wan->query);
-	if (wan->watch)
-		(void)mnl_socket_close(wan->watch);
+	netlink_close(wan->query);
+	netlink_close(wan->watch);
 	free(wan);
 }
 
@@ -202,14 +157,14 @@ static void link_parse_stats(const struct nlattr *attr, struct link *link)
 static bool link_parse(const struct nlmsghdr *message, struct link *link)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-	struct attributes attributes;
+	struct netlink_attrs attributes;
 	const struct nlattr *name;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info) ||
 	    info->ifi_family != AF_UNSPEC || info->ifi_index <= 0)
 		return false;
-	attributes = attributes_read(message, sizeof(*info));
-	name = attributes.rows[IFLA_IFNAME];
+	netlink_attrs_read(&attributes, message, sizeof(*info));
+	name = attributes.at[IFLA_IFNAME];
 	if (!name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0 ||
 	    mnl_attr_get_payload_len(name) > sizeof(link->name))
 		return false;
@@ -219,7 +174,7 @@ static bool link_parse(const struct nlmsghdr *message, struct link *link)
 	link->carrier = info->ifi_flags & IFF_RUNNING;
 	link->loopback = info->ifi_flags & IFF_LOOPBACK;
 	memcpy(link->name, mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
-	link_parse_stats(attributes.rows[IFLA_STATS64], link);
+	link_parse_stats(attributes.at[IFLA_STATS64], link);
 	return true;
 }
 
@@ -272,19 +227,19 @@ static bool address_read(const struct nlattr *attr, uint8_t family, struct ip_ad
 static bool address_parse(const struct nlmsghdr *message, struct wan_address *out)
 {
 	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
-	struct attributes attributes;
+	struct netlink_attrs attributes;
 	uint32_t flags;
 	uint8_t base;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info))
 		return false;
-	attributes = attributes_read(message, sizeof(*info));
+	netlink_attrs_read(&attributes, message, sizeof(*info));
 	flags = info->ifa_flags;
-	(void)attribute_read_u32(attributes.rows[IFA_FLAGS], &flags);
+	(void)attribute_read_u32(attributes.at[IFA_FLAGS], &flags);
 	/* IFA_ADDRESS is the peer's where a link has two ends. */
-	if (!address_read(attributes.rows[IFA_LOCAL], info->ifa_family,
+	if (!address_read(attributes.at[IFA_LOCAL], info->ifa_family,
 			  &out->prefix.addr) &&
-	    !address_read(attributes.rows[IFA_ADDRESS], info->ifa_family,
+	    !address_read(attributes.at[IFA_ADDRESS], info->ifa_family,
 			  &out->prefix.addr))
 		return false;
 	base = info->ifa_family == AF_INET ? 96 : 0;
@@ -354,23 +309,23 @@ static void route_mark_link(struct links *links, uint32_t ifindex)
 
 static void take_route(struct wan_view *view, const struct nlmsghdr *message)
 {
-	struct attributes attributes;
+	struct netlink_attrs attributes;
 	const struct nlattr *multipath;
 	uint32_t ifindex = 0;
 	uint32_t metric = 0;
 
 	if (message->nlmsg_type != RTM_NEWROUTE || !route_is_default(message))
 		return;
-	attributes = attributes_read(message, sizeof(struct rtmsg));
-	multipath = attributes.rows[RTA_MULTIPATH];
+	netlink_attrs_read(&attributes, message, sizeof(struct rtmsg));
+	multipath = attributes.at[RTA_MULTIPATH];
 	if (multipath &&
 	    mnl_attr_get_payload_len(multipath) >= sizeof(struct rtnexthop)) {
 		const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
 
 		ifindex = (uint32_t)hop->rtnh_ifindex;
 	}
-	(void)attribute_read_u32(attributes.rows[RTA_OIF], &ifindex);
-	(void)attribute_read_u32(attributes.rows[RTA_PRIORITY], &metric);
+	(void)attribute_read_u32(attributes.at[RTA_OIF], &ifindex);
+	(void)attribute_read_u32(attributes.at[RTA_PRIORITY], &metric);
 	view->links.has_default = true;
 	if (!route_is_main(message))
 		return;
@@ -562,29 +517,25 @@ static bool message_is_news(const struct wan_view *seen, const struct nlmsghdr *
 	}
 }
 
+struct news {
+	const struct wan_view *seen;
+	bool any;
+};
+
+static void news_take(void *user, const struct nlmsghdr *message)
+{
+	struct news *news = user;
+
+	news->any = message_is_news(news->seen, message) || news->any;
+}
+
 bool wan_drain(struct wan *wan)
 {
-	bool news = false;
+	const struct netlink_inlet inlet = {.socket = wan->watch,
+					    .buffer = wan->buffer,
+					    .size = sizeof(wan->buffer),
+					    .datagrams = WAN_DRAIN_MAX};
+	struct news news = {.seen = &wan->seen};
 
-	for (unsigned int i = 0; i < WAN_DRAIN_MAX; i++) {
-		struct nlmsghdr *message = (struct nlmsghdr *)wan->buffer;
-		ssize_t got = recv(wan_get_fd(wan), wan->buffer, sizeof(wan->buffer),
-				   MSG_DONTWAIT);
-		int left = (int)got;
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		/* Messages were dropped: anything may have changed. Others may follow.
-		 */
-		if (got < 0 && errno == ENOBUFS) {
-			news = true;
-			continue;
-		}
-		if (got <= 0)
-			break;
-		for (; mnl_nlmsg_ok(message, left);
-		     message = mnl_nlmsg_next(message, &left))
-			news = message_is_news(&wan->seen, message) || news;
-	}
-	return news;
+	return netlink_drain(&inlet, news_take, &news) || news.any;
 }

@@ -28,10 +28,10 @@ static bool is_about(const struct ruleset *ruleset, const struct nlmsghdr *messa
 		     uint32_t index)
 {
 	const struct ruleset_set *set = ruleset_get_set(ruleset, index);
-	struct ruleset_attrs attrs;
+	struct netlink_attrs attrs;
 	const char *name;
 
-	ruleset_attrs_message(&attrs, message);
+	netlink_attrs_read(&attrs, message, sizeof(struct nfgenmsg));
 	name = ruleset_attrs_get_text(&attrs, NFTA_SET_ELEM_LIST_SET);
 	return name && strcmp(name, ruleset_get_name(ruleset, set->name)) == 0;
 }

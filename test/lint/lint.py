@@ -77,7 +77,9 @@ SLEEP_CALLS = {"sleep", "usleep", "nanosleep", "clock_nanosleep"}
 CAST_FILES = re.compile(r"base/(msg|addr)\.c|daemon/wan\w*\.c|backends/(nft|ipt|flows)\w*\.c")
 CAST_FINE = {"sockaddr", "sockaddr_in", "sockaddr_in6", "sockaddr_storage",
              "sockaddr_un", "sockaddr_nl", "cmsghdr", "in_pktinfo", "in6_pktinfo"}
-NETLINK_FILES = re.compile(r"daemon/(firewall|wan|sockets|conntrack|neighbours|link_speed)\w*\.c|backends/\w+\.c")
+NETLINK_FILES = re.compile(
+    r"base/netlink\.[ch]|backends/\w+\.c|"
+    r"daemon/(firewall|wan|sockets|conntrack|neighbours|link_speed)\w*\.c")
 
 Finding = collections.namedtuple("Finding", "path line rule text")
 Token = collections.namedtuple("Token", "text line")
@@ -703,7 +705,7 @@ def byte_cast(tree):
 @rule
 def netlink_owner(tree):
     """Only the backends and the modules that ask the kernel open netlink."""
-    pattern = re.compile(r"\b(mnl_socket_open\w*|nfct_open\w*|NETLINK_[A-Z_0-9]+|AF_NETLINK)\b")
+    pattern = re.compile(r"\b(mnl_socket_open\w*|netlink_open|nfct_open\w*|NETLINK_[A-Z_0-9]+|AF_NETLINK)\b")
     for source in tree.sources:
         if source.is_test or NETLINK_FILES.fullmatch(source.path) or (
                 source.path.startswith("base/sandbox")):
