@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/netlink.h"
+#include "base/sorted.h"
 
 /*
  * The kernel has no index of flows by mapping. A search walks all buckets of its table,
@@ -39,26 +40,13 @@ static int compare_ports(const void *a, const void *b)
 	       (left->external_port < right->external_port);
 }
 
-static size_t find_first(const struct flows *flows, const struct flows_ended *wanted)
-{
-	size_t low = 0;
-	size_t high = flows->ended_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (compare_ports(&flows->ended[middle], wanted) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* True when a rule with this protocol, external port and internal endpoint ended. */
 static bool has_ended(const struct flows *flows, const struct flows_ended *wanted)
 {
-	for (size_t i = find_first(flows, wanted); i < flows->ended_count; i++) {
+	size_t i = sorted_find_first(flows->ended, flows->ended_count,
+				     sizeof(*flows->ended), wanted, compare_ports);
+
+	for (; i < flows->ended_count; i++) {
 		const struct flows_ended *ended = &flows->ended[i];
 
 		if (compare_ports(ended, wanted) != 0)

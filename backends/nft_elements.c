@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sorted.h"
+
 #define START_ELEMENTS 64
 
 int nft_elements_append(struct nft_elements *elements,
@@ -61,24 +63,12 @@ struct nft_element *nft_elements_find(const struct nft_elements *elements,
 		       sizeof(*elements->items), compare_keys);
 }
 
-/* First element that is not before `wanted`, which has the lowest key of its target. */
-static size_t lower_bound(const struct nft_elements *elements,
-			  const struct nft_element *wanted)
+static int compare_targets(const void *a, const void *b)
 {
-	size_t low = 0;
-	size_t high = elements->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (nft_element_compare_target(&elements->items[middle], wanted) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return nft_element_compare_target(a, b);
 }
 
+/* `wanted` has the lowest key of its target. */
 const struct nft_element *nft_elements_find_target(const struct nft_elements *elements,
 						   enum nft_set set,
 						   const struct nft_element *wanted,
@@ -89,7 +79,8 @@ const struct nft_element *nft_elements_find_target(const struct nft_elements *el
 	size_t end;
 
 	target.set = set;
-	first = lower_bound(elements, &target);
+	first = sorted_find_first(elements->items, elements->count,
+				  sizeof(*elements->items), &target, compare_targets);
 	end = first;
 	while (end < elements->count &&
 	       nft_element_compare_target(&elements->items[end], &target) == 0)
