@@ -263,54 +263,50 @@ static enum exit_code report_permission(struct json_object *parameters)
 	return EXIT_CODE_PERMISSION;
 }
 
-static enum exit_code report_configuration(struct json_object *parameters)
+/* A member of an error, fit to be printed. */
+static const char *escape_member(struct json_object *parameters, const char *name,
+				 const char *otherwise, char text[FORMAT_TEXT_SIZE])
 {
 	struct varlink_members members = varlink_members_init(parameters);
+
+	return format_escape(text, FORMAT_TEXT_SIZE,
+			     varlink_get_string_or(&members, name, otherwise));
+}
+
+static enum exit_code report_configuration(struct json_object *parameters)
+{
 	char text[FORMAT_TEXT_SIZE];
 
 	admin_report("%s; nothing has changed",
-		     format_escape(text, sizeof(text),
-				   varlink_get_string_or(&members, "text",
-							 "no reason given")));
+		     escape_member(parameters, "text", "no reason given", text));
 	return EXIT_CODE_ERROR;
 }
 
 static enum exit_code report_refused(struct json_object *parameters)
 {
-	struct varlink_members members = varlink_members_init(parameters);
 	char result[FORMAT_TEXT_SIZE], text[FORMAT_TEXT_SIZE];
 
-	admin_report(
-		"refused: %s (%s)",
-		format_escape(
-			text, sizeof(text),
-			varlink_get_string_or(&members, "text", "no reason given")),
-		format_escape(result, sizeof(result),
-			      varlink_get_string_or(&members, "result", "unknown")));
+	admin_report("refused: %s (%s)",
+		     escape_member(parameters, "text", "no reason given", text),
+		     escape_member(parameters, "result", "unknown", result));
 	return EXIT_CODE_REFUSED;
 }
 
 static enum exit_code report_parameter(struct json_object *parameters)
 {
-	struct varlink_members members = varlink_members_init(parameters);
 	char name[FORMAT_TEXT_SIZE];
 
 	admin_report("portreeved does not accept this %s",
-		     format_escape(name, sizeof(name),
-				   varlink_get_string_or(&members, "parameter",
-							 "parameter")));
+		     escape_member(parameters, "parameter", "parameter", name));
 	return EXIT_CODE_ERROR;
 }
 
 static enum exit_code report_method(struct json_object *parameters)
 {
-	struct varlink_members members = varlink_members_init(parameters);
 	char name[FORMAT_TEXT_SIZE];
 
 	admin_report("portreeved does not know %s; it is of another version",
-		     format_escape(name, sizeof(name),
-				   varlink_get_string_or(&members, "method",
-							 "this command")));
+		     escape_member(parameters, "method", "this command", name));
 	return EXIT_CODE_ERROR;
 }
 
