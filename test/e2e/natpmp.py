@@ -76,3 +76,13 @@ class Client:
 
     def unmap(self, protocol, internal):
         return self.map(protocol, internal, 0, 0)
+
+
+def tells(host, address, patience_s=0.5):
+    """True when the gateway answers this host, as it may not yet, with that address."""
+    with Client(host) as client:
+        try:
+            reply = client.ask(bytes([0, OP_ADDRESS]), patience_s)
+        except TimeoutError:
+            return False
+        return parse_address(reply).address == address
