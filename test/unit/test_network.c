@@ -41,12 +41,21 @@ static struct link *add_link_with(struct links *links, const char *name,
 	return link;
 }
 
-/* lo, wan0 with the default route, lan0, guest0 (down), vpn0 (a /32). */
-static void make_gateway(struct links *links)
+/* What there is, what is wanted, and what was chosen of it. */
+struct gateway {
+	struct links links;
+	struct conf conf;
+	struct network network;
+	char error[CONF_ERROR_MAX];
+};
+
+/* lo, wan0 with the default route, lan0, guest0 (down), vpn0 (a /32), public0. */
+static int setup(void **state)
 {
+	struct gateway *gateway = test_calloc(1, sizeof(*gateway));
+	struct links *links = &gateway->links;
 	struct link *lan;
 
-	memset(links, 0, sizeof(*links));
 	add_link_with(links, "lo", "127.0.0.1", 8)->loopback = true;
 	add_link_with(links, "wan0", "203.0.113.5", 24);
 	lan = add_link_with(links, "lan0", "192.168.1.1", 24);
@@ -56,6 +65,21 @@ static void make_gateway(struct links *links)
 	add_link_with(links, "vpn0", "100.64.0.9", 32);
 	add_link_with(links, "public0", "198.51.100.1", 24);
 	links->default_ifindex = 2;
+	*state = gateway;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	test_free(*state);
+	return 0;
+}
+
+/* As at start. */
+static int choose(struct gateway *gateway)
+{
+	return network_choose(&gateway->conf, &gateway->links, NULL, &gateway->network,
+			      gateway->error);
 }
 
 static void name_lan(struct conf *conf, const char *name)
@@ -76,23 +100,20 @@ static void assert_prefix(const struct prefix *prefix, const char *text)
 
 static void test_auto(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX];
-	const struct lan_info *lan = &network.lans[0];
+	struct gateway *gateway = *state;
+	const struct lan_info *lan = &gateway->network.lans[0];
 
-	(void)state;
-	make_gateway(&links);
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_string_equal(network.wan.name, "wan0");
-	assert_int_equal(network.wan.ifindex, 2);
-	assert_true(network.wan.present && network.wan.up && network.wan.carrier);
-	assert_false(network.wan.private_address);
-	assert_true(
-		addr_equal(&network.wan.external, &links.list[1].addresses[0].addr));
-	assert_true(addr_equal(&network.wan.address, &network.wan.external));
-	assert_int_equal(network.lan_count, 1);
+	assert_int_equal(choose(gateway), 0);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_int_equal(gateway->network.wan.ifindex, 2);
+	assert_true(gateway->network.wan.present && gateway->network.wan.up &&
+		    gateway->network.wan.carrier);
+	assert_false(gateway->network.wan.private_address);
+	assert_true(addr_equal(&gateway->network.wan.external,
+			       &gateway->links.list[1].addresses[0].addr));
+	assert_true(addr_equal(&gateway->network.wan.address,
+			       &gateway->network.wan.external));
+	assert_int_equal(gateway->network.lan_count, 1);
 	assert_string_equal(lan->name, "lan0");
 	assert_int_equal(lan->lan, 0);
 	assert_int_equal(lan->ifindex, 3);
@@ -109,445 +130,387 @@ static void test_auto(void **state)
 
 static void test_auto_without_default_route(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX] = "";
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	links.default_ifindex = 0;
-	network.lan_count = 77;
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), -ENODEV);
-	assert_non_null(strstr(error, "there is no IPv4 default route"));
-	assert_non_null(strstr(error, "[wan] interface = NAME in "
-				      "/etc/portreeve/portreeve.conf"));
-	assert_int_equal(network.lan_count, 77);
+	gateway->links.default_ifindex = 0;
+	gateway->network.lan_count = 77;
+	assert_int_equal(choose(gateway), -ENODEV);
+	assert_non_null(strstr(gateway->error, "there is no IPv4 default route"));
+	assert_non_null(strstr(gateway->error, "[wan] interface = NAME in "
+					       "/etc/portreeve/portreeve.conf"));
+	assert_int_equal(gateway->network.lan_count, 77);
 }
 
 static void test_auto_without_lan(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX] = "";
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	links.list[2].up = false;
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), -ENODEV);
-	assert_non_null(strstr(error, "but the WAN wan0"));
-	assert_non_null(strstr(error, "[lan NAME]"));
+	gateway->links.list[2].up = false;
+	assert_int_equal(choose(gateway), -ENODEV);
+	assert_non_null(strstr(gateway->error, "but the WAN wan0"));
+	assert_non_null(strstr(gateway->error, "[lan NAME]"));
 }
 
 static void test_auto_private_wan_is_no_lan(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX];
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	links.list[1].addresses[0] = address("100.64.7.7", 24);
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_true(network.wan.private_address);
-	assert_int_equal(network.lan_count, 1);
-	assert_string_equal(network.lans[0].name, "lan0");
+	gateway->links.list[1].addresses[0] = address("100.64.7.7", 24);
+	assert_int_equal(choose(gateway), 0);
+	assert_true(gateway->network.wan.private_address);
+	assert_int_equal(gateway->network.lan_count, 1);
+	assert_string_equal(gateway->network.lans[0].name, "lan0");
 	/* 1:1 NAT before us: the address by configuration is what is told */
-	conf.wan.address = address("203.0.113.77", 32).addr;
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_false(network.wan.private_address);
-	assert_true(addr_equal(&network.wan.external, &conf.wan.address));
-	assert_false(addr_equal(&network.wan.address, &conf.wan.address));
+	gateway->conf.wan.address = address("203.0.113.77", 32).addr;
+	assert_int_equal(choose(gateway), 0);
+	assert_false(gateway->network.wan.private_address);
+	assert_true(
+		addr_equal(&gateway->network.wan.external, &gateway->conf.wan.address));
+	assert_false(
+		addr_equal(&gateway->network.wan.address, &gateway->conf.wan.address));
 }
 
 static void test_named_and_missing(void **state)
 {
-	static struct network network;
-	struct conf conf = {.wan = {.interface = "ppp0"}};
-	struct links links;
-	char error[CONF_ERROR_MAX];
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	name_lan(&conf, "usb0");
-	name_lan(&conf, "lan0");
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_string_equal(network.wan.name, "ppp0");
-	assert_false(network.wan.present);
-	assert_int_equal(network.wan.ifindex, 0);
-	assert_true(addr_is_none(&network.wan.external));
-	assert_false(network.wan.private_address);
-	assert_int_equal(network.lan_count, 2);
-	assert_string_equal(network.lans[0].name, "usb0");
-	assert_int_equal(network.lans[0].ifindex, 0);
-	assert_int_equal(network.lans[0].address_count, 0);
-	assert_int_equal(network.lans[0].network_count, 0);
-	assert_int_equal(network.lans[1].lan, 1);
-	assert_int_equal(network.lans[1].ifindex, 3);
-	assert_int_equal(network.lans[1].protocols, CONF_PROTOCOL_PCP);
-	assert_int_equal(network.lans[1].igd, 1);
+	memcpy(gateway->conf.wan.interface, "ppp0", 5);
+	name_lan(&gateway->conf, "usb0");
+	name_lan(&gateway->conf, "lan0");
+	assert_int_equal(choose(gateway), 0);
+	assert_string_equal(gateway->network.wan.name, "ppp0");
+	assert_false(gateway->network.wan.present);
+	assert_int_equal(gateway->network.wan.ifindex, 0);
+	assert_true(addr_is_none(&gateway->network.wan.external));
+	assert_false(gateway->network.wan.private_address);
+	assert_int_equal(gateway->network.lan_count, 2);
+	assert_string_equal(gateway->network.lans[0].name, "usb0");
+	assert_int_equal(gateway->network.lans[0].ifindex, 0);
+	assert_int_equal(gateway->network.lans[0].address_count, 0);
+	assert_int_equal(gateway->network.lans[0].network_count, 0);
+	assert_int_equal(gateway->network.lans[1].lan, 1);
+	assert_int_equal(gateway->network.lans[1].ifindex, 3);
+	assert_int_equal(gateway->network.lans[1].protocols, CONF_PROTOCOL_PCP);
+	assert_int_equal(gateway->network.lans[1].igd, 1);
 	/* it comes: the index of no LAN moves */
-	add_link_with(&links, "usb0", "192.168.8.1", 24);
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_int_equal(network.lans[0].ifindex, 7);
-	assert_int_equal(network.lans[1].ifindex, 3);
+	add_link_with(&gateway->links, "usb0", "192.168.8.1", 24);
+	assert_int_equal(choose(gateway), 0);
+	assert_int_equal(gateway->network.lans[0].ifindex, 7);
+	assert_int_equal(gateway->network.lans[1].ifindex, 3);
 }
 
 static void test_configured_networks_are_kept(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
+	struct gateway *gateway = *state;
 	struct link *lan;
-	char error[CONF_ERROR_MAX];
 	char text[] = "10.10.0.1";
 
-	(void)state;
-	make_gateway(&links);
-	name_lan(&conf, "lan0");
-	conf.lans[0].network_count = 2;
-	assert_true(prefix_parse("172.16.0.0/12", &conf.lans[0].networks[0]));
-	assert_true(prefix_parse("192.168.1.0/24", &conf.lans[0].networks[1]));
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_int_equal(network.lans[0].network_count, 3); /* one of them twice */
-	assert_prefix(&network.lans[0].networks[2], "172.16.0.0/12");
+	name_lan(&gateway->conf, "lan0");
+	gateway->conf.lans[0].network_count = 2;
+	assert_true(prefix_parse("172.16.0.0/12", &gateway->conf.lans[0].networks[0]));
+	assert_true(prefix_parse("192.168.1.0/24", &gateway->conf.lans[0].networks[1]));
+	assert_int_equal(choose(gateway), 0);
+	/* one of them twice */
+	assert_int_equal(gateway->network.lans[0].network_count, 3);
+	assert_prefix(&gateway->network.lans[0].networks[2], "172.16.0.0/12");
 	/* more addresses than fit crowd nothing out that was configured */
-	lan = &links.list[2];
+	lan = &gateway->links.list[2];
 	while (lan->address_count < LINK_ADDRESSES_MAX) {
 		text[3] = (char)('1' + lan->address_count / 10);
 		text[4] = (char)('0' + lan->address_count % 10);
 		lan->addresses[lan->address_count++] = address(text, 24);
 	}
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_int_equal(network.lans[0].address_count, LAN_ADDRESSES_MAX);
-	assert_int_equal(network.lans[0].network_count, LAN_ADDRESSES_MAX - 1);
-	assert_prefix(&network.lans[0].networks[LAN_ADDRESSES_MAX - 2],
+	assert_int_equal(choose(gateway), 0);
+	assert_int_equal(gateway->network.lans[0].address_count, LAN_ADDRESSES_MAX);
+	assert_int_equal(gateway->network.lans[0].network_count, LAN_ADDRESSES_MAX - 1);
+	assert_prefix(&gateway->network.lans[0].networks[LAN_ADDRESSES_MAX - 2],
 		      "172.16.0.0/12");
 }
 
 /* PCP-73, PCP-119: what the worker needs of rules and keys, LAN by LAN */
 static void test_third_party_and_anycast(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX];
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	name_lan(&conf, "lan0");
-	name_lan(&conf, "guest0");
-	conf.lans[1].pcp_anycast = true;
-	conf.rule_count = 2;
-	conf.rules[0] = (struct conf_rule){.allow = true, .lan = "guest0"};
-	conf.rules[1] = (struct conf_rule){.has_third_party = true};
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_false(network.lans[0].anycast);
-	assert_true(network.lans[1].anycast);
-	conf.lans[1].protocols = CONF_PROTOCOL_NATPMP; /* then there is no PCP at all */
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_false(network.lans[1].anycast);
+	name_lan(&gateway->conf, "lan0");
+	name_lan(&gateway->conf, "guest0");
+	gateway->conf.lans[1].pcp_anycast = true;
+	gateway->conf.rule_count = 2;
+	gateway->conf.rules[0] = (struct conf_rule){.allow = true, .lan = "guest0"};
+	gateway->conf.rules[1] = (struct conf_rule){.has_third_party = true};
+	assert_int_equal(choose(gateway), 0);
+	assert_false(gateway->network.lans[0].anycast);
+	assert_true(gateway->network.lans[1].anycast);
+	/* then there is no PCP at all */
+	gateway->conf.lans[1].protocols = CONF_PROTOCOL_NATPMP;
+	assert_int_equal(choose(gateway), 0);
+	assert_false(gateway->network.lans[1].anycast);
 	/* one allows without, the other has it, but denies */
-	assert_false(network.lans[0].third_party || network.lans[1].third_party);
-	conf.rules[0].has_third_party = true;
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_false(network.lans[0].third_party);
-	assert_true(network.lans[1].third_party);
-	conf.rules[1].allow = true;
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_true(network.lans[0].third_party && network.lans[1].third_party);
+	assert_false(gateway->network.lans[0].third_party ||
+		     gateway->network.lans[1].third_party);
+	gateway->conf.rules[0].has_third_party = true;
+	assert_int_equal(choose(gateway), 0);
+	assert_false(gateway->network.lans[0].third_party);
+	assert_true(gateway->network.lans[1].third_party);
+	gateway->conf.rules[1].allow = true;
+	assert_int_equal(choose(gateway), 0);
+	assert_true(gateway->network.lans[0].third_party &&
+		    gateway->network.lans[1].third_party);
 }
 
 static void test_lan_is_wan(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX] = "";
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	name_lan(&conf, "wan0");
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), -EINVAL);
-	assert_non_null(strstr(error, "[lan wan0] is the WAN interface wan0"));
+	name_lan(&gateway->conf, "wan0");
+	assert_int_equal(choose(gateway), -EINVAL);
+	assert_non_null(strstr(gateway->error, "[lan wan0] is the WAN interface wan0"));
 	/* missing or not, the names say it */
-	memcpy(conf.wan.interface, "ppp0", 5);
-	memcpy(conf.lans[0].name, "ppp0", 5);
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), -EINVAL);
-	assert_non_null(strstr(error, "[lan ppp0] is the WAN interface ppp0"));
+	memcpy(gateway->conf.wan.interface, "ppp0", 5);
+	memcpy(gateway->conf.lans[0].name, "ppp0", 5);
+	assert_int_equal(choose(gateway), -EINVAL);
+	assert_non_null(strstr(gateway->error, "[lan ppp0] is the WAN interface ppp0"));
 }
 
 /* What the interfaces are now, after what was chosen last. */
-static void choose_again(const struct conf *conf, const struct links *links,
-			 struct network *network)
+static void choose_again(struct gateway *gateway)
 {
-	char error[CONF_ERROR_MAX] = "";
-
-	assert_int_equal(network_choose(conf, links, network, network, error), 0);
+	assert_int_equal(network_choose(&gateway->conf, &gateway->links,
+					&gateway->network, &gateway->network,
+					gateway->error),
+			 0);
 }
 
-/* A gateway with all automatic, LANs lan0 and guest0, as chosen at start. */
-static void choose_first(const struct conf *conf, struct links *links,
-			 struct network *network)
+/* With all automatic, LANs lan0 and guest0, as chosen at start. */
+static void choose_two_lans(struct gateway *gateway)
 {
-	char error[CONF_ERROR_MAX] = "";
-
-	make_gateway(links);
-	links->list[3].up = true;
-	assert_int_equal(network_choose(conf, links, NULL, network, error), 0);
-	assert_int_equal(network->lan_count, 2);
+	gateway->links.list[3].up = true;
+	assert_int_equal(choose(gateway), 0);
+	assert_int_equal(gateway->network.lan_count, 2);
 }
 
 static void test_automatic_choice_stays(void **state)
 {
-	static struct network network;
-	const struct conf conf = {0};
-	struct links links;
+	struct gateway *gateway = *state;
 
-	(void)state;
-	choose_first(&conf, &links, &network);
+	choose_two_lans(gateway);
 	/* lan0 goes down and loses its addresses, the default route goes: nothing moves
 	 */
-	links.list[2].up = false;
-	links.list[2].address_count = 0;
-	links.default_ifindex = 0;
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "wan0");
-	assert_int_equal(network.wan.route, WAN_ROUTE_NONE);
-	assert_int_equal(network.lan_count, 2);
-	assert_string_equal(network.lans[0].name, "lan0");
-	assert_int_equal(network.lans[0].ifindex, 3);
-	assert_string_equal(network.lans[1].name, "guest0");
-	assert_int_equal(network.lans[1].lan, 1);
-	assert_int_equal(network.lans[1].igd, 3);
+	gateway->links.list[2].up = false;
+	gateway->links.list[2].address_count = 0;
+	gateway->links.default_ifindex = 0;
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_NONE);
+	assert_int_equal(gateway->network.lan_count, 2);
+	assert_string_equal(gateway->network.lans[0].name, "lan0");
+	assert_int_equal(gateway->network.lans[0].ifindex, 3);
+	assert_string_equal(gateway->network.lans[1].name, "guest0");
+	assert_int_equal(gateway->network.lans[1].lan, 1);
+	assert_int_equal(gateway->network.lans[1].igd, 3);
 	/* the interfaces themselves go: their places stay, the others' too */
-	memcpy(links.list[1].name, "other0", 7);
-	memcpy(links.list[2].name, "other1", 7);
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "wan0");
-	assert_false(network.wan.present);
-	assert_int_equal(network.lan_count, 2);
-	assert_string_equal(network.lans[0].name, "lan0");
-	assert_int_equal(network.lans[0].ifindex, 0);
-	assert_int_not_equal(network.lans[0].protocols, 0);
-	assert_int_equal(network.lans[1].ifindex, 4);
+	memcpy(gateway->links.list[1].name, "other0", 7);
+	memcpy(gateway->links.list[2].name, "other1", 7);
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_false(gateway->network.wan.present);
+	assert_int_equal(gateway->network.lan_count, 2);
+	assert_string_equal(gateway->network.lans[0].name, "lan0");
+	assert_int_equal(gateway->network.lans[0].ifindex, 0);
+	assert_int_not_equal(gateway->network.lans[0].protocols, 0);
+	assert_int_equal(gateway->network.lans[1].ifindex, 4);
 }
 
 static void test_automatic_wan_follows_the_default_route(void **state)
 {
-	static struct network network;
-	const struct conf conf = {0};
-	struct links links;
+	struct gateway *gateway = *state;
 
-	(void)state;
-	choose_first(&conf, &links, &network);
-	(void)add_link_with(&links, "wwan0", "10.64.0.2", 30);
-	links.default_ifindex = 7;
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "wwan0");
-	assert_int_equal(network.wan.ifindex, 7);
-	assert_int_equal(network.wan.route, WAN_ROUTE_THERE);
-	assert_true(network.wan.private_address);
-	assert_int_equal(network.lan_count, 2);
+	choose_two_lans(gateway);
+	(void)add_link_with(&gateway->links, "wwan0", "10.64.0.2", 30);
+	gateway->links.default_ifindex = 7;
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "wwan0");
+	assert_int_equal(gateway->network.wan.ifindex, 7);
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_THERE);
+	assert_true(gateway->network.wan.private_address);
+	assert_int_equal(gateway->network.lan_count, 2);
 	/* what was the WAN is never a LAN, even with an address that looks so */
-	links.list[1].addresses[0] = address("192.168.7.7", 24);
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.lan_count, 2);
-	links.default_ifindex = 2;
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "wan0");
-	assert_int_equal(network.lan_count, 2);
+	gateway->links.list[1].addresses[0] = address("192.168.7.7", 24);
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lan_count, 2);
+	gateway->links.default_ifindex = 2;
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_int_equal(gateway->network.lan_count, 2);
 	/* the way out by a LAN that was chosen: the owner wants it to be the WAN */
-	links.default_ifindex = 4;
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "guest0");
-	assert_int_equal(network.lan_count, 2);
-	assert_int_equal(network.lans[1].protocols, 0);
-	assert_int_equal(network.lans[1].ifindex, 0);
-	links.default_ifindex = 2;
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.lans[1].protocols, 0);
-	assert_int_equal(network.lans[0].ifindex, 3);
+	gateway->links.default_ifindex = 4;
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "guest0");
+	assert_int_equal(gateway->network.lan_count, 2);
+	assert_int_equal(gateway->network.lans[1].protocols, 0);
+	assert_int_equal(gateway->network.lans[1].ifindex, 0);
+	gateway->links.default_ifindex = 2;
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lans[1].protocols, 0);
+	assert_int_equal(gateway->network.lans[0].ifindex, 3);
 }
 
 static void test_automatic_wan_is_no_configured_lan(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX];
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	name_lan(&conf, "lan0");
-	links.default_ifindex = 3;
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), -EINVAL);
-	assert_non_null(strstr(error, "[lan lan0] is the WAN interface lan0"));
+	name_lan(&gateway->conf, "lan0");
+	gateway->links.default_ifindex = 3;
+	assert_int_equal(choose(gateway), -EINVAL);
+	assert_non_null(strstr(gateway->error, "[lan lan0] is the WAN interface lan0"));
 	/* without any route at start it is waited for */
-	links.default_ifindex = 0;
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_string_equal(network.wan.name, "");
-	assert_false(network.wan.present);
-	assert_int_equal(network.wan.route, WAN_ROUTE_NONE);
-	links.default_ifindex = 3;
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "");
-	assert_int_equal(network.wan.route, WAN_ROUTE_LAN);
-	links.default_ifindex = 2;
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "wan0");
-	assert_int_equal(network.wan.route, WAN_ROUTE_THERE);
-	links.default_ifindex = 3;
-	choose_again(&conf, &links, &network);
-	assert_string_equal(network.wan.name, "wan0");
-	assert_int_equal(network.wan.route, WAN_ROUTE_LAN);
+	gateway->links.default_ifindex = 0;
+	assert_int_equal(choose(gateway), 0);
+	assert_string_equal(gateway->network.wan.name, "");
+	assert_false(gateway->network.wan.present);
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_NONE);
+	gateway->links.default_ifindex = 3;
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "");
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_LAN);
+	gateway->links.default_ifindex = 2;
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_THERE);
+	gateway->links.default_ifindex = 3;
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_LAN);
 }
 
 static void test_automatic_lans_grow(void **state)
 {
-	static struct network network;
-	const struct conf conf = {0};
-	struct links links;
+	struct gateway *gateway = *state;
 	struct link *link;
 	char name[IF_NAMESIZE] = "br00";
 
-	(void)state;
-	choose_first(&conf, &links, &network);
-	(void)add_link_with(&links, "usb0", "192.168.8.1", 24);
-	add_link_with(&links, "down0", "192.168.9.1", 24)->up = false;
-	(void)add_link_with(&links, "public1", "198.51.100.9", 24);
-	add_link_with(&links, "backup0", "10.0.0.9", 24)->default_route = true;
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.lan_count, 3);
-	assert_string_equal(network.lans[2].name, "usb0");
-	assert_int_equal(network.lans[2].lan, 2);
-	assert_int_equal(network.lans[2].igd, 3);
-	assert_true(network.lan_joined[2]);
-	assert_false(network.lan_joined[0] || network.lan_joined[1]);
+	choose_two_lans(gateway);
+	(void)add_link_with(&gateway->links, "usb0", "192.168.8.1", 24);
+	add_link_with(&gateway->links, "down0", "192.168.9.1", 24)->up = false;
+	(void)add_link_with(&gateway->links, "public1", "198.51.100.9", 24);
+	add_link_with(&gateway->links, "backup0", "10.0.0.9", 24)->default_route = true;
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lan_count, 3);
+	assert_string_equal(gateway->network.lans[2].name, "usb0");
+	assert_int_equal(gateway->network.lans[2].lan, 2);
+	assert_int_equal(gateway->network.lans[2].igd, 3);
+	assert_true(gateway->network.lan_joined[2]);
+	assert_false(gateway->network.lan_joined[0] || gateway->network.lan_joined[1]);
 	/* it goes and comes */
-	link = &links.list[6];
+	link = &gateway->links.list[6];
 	memcpy(link->name, "gone0", 6);
 	link->address_count = 0;
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.lan_count, 3);
-	assert_int_equal(network.lans[2].ifindex, 0);
-	assert_true(network.lan_joined[2]);
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lan_count, 3);
+	assert_int_equal(gateway->network.lans[2].ifindex, 0);
+	assert_true(gateway->network.lan_joined[2]);
 	memcpy(link->name, "usb0", 5);
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.lan_count, 3);
-	assert_int_equal(network.lans[2].ifindex, link->ifindex);
-	assert_false(network.lans_full);
-	while (links.count < 60) {
-		name[2] = (char)('0' + links.count / 10);
-		name[3] = (char)('0' + links.count % 10);
-		(void)add_link_with(&links, name, "192.168.8.1", 24);
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lan_count, 3);
+	assert_int_equal(gateway->network.lans[2].ifindex, link->ifindex);
+	assert_false(gateway->network.lans_full);
+	while (gateway->links.count < 60) {
+		name[2] = (char)('0' + gateway->links.count / 10);
+		name[3] = (char)('0' + gateway->links.count % 10);
+		(void)add_link_with(&gateway->links, name, "192.168.8.1", 24);
 	}
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.lan_count, LANS_MAX);
-	assert_true(network.lans_full);
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lan_count, LANS_MAX);
+	assert_true(gateway->network.lans_full);
 }
 
 /* Many names of dial-ups: the last ones are known. */
 static void test_former_wans_are_bounded(void **state)
 {
-	static struct network network;
-	const struct conf conf = {0};
-	struct links links;
+	struct gateway *gateway = *state;
 	char name[IF_NAMESIZE] = "ppp00";
 
-	(void)state;
-	choose_first(&conf, &links, &network);
+	choose_two_lans(gateway);
 	for (int i = 0; i < 40; i++) {
 		name[3] = (char)('0' + i / 10);
 		name[4] = (char)('0' + i % 10);
-		memcpy(links.list[1].name, name, sizeof(name));
-		choose_again(&conf, &links, &network);
-		assert_string_equal(network.wan.name, name);
+		memcpy(gateway->links.list[1].name, name, sizeof(name));
+		choose_again(gateway);
+		assert_string_equal(gateway->network.wan.name, name);
 	}
-	assert_int_equal(network.former_wan_count, NETWORK_FORMER_WANS_MAX);
-	assert_string_equal(network.former_wans[NETWORK_FORMER_WANS_MAX - 1], "ppp39");
-	assert_string_equal(network.former_wans[0], "ppp24");
+	assert_int_equal(gateway->network.former_wan_count, NETWORK_FORMER_WANS_MAX);
+	assert_string_equal(gateway->network.former_wans[NETWORK_FORMER_WANS_MAX - 1],
+			    "ppp39");
+	assert_string_equal(gateway->network.former_wans[0], "ppp24");
 }
 
 /* A place that a reload has emptied serves nobody, and is no LAN to speak of. */
 static void test_place_without_protocols(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
-	char error[CONF_ERROR_MAX];
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	name_lan(&conf, "wan0");
-	conf.lans[0].protocols = 0;
-	name_lan(&conf, "lan0");
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_string_equal(network.wan.name, "wan0");
-	assert_int_equal(network.lans[0].ifindex, 0);
-	assert_int_equal(network.lans[0].protocols, 0);
-	assert_int_equal(network.lans[1].ifindex, 3);
+	name_lan(&gateway->conf, "wan0");
+	gateway->conf.lans[0].protocols = 0;
+	name_lan(&gateway->conf, "lan0");
+	assert_int_equal(choose(gateway), 0);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_int_equal(gateway->network.lans[0].ifindex, 0);
+	assert_int_equal(gateway->network.lans[0].protocols, 0);
+	assert_int_equal(gateway->network.lans[1].ifindex, 3);
 }
 
 static void test_named_wan_without_a_route(void **state)
 {
-	static struct network network;
-	struct conf conf = {.wan = {.interface = "wan0"}};
-	struct links links;
-	char error[CONF_ERROR_MAX];
+	struct gateway *gateway = *state;
 
-	(void)state;
-	make_gateway(&links);
-	assert_int_equal(network_choose(&conf, &links, NULL, &network, error), 0);
-	assert_int_equal(network.wan.route, WAN_ROUTE_THERE);
-	links.default_ifindex = 0;
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.wan.route, WAN_ROUTE_NONE);
-	assert_false(addr_is_none(&network.wan.external));
-	links.has_default = true; /* of policy routing */
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.wan.route, WAN_ROUTE_THERE);
+	memcpy(gateway->conf.wan.interface, "wan0", 5);
+	assert_int_equal(choose(gateway), 0);
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_THERE);
+	gateway->links.default_ifindex = 0;
+	choose_again(gateway);
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_NONE);
+	assert_false(addr_is_none(&gateway->network.wan.external));
+	gateway->links.has_default = true; /* of policy routing */
+	choose_again(gateway);
+	assert_int_equal(gateway->network.wan.route, WAN_ROUTE_THERE);
 }
 
 static void test_pin(void **state)
 {
-	static struct network network;
-	struct conf conf = {0};
-	struct links links;
+	struct gateway *gateway = *state;
 
-	(void)state;
-	choose_first(&conf, &links, &network);
-	network_pin(&network, &conf);
-	assert_int_equal(conf.lan_count, 2);
-	assert_string_equal(conf.lans[1].name, "guest0");
-	assert_int_equal(conf.lans[1].protocols, CONF_PROTOCOLS_DEFAULT);
-	assert_string_equal(conf.wan.interface, "");
-	choose_again(&conf, &links, &network);
-	assert_int_equal(network.lan_count, 2);
-	assert_int_equal(network.lans[1].igd, 3);
+	choose_two_lans(gateway);
+	network_pin(&gateway->network, &gateway->conf);
+	assert_int_equal(gateway->conf.lan_count, 2);
+	assert_string_equal(gateway->conf.lans[1].name, "guest0");
+	assert_int_equal(gateway->conf.lans[1].protocols, CONF_PROTOCOLS_DEFAULT);
+	assert_string_equal(gateway->conf.wan.interface, "");
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lan_count, 2);
+	assert_int_equal(gateway->network.lans[1].igd, 3);
 }
+
+#define GATEWAY_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_auto),
-		cmocka_unit_test(test_auto_without_default_route),
-		cmocka_unit_test(test_auto_without_lan),
-		cmocka_unit_test(test_auto_private_wan_is_no_lan),
-		cmocka_unit_test(test_named_and_missing),
-		cmocka_unit_test(test_configured_networks_are_kept),
-		cmocka_unit_test(test_third_party_and_anycast),
-		cmocka_unit_test(test_lan_is_wan),
-		cmocka_unit_test(test_automatic_choice_stays),
-		cmocka_unit_test(test_automatic_wan_follows_the_default_route),
-		cmocka_unit_test(test_automatic_wan_is_no_configured_lan),
-		cmocka_unit_test(test_automatic_lans_grow),
-		cmocka_unit_test(test_former_wans_are_bounded),
-		cmocka_unit_test(test_place_without_protocols),
-		cmocka_unit_test(test_named_wan_without_a_route),
-		cmocka_unit_test(test_pin),
+		GATEWAY_TEST(test_auto),
+		GATEWAY_TEST(test_auto_without_default_route),
+		GATEWAY_TEST(test_auto_without_lan),
+		GATEWAY_TEST(test_auto_private_wan_is_no_lan),
+		GATEWAY_TEST(test_named_and_missing),
+		GATEWAY_TEST(test_configured_networks_are_kept),
+		GATEWAY_TEST(test_third_party_and_anycast),
+		GATEWAY_TEST(test_lan_is_wan),
+		GATEWAY_TEST(test_automatic_choice_stays),
+		GATEWAY_TEST(test_automatic_wan_follows_the_default_route),
+		GATEWAY_TEST(test_automatic_wan_is_no_configured_lan),
+		GATEWAY_TEST(test_automatic_lans_grow),
+		GATEWAY_TEST(test_former_wans_are_bounded),
+		GATEWAY_TEST(test_place_without_protocols),
+		GATEWAY_TEST(test_named_wan_without_a_route),
+		GATEWAY_TEST(test_pin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
