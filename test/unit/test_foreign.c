@@ -201,17 +201,35 @@ static const struct {
 	{"accept comment \"portreeve\"", 0},
 };
 
+/* A ruleset as it shall be, "" = none, and a socket to it. */
+static struct nft_socket open_socket(const char *text)
+{
+	struct nft_socket nft;
+
+	ruleset_lab_enter();
+	ruleset_lab_flush();
+	if (text[0] != '\0')
+		ruleset_lab_load(NFT, text);
+	assert_int_equal(nft_socket_open(&nft), 0);
+	return nft;
+}
+
+static uint32_t get_generation(struct nft_socket *nft)
+{
+	uint32_t generation;
+
+	assert_int_equal(nft_foreign_get_generation(nft, &generation), 0);
+	return generation;
+}
+
 static void test_which_rules_are_ours(void **state)
 {
 	const struct nft_place place = {.family = "inet", .table = "t", .chain = "c"};
 	struct nft_accept found[NFT_ACCEPTS_MAX];
-	struct nft_socket nft;
+	struct nft_socket nft = open_socket("");
 	char text[512];
 
 	(void)state;
-	ruleset_lab_enter();
-	ruleset_lab_flush();
-	assert_int_equal(nft_socket_open(&nft), 0);
 	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
 		size_t count = 9;
 
@@ -238,21 +256,16 @@ static void test_stale_look(void **state)
 	const struct nft_place place = {.family = "inet", .table = "t", .chain = "c"};
 	struct nft_foreign_change change = {.place = &place};
 	struct nft_accept found[NFT_ACCEPTS_MAX];
-	struct nft_socket nft;
-	uint32_t generation;
+	struct nft_socket nft = open_socket(CHAIN("c", "0"));
+	uint32_t generation = get_generation(&nft);
 	size_t count;
 
 	(void)state;
-	ruleset_lab_enter();
-	ruleset_lab_flush();
-	ruleset_lab_load(NFT, CHAIN("c", "0"));
-	assert_int_equal(nft_socket_open(&nft), 0);
-	assert_int_equal(nft_foreign_get_generation(&nft, &generation), 0);
 	ruleset_lab_load(NFT, "add rule inet t c counter");
 	assert_int_equal(nft_foreign_commit(&nft, generation, LAB_MARK, &change, 1),
 			 -ERESTART);
 	assert_int_equal(count_ours(), 0);
-	assert_int_equal(nft_foreign_get_generation(&nft, &generation), 0);
+	generation = get_generation(&nft);
 	assert_int_equal(nft_foreign_commit(&nft, generation, LAB_MARK, &change, 1), 0);
 	assert_int_equal(count_ours(), 1);
 	assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
@@ -276,15 +289,10 @@ static void test_one_chain_is_gone(void **state)
 	};
 	const struct nft_foreign_change changes[] = {{.place = &places[0]},
 						     {.place = &places[1]}};
-	struct nft_socket nft;
-	uint32_t generation;
+	struct nft_socket nft = open_socket(CHAIN("c", "0"));
+	uint32_t generation = get_generation(&nft);
 
 	(void)state;
-	ruleset_lab_enter();
-	ruleset_lab_flush();
-	ruleset_lab_load(NFT, CHAIN("c", "0"));
-	assert_int_equal(nft_socket_open(&nft), 0);
-	assert_int_equal(nft_foreign_get_generation(&nft, &generation), 0);
 	assert_int_equal(nft_foreign_commit(&nft, generation, LAB_MARK, changes, 2),
 			 -ENOENT);
 	assert_int_equal(count_ours(), 0);
