@@ -16,6 +16,8 @@
 /* First size of the queue, and what is kept of it when it has run empty, octets. */
 #define MSG_QUEUE_OCTETS_MIN 8192
 #define MSG_QUEUE_OCTETS_KEEP 65536
+/* Longest pause of a reader. */
+#define MSG_PAUSE_MAX_MS 100
 /* What msg_deliver() answers when the peer has closed its end. */
 #define MSG_PEER_GONE 1
 
@@ -58,8 +60,10 @@ struct msg_channel {
 	bool freed;   /* by its owner, while busy */
 	bool ended;   /* nothing comes or goes any more */
 	bool blocked; /* the peer reads slowly: wait until the socket is writable */
+	unsigned int pause_ms;
 	struct event *readable;
 	struct event *writable;
+	struct event *paused; /* reads in the place of `readable`, later */
 	struct msg_handler handler;
 	void *user;
 	struct msg_queue queue;
@@ -183,6 +187,8 @@ static void msg_destroy(struct msg_channel *channel)
 		event_free(channel->readable);
 	if (channel->writable)
 		event_free(channel->writable);
+	if (channel->paused)
+		event_free(channel->paused);
 	free(channel->queue.bytes);
 	free(channel->slots);
 	free(channel);
@@ -205,6 +211,7 @@ static void msg_end(struct msg_channel *channel, int error)
 {
 	channel->ended = true;
 	event_del(channel->readable);
+	event_del(channel->paused);
 	event_del(channel->writable);
 	msg_queue_clear(&channel->queue);
 	if (channel->handler.ended)
@@ -300,15 +307,12 @@ static int msg_deliver_batch(struct msg_channel *channel, int count)
 	return error;
 }
 
-static void msg_on_readable(evutil_socket_t fd, short what, void *user)
+static void msg_read(struct msg_channel *channel)
 {
-	struct msg_channel *channel = user;
-	int count;
 	int error;
+	int count = recvmmsg(channel->fd, channel->headers, MSG_BATCH_MAX,
+			     MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
 
-	(void)what;
-	count = recvmmsg(fd, channel->headers, MSG_BATCH_MAX,
-			 MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
 	/* ECONNRESET is said once, when the peer left something unread; its own last
 	 * messages and the end of the stream follow. */
 	if (count < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET))
@@ -320,6 +324,30 @@ static void msg_on_readable(evutil_socket_t fd, short what, void *user)
 	if (!channel->freed && error != 0)
 		msg_end(channel, error == MSG_PEER_GONE ? 0 : error);
 	msg_leave(channel);
+}
+
+static void msg_on_readable(evutil_socket_t fd, short what, void *user)
+{
+	struct msg_channel *channel = user;
+	const struct timeval pause = {.tv_usec = channel->pause_ms * 1000L};
+
+	(void)fd;
+	(void)what;
+	if (channel->pause_ms > 0 && event_add(channel->paused, &pause) == 0)
+		event_del(channel->readable);
+	else
+		msg_read(channel);
+}
+
+static void msg_on_paused(evutil_socket_t fd, short what, void *user)
+{
+	struct msg_channel *channel = user;
+
+	(void)fd;
+	(void)what;
+	/* first: what is read may free the channel */
+	event_add(channel->readable, NULL);
+	msg_read(channel);
 }
 
 static int msg_set_nonblocking(int fd)
@@ -356,8 +384,9 @@ struct msg_channel *msg_channel_new(struct event_base *base, int fd,
 	channel->readable =
 		event_new(base, fd, EV_READ | EV_PERSIST, msg_on_readable, channel);
 	channel->writable = event_new(base, fd, EV_WRITE, msg_on_writable, channel);
+	channel->paused = event_new(base, -1, 0, msg_on_paused, channel);
 	if (!channel->slots || !channel->readable || !channel->writable ||
-	    msg_set_nonblocking(fd) < 0) {
+	    !channel->paused || msg_set_nonblocking(fd) < 0) {
 		msg_destroy(channel);
 		return NULL;
 	}
@@ -378,12 +407,20 @@ void msg_channel_free(struct msg_channel *channel)
 		(void)msg_flush(channel);
 	msg_queue_clear(&channel->queue);
 	event_del(channel->readable);
+	event_del(channel->paused);
 	event_del(channel->writable);
 	close(channel->fd);
 	channel->freed = true;
 	channel->ended = true;
 	if (!channel->busy)
 		msg_destroy(channel);
+}
+
+void msg_channel_set_pause(struct msg_channel *channel, unsigned int pause_ms)
+{
+	if (channel)
+		channel->pause_ms =
+			pause_ms < MSG_PAUSE_MAX_MS ? pause_ms : MSG_PAUSE_MAX_MS;
 }
 
 void msg_channel_flush(struct msg_channel *channel)

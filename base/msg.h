@@ -56,6 +56,13 @@ int msg_channel_send_fd(struct msg_channel *channel, uint32_t type, const void *
 size_t msg_channel_get_queued(const struct msg_channel *channel);
 
 /**
+ * From now on let messages wait so long after the first one of them, and read them as
+ * one batch then: for a reader whom many at once cost hardly more than one. 0 = read
+ * what is there when it comes. Safe on NULL.
+ */
+void msg_channel_set_pause(struct msg_channel *channel, unsigned int pause_ms);
+
+/**
  * Let what is queued leave now, before the caller does something that takes long. Safe
  * on NULL.
  */

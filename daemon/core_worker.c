@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "daemon/admission.h"
 #include "daemon/core_private.h"
 #include "daemon/flow_times.h"
@@ -18,6 +19,11 @@
 /* Pages of listings are refused while as many do: a page for each connection that there
  * may be is fewer. */
 #define LISTS_QUEUED_MAX (MSG_QUEUE_MAX - MSG_QUEUE_MAX / 4)
+
+/* Groups that take less are not waited for; others so long as that part of it. */
+#define PAUSE_SLOW_MS 8
+#define PAUSE_PART 8
+#define PAUSE_MAX_MS 10
 
 /* --- workers --- */
 
@@ -304,6 +310,20 @@ static void worker_send_reply(struct core_worker *worker, const struct request *
 }
 
 /*
+ * A firewall that writes its whole table for each change takes as long for one as for
+ * many. So when clients came together they are given a part of that time to do so
+ * again: what would be a small group and a large one is one.
+ */
+static unsigned int worker_get_pause_ms(size_t count, int64_t took_ms)
+{
+	if (count < 2 || took_ms < PAUSE_SLOW_MS)
+		return 0;
+	return took_ms < PAUSE_MAX_MS * PAUSE_PART
+		       ? (unsigned int)(took_ms / PAUSE_PART)
+		       : PAUSE_MAX_MS;
+}
+
+/*
  * The messages of one wake-up are a group: decide them, answer them. Whoever asks by
  * UPnP and has changed the table finds it changed when the answer is there.
  */
@@ -318,6 +338,8 @@ static void worker_drained(void *user)
 		return;
 	core->request_count = 0;
 	ledger_decide(core->ledger, core->requests, count, core->replies, &at);
+	msg_channel_set_pause(worker->channel,
+			      worker_get_pause_ms(count, clock_now_ms() - at.now_ms));
 	if ((worker->ops->protocols & LAN_PROTOCOL_UPNP) != 0 &&
 	    core_table_is_news(core))
 		core_send_table(core);

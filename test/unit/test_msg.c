@@ -236,6 +236,44 @@ static void test_messages_come_in_batches(void **state)
 	assert_int_equal(fixture->b.messages_at_drain, 3 * MSG_BATCH_MAX);
 }
 
+static void send_later(evutil_socket_t fd, short what, void *user)
+{
+	struct end *end = user;
+
+	(void)fd;
+	(void)what;
+	assert_int_equal(msg_channel_send(end->channel, 1, NULL, 0), 0);
+}
+
+/* What comes a little later than the first message is read with it. */
+static void test_reader_that_pauses(void **state)
+{
+	const struct timeval later = {.tv_usec = 5000};
+	struct fixture *fixture = *state;
+	struct event *timer = event_new(fixture->base, -1, 0, send_later, &fixture->a);
+
+	for (unsigned int pause_ms = 0; pause_ms <= 90; pause_ms += 90) {
+		msg_channel_set_pause(fixture->b.channel, pause_ms);
+		fixture->b.messages = 0;
+		fixture->b.drained = 0;
+		fixture->b.stop_after = 2;
+		send_many(&fixture->a, 1);
+		event_add(timer, &later);
+		run(fixture);
+		/* the loop ends inside the last batch, or after it */
+		event_base_loop(fixture->base, EVLOOP_NONBLOCK);
+		assert_int_equal(fixture->b.messages, 2);
+		assert_true(fixture->b.in_order);
+		assert_int_equal(fixture->b.drained, pause_ms > 0 ? 1 : 2);
+	}
+	/* and it may go while it does */
+	send_many(&fixture->a, 1);
+	event_base_loop(fixture->base, EVLOOP_ONCE);
+	event_base_loop(fixture->base, EVLOOP_ONCE);
+	event_free(timer);
+	msg_channel_set_pause(NULL, 1);
+}
+
 /* More than the socket holds: the rest waits, then all of it arrives in order. */
 static void test_queue_is_bounded_and_keeps_order(void **state)
 {
@@ -459,6 +497,7 @@ int main(void)
 		WITH_BOTH(test_message_arrives_whole),
 		WITH_BOTH(test_body_too_long_is_refused),
 		WITH_BOTH(test_messages_come_in_batches),
+		WITH_BOTH(test_reader_that_pauses),
 		WITH_BOTH(test_queue_is_bounded_and_keeps_order),
 		WITH_RAW(test_slow_reader_is_waited_for),
 		WITH_BOTH(test_descriptor_travels),
