@@ -117,13 +117,12 @@ static struct ipt_ports settle(struct ipt_ports ports)
 	return ports.last != 0 ? ports : (struct ipt_ports){0, UINT16_MAX};
 }
 
-static void put_ports(struct maker *maker, const struct ipt_spec *spec)
+/* Of both ends at once. */
+static void put_port_pair(struct maker *maker, const struct ipt_spec *spec)
 {
 	const struct ipt_ports source = settle(spec->source_ports);
 	const struct ipt_ports destination = settle(spec->destination_ports);
 
-	if (spec->source_ports.last == 0 && spec->destination_ports.last == 0)
-		return;
 	if (spec->protocol == IPPROTO_TCP) {
 		struct xt_tcp *tcp = append(maker, "tcp", 0, sizeof(*tcp));
 
@@ -135,6 +134,35 @@ static void put_ports(struct maker *maker, const struct ipt_spec *spec)
 		*udp = (struct xt_udp){.spts = {source.first, source.last},
 				       .dpts = {destination.first, destination.last}};
 	}
+}
+
+static void put_slot(struct xt_multiport_v1 *multiport, struct ipt_ports ports)
+{
+	multiport->pflags[multiport->count] = ports.last > ports.first;
+	multiport->ports[multiport->count++] = ports.first;
+	if (ports.last > ports.first)
+		multiport->ports[multiport->count++] = ports.last;
+}
+
+/*
+ * `multiport` also where it is but one port: kernels look for a match by name in a list
+ * that has the latest first, and `tcp` and `udp` are the first of all. There is one
+ * such search for each rule in each change.
+ */
+static void put_ports(struct maker *maker, const struct ipt_spec *spec)
+{
+	const bool by_source = spec->source_ports.last != 0;
+	struct xt_multiport_v1 *multiport;
+
+	if (by_source && spec->destination_ports.last != 0) {
+		put_port_pair(maker, spec);
+		return;
+	}
+	if (!by_source && spec->destination_ports.last == 0)
+		return;
+	multiport = append(maker, "multiport", 1, sizeof(*multiport));
+	multiport->flags = by_source ? XT_MULTIPORT_SOURCE : XT_MULTIPORT_DESTINATION;
+	put_slot(multiport, by_source ? spec->source_ports : spec->destination_ports);
 }
 
 static void put_slots(struct maker *maker, const struct ipt_spec *spec)

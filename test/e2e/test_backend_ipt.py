@@ -301,7 +301,7 @@ def test_many_peers_and_ports_of_one_leaf(lab, tool):
     rules.append(rule("tcp", filters=filters))
     tool.apply(*("add " + text for text in rules))
     assert tool.dump() == sorted(map(stripped, rules))
-    held = [line for line in ours(lab) if "multiport" in line]
+    held = [line for line in ours(lab) if line.endswith("-g PORTREEVE-HELD")]
     found = set()
     for line in held:
         for part in line.split("--sports ")[1].split()[0].split(","):
