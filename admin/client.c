@@ -385,3 +385,21 @@ enum exit_code client_ask(struct client *client, const char *method,
 
 	return code == EXIT_CODE_OK ? client_next(client, out) : code;
 }
+
+enum exit_code client_show(const struct options *options, const char *method,
+			   enum exit_code (*show)(const struct options *options,
+						  struct json_object *parameters))
+{
+	struct varlink_reply reply;
+	struct client *client = NULL;
+	enum exit_code code = client_open(options, &client);
+
+	if (code == EXIT_CODE_OK)
+		code = client_ask(client, method, NULL, &reply);
+	if (code == EXIT_CODE_OK) {
+		code = show(options, reply.parameters);
+		varlink_reply_fini(&reply);
+	}
+	client_free(client);
+	return code;
+}

@@ -41,4 +41,10 @@ enum exit_code client_ask(struct client *client, const char *method,
 			  struct json_object *parameters, struct varlink_reply *out)
 	__attribute__((warn_unused_result));
 
+/** The same with a connection of its own and no parameters; show() tells what came. */
+enum exit_code client_show(const struct options *options, const char *method,
+			   enum exit_code (*show)(const struct options *options,
+						  struct json_object *parameters))
+	__attribute__((warn_unused_result));
+
 #endif

@@ -10,6 +10,7 @@
 #include "admin/parse.h"
 #include "base/addr.h"
 #include "base/buf.h"
+#include "base/console.h"
 #include "base/control.h"
 
 static enum exit_code report_memory(struct json_object *parameters)
@@ -122,9 +123,7 @@ static enum exit_code show_answer(const struct options *options,
 	if (leases != NULL && !ended_ids_add(ended, leases))
 		return report_memory(NULL);
 	if (options->json) {
-		(void)puts(json_object_to_json_string_ext(
-			answer,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		console_write_json(answer, stdout);
 		return EXIT_CODE_OK;
 	}
 	if (leases != NULL && json_object_array_length(leases) > 1)

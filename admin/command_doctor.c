@@ -11,16 +11,11 @@ enum exit_code command_doctor(const struct options *options, char *const *operan
 
 	(void)operands;
 	part_init(&part, DOCTOR_FILE, options);
-	if (options->config) {
-		part_add(&part, "-c");
-		part_add(&part, options->config);
-	}
+	part_add_option(&part, "-c", options->config);
 	if (options->no_search)
 		part_add(&part, "--no-search");
 	/* Without one, the configuration says where the daemon listens. */
-	if (options->socket_is_given) {
-		part_add(&part, "--socket");
-		part_add(&part, options->socket);
-	}
+	if (options->socket_is_given)
+		part_add_option(&part, "--socket", options->socket);
 	return part_execute(&part, DOCTOR_BUILD_DIRECTORY);
 }

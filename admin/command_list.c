@@ -13,6 +13,7 @@
 #include "admin/table.h"
 #include "base/addr.h"
 #include "base/clock.h"
+#include "base/console.h"
 #include "base/control.h"
 
 /** Which leases the user wants to see. */
@@ -258,9 +259,7 @@ static enum exit_code print_watched(const struct options *options,
 	const char *event = varlink_get_string_or(&members, "event", NULL);
 
 	if (options->json && members.failed == NULL) {
-		(void)puts(json_object_to_json_string_ext(
-			reply->parameters,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		console_write_json(reply->parameters, stdout);
 		return EXIT_CODE_OK;
 	}
 	if (ready) {

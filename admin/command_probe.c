@@ -15,15 +15,11 @@ enum exit_code command_probe(const struct options *options, char *const *operand
 
 	(void)operands;
 	part_init(&part, PROBE_FILE, options);
-	if (options->gateway) {
-		part_add(&part, "--gateway");
-		part_add(&part, options->gateway);
-	}
+	part_add_option(&part, "--gateway", options->gateway);
 	if (options->has_timeout) {
 		(void)snprintf(timeout, sizeof(timeout), "%" PRId64,
 			       options->timeout_ms / 1000);
-		part_add(&part, "--timeout");
-		part_add(&part, timeout);
+		part_add_option(&part, "--timeout", timeout);
 	}
 	return part_execute(&part, PROBE_BUILD_DIRECTORY);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "admin/admin.h"
 #include "admin/client.h"
 #include "admin/format.h"
+#include "base/console.h"
 #include "base/control.h"
 
 /** What has become of it, as the daemon told it. */
@@ -68,9 +68,7 @@ static enum exit_code reload_show(const struct options *options,
 	if (!outcome_read(parameters, &outcome))
 		return EXIT_CODE_ERROR;
 	if (options->json)
-		(void)puts(json_object_to_json_string_ext(
-			parameters,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		console_write_json(parameters, stdout);
 	else
 		outcome_print(&outcome);
 	return outcome_report(&outcome);
@@ -78,17 +76,6 @@ static enum exit_code reload_show(const struct options *options,
 
 enum exit_code command_reload(const struct options *options, char *const *operands)
 {
-	struct varlink_reply reply;
-	struct client *client = NULL;
-	enum exit_code code = client_open(options, &client);
-
 	(void)operands;
-	if (code == EXIT_CODE_OK)
-		code = client_ask(client, CONTROL_RELOAD, NULL, &reply);
-	if (code == EXIT_CODE_OK) {
-		code = reload_show(options, reply.parameters);
-		varlink_reply_fini(&reply);
-	}
-	client_free(client);
-	return code;
+	return client_show(options, CONTROL_RELOAD, reload_show);
 }

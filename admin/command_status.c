@@ -8,6 +8,7 @@
 #include "admin/admin.h"
 #include "admin/client.h"
 #include "admin/format.h"
+#include "base/console.h"
 #include "base/control.h"
 
 /* Columns before what a line tells. */
@@ -394,9 +395,7 @@ static enum exit_code show_status(const struct options *options,
 	bool good = members.failed == NULL;
 
 	if (good && options->json)
-		(void)puts(json_object_to_json_string_ext(
-			parameters,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		console_write_json(parameters, stdout);
 	else if (good)
 		good = write_status(options, &members, state);
 	if (!good) {
@@ -409,17 +408,6 @@ static enum exit_code show_status(const struct options *options,
 
 enum exit_code command_status(const struct options *options, char *const *operands)
 {
-	struct client *client = NULL;
-	struct varlink_reply reply;
-	enum exit_code code = client_open(options, &client);
-
 	(void)operands;
-	if (code == EXIT_CODE_OK)
-		code = client_ask(client, CONTROL_STATUS, NULL, &reply);
-	if (code == EXIT_CODE_OK) {
-		code = show_status(options, reply.parameters);
-		varlink_reply_fini(&reply);
-	}
-	client_free(client);
-	return code;
+	return client_show(options, CONTROL_STATUS, show_status);
 }

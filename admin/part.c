@@ -16,6 +16,14 @@ void part_add(struct part *part, const char *argument)
 	part->arguments[part->count++] = argument;
 }
 
+void part_add_option(struct part *part, const char *option, const char *value)
+{
+	if (!value)
+		return;
+	part_add(part, option);
+	part_add(part, value);
+}
+
 void part_init(struct part *part, const char *file, const struct options *options)
 {
 	part->count = 0;
@@ -27,8 +35,7 @@ void part_init(struct part *part, const char *file, const struct options *option
 	if (options->width == 0)
 		return;
 	(void)snprintf(part->width, sizeof(part->width), "%zu", options->width);
-	part_add(part, "--width");
-	part_add(part, part->width);
+	part_add_option(part, "--width", part->width);
 }
 
 /** Become the program at that place; returns only when it is not there. -errno. */

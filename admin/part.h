@@ -21,6 +21,8 @@ void part_init(struct part *part, const char *file, const struct options *option
 /** Owns: argument is borrowed. At most PART_ARGUMENTS_MAX, with those of part_init().
  */
 void part_add(struct part *part, const char *argument);
+/** An option with its value; nothing where that is NULL. */
+void part_add_option(struct part *part, const char *option, const char *value);
 /**
  * Become that program. directory: of the program in a build, where nothing is
  * installed. Returns only when it cannot be started: reported.
