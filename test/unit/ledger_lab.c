@@ -45,22 +45,28 @@ static void init_network(struct network *network)
 	memcpy(network->lans[0].name, "lan0", 5);
 }
 
-void ledger_lab_init(struct ledger_lab *lab)
+void *ledger_lab_new(size_t size)
 {
+	struct ledger_lab *lab = test_calloc(1, size);
+
 	init_conf(&lab->conf);
 	init_network(&lab->network);
 	lab->backend = backend_get_memory();
 	lab->at = (struct store_time){1000000, 1700000000000};
+	return lab;
 }
 
-void ledger_lab_fini(struct ledger_lab *lab)
+int ledger_lab_teardown(void **state)
 {
+	struct ledger_lab *lab = *state;
 	char command[320];
 
 	ledger_lab_close(lab);
 	(void)snprintf(command, sizeof(command), "rm -rf %s",
 		       lab->conf.global.state_dir);
 	assert_int_equal(system(command), 0);
+	test_free(lab);
+	return 0;
 }
 
 struct ledger_setup ledger_lab_get_setup(const struct ledger_lab *lab,

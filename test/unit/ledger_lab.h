@@ -9,7 +9,7 @@
 
 struct ip_addr ledger_lab_address(const char *text);
 
-/** What a ledger stands on; a member `lab` of a test's fixture, zero before. */
+/** What a ledger stands on; what a test's fixture begins with. */
 struct ledger_lab {
 	struct conf conf;
 	struct network network;
@@ -19,13 +19,13 @@ struct ledger_lab {
 };
 
 /**
- * Defaults without a limit of requests, a directory of its own for the store, a
- * firewall in memory, 203.0.113.1 on interface 1, and lan0, which is interface 2. No
- * ledger yet.
+ * A fixture of so many octets, zero but for the lab that it begins with: defaults
+ * without a limit of requests, a directory of its own for the store, a firewall in
+ * memory, 203.0.113.1 on interface 1, and lan0, which is interface 2. No ledger yet.
  */
-void ledger_lab_init(struct ledger_lab *lab);
-/** The ledger is closed, and the directory goes. */
-void ledger_lab_fini(struct ledger_lab *lab);
+void *ledger_lab_new(size_t size);
+/** Of cmocka: the ledger is closed, the directory goes, and so does the fixture. */
+int ledger_lab_teardown(void **state);
 
 /** Of all that the lab holds; user is that of the events. */
 struct ledger_setup ledger_lab_get_setup(const struct ledger_lab *lab,

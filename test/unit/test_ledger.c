@@ -63,19 +63,9 @@ static const struct ledger_events events = {.lease = ledger_lab_ignore_lease,
 
 static int setup(void **state)
 {
-	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
+	struct fixture *fixture = ledger_lab_new(sizeof(*fixture));
 
-	ledger_lab_init(&fixture->lab);
 	*state = fixture;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fixture = *state;
-
-	ledger_lab_fini(&fixture->lab);
-	test_free(fixture);
 	return 0;
 }
 
@@ -825,7 +815,8 @@ static void test_pcp116_set_is_refused_whole(void **state)
 	assert_int_equal(fixture->replies[0].port_count, 16);
 }
 
-#define LEDGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define LEDGER_TEST(name)                                                              \
+	cmocka_unit_test_setup_teardown(name, setup, ledger_lab_teardown)
 
 int main(void)
 {

@@ -88,23 +88,13 @@ static void open_ledger(struct fixture *fixture)
 
 static int setup(void **state)
 {
-	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
+	struct fixture *fixture = ledger_lab_new(sizeof(*fixture));
 
-	ledger_lab_init(&fixture->lab);
 	fixture->lab.conf.limits.leases_per_client = 0;
 	fixture->is_known = true;
 	fixture->mac[0] = 2;
 	*state = fixture;
 	open_ledger(fixture);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fixture = *state;
-
-	ledger_lab_fini(&fixture->lab);
-	test_free(fixture);
 	return 0;
 }
 
@@ -466,7 +456,7 @@ static void test_whose(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, ledger_lab_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_move),	 TEST(test_move_is_kept),
 		TEST(test_static_stays), TEST(test_mapping_is_there),

@@ -57,21 +57,11 @@ static void open_ledger(struct fixture *fixture)
 
 static int setup(void **state)
 {
-	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
+	struct fixture *fixture = ledger_lab_new(sizeof(*fixture));
 
-	ledger_lab_init(&fixture->lab);
 	fixture->lab.conf.limits.leases_per_client = 0;
 	*state = fixture;
 	open_ledger(fixture);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fixture = *state;
-
-	ledger_lab_fini(&fixture->lab);
-	test_free(fixture);
 	return 0;
 }
 
@@ -197,6 +187,13 @@ static void test_lan_is_not_there(void **state)
 	assert_int_equal(count_forbidden(fixture), 4);
 }
 
+static int end_forbidden(struct fixture *fixture, const uint64_t *ids, size_t count,
+			 size_t *ended)
+{
+	return ledger_end_forbidden(fixture->lab.ledger, ids, count, &fixture->lab.at,
+				    ended);
+}
+
 static void test_ends(void **state)
 {
 	struct fixture *fixture = *state;
@@ -206,18 +203,14 @@ static void test_ends(void **state)
 	map_all(fixture);
 	count = get_ids(fixture, ids, 8);
 	deny_from(fixture, PORT + 1);
-	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
-					      &fixture->lab.at, &ended),
-			 0);
+	assert_int_equal(end_forbidden(fixture, ids, count, &ended), 0);
 	assert_int_equal(ended, 3);
 	assert_int_equal(fixture->ended, 3);
 	assert_int_equal(fixture->why, LEASE_END_POLICY);
 	assert_int_equal(count_leases(fixture), 2);
 	assert_int_equal(count_rules(fixture), 2);
 	/* the same again, some of which are no more */
-	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
-					      &fixture->lab.at, &ended),
-			 0);
+	assert_int_equal(end_forbidden(fixture, ids, count, &ended), 0);
 	assert_int_equal(ended, 3);
 	open_ledger(fixture);
 	assert_int_equal(count_leases(fixture), 2);
@@ -234,17 +227,13 @@ static void test_firewall_refuses(void **state)
 	count = get_ids(fixture, ids, 8);
 	deny_from(fixture, PORT);
 	memory_plan_fault(fixture->lab.ledger->books.backend, 1, EBUSY);
-	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
-					      &fixture->lab.at, &ended),
-			 -EBUSY);
+	assert_int_equal(end_forbidden(fixture, ids, count, &ended), -EBUSY);
 	assert_int_equal(ended, 0);
 	assert_int_equal(fixture->ended, 0);
 	assert_int_equal(fixture->disturbed, 1);
 	assert_int_equal(count_leases(fixture), 5);
 	assert_int_equal(count_rules(fixture), 5);
-	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
-					      &fixture->lab.at, &ended),
-			 0);
+	assert_int_equal(end_forbidden(fixture, ids, count, &ended), 0);
 	assert_int_equal(ended, 4);
 	assert_int_equal(count_leases(fixture), 1);
 	assert_int_equal(count_rules(fixture), 1);
@@ -274,9 +263,7 @@ static void test_set_ends_as_one(void **state)
 	assert_int_equal(count_forbidden(fixture), 0);
 	deny_from(fixture, PORT + 3);
 	assert_int_equal(count_forbidden(fixture), 4);
-	assert_int_equal(ledger_end_forbidden(fixture->lab.ledger, ids, count,
-					      &fixture->lab.at, &ended),
-			 0);
+	assert_int_equal(end_forbidden(fixture, ids, count, &ended), 0);
 	assert_int_equal(ended, 4);
 	assert_int_equal(count_leases(fixture), 0);
 }
@@ -325,7 +312,7 @@ static void test_rate_follows(void **state)
 	assert_int_not_equal(decide(fixture, &request), RESULT_RATE);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, ledger_lab_teardown)
 
 int main(void)
 {

@@ -76,23 +76,13 @@ static void open_ledger(struct fixture *fixture)
 
 static int setup(void **state)
 {
-	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
+	struct fixture *fixture = ledger_lab_new(sizeof(*fixture));
 
-	ledger_lab_init(&fixture->lab);
 	fixture->lab.conf.limits.leases_per_client = 0;
 	fixture->lab.conf.limits.igd_lifetime_max_s = 604800;
 	packets = 0;
 	*state = fixture;
 	open_ledger(fixture);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fixture = *state;
-
-	ledger_lab_fini(&fixture->lab);
-	test_free(fixture);
 	return 0;
 }
 
@@ -822,7 +812,7 @@ static void test_v6fw1_off(void **state)
 	assert_int_equal(by_id(fixture, REQUEST_PINHOLE_DELETE, V6, id), RESULT_OK);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, ledger_lab_teardown)
 
 int main(void)
 {

@@ -129,10 +129,9 @@ static bool open_ledger(struct fixture *fixture)
 
 static int setup(void **state)
 {
-	struct fixture *fixture = test_calloc(1, sizeof(*fixture));
+	struct fixture *fixture = ledger_lab_new(sizeof(*fixture));
 	struct lan_info *lan = &fixture->lab.network.lans[0];
 
-	ledger_lab_init(&fixture->lab);
 	fixture->base = event_base_new();
 	fixture->lab.network.lan_count = 2;
 	for (uint16_t i = 0; i < 2; i++, lan++) {
@@ -158,9 +157,7 @@ static int teardown(void **state)
 
 	close_ledger(fixture);
 	event_base_free(fixture->base);
-	ledger_lab_fini(&fixture->lab);
-	test_free(fixture);
-	return 0;
+	return ledger_lab_teardown(state);
 }
 
 static struct lease make_lease(const struct fixture *fixture, uint16_t port)
