@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 
 /* iptables tells nobody what it does: so we look, this often. */
 #define CHECK_MS 3000
@@ -288,6 +289,8 @@ static int open_parts(struct backend *backend)
 		return error;
 	backend->has_ipv6 = probe_ipv6();
 	ipt_lock_open(&backend->lock, backend->config.lock_fd);
+	/* Each change reads and writes tables of megabytes. */
+	memory_keep();
 	error = open_timer(backend);
 	if (error == 0)
 		error = flows_open(&backend->flows, backend->config.mark,

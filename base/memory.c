@@ -12,11 +12,20 @@
 /* Blocks from this size on are mappings of their own, and free memory at the end of the
  * heap is returned from there on. glibc's first values; it raises them with use. */
 #define MEMORY_LARGE 131072
+/* The same where memory is kept; the former is as large as glibc takes. */
+#define MEMORY_KEPT_BLOCK (32 * 1024 * 1024)
+#define MEMORY_KEPT (64 * 1024 * 1024)
 
 void memory_init(void)
 {
 	(void)mallopt(M_MMAP_THRESHOLD, MEMORY_LARGE);
 	(void)mallopt(M_TRIM_THRESHOLD, MEMORY_LARGE);
+}
+
+void memory_keep(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, MEMORY_KEPT_BLOCK);
+	(void)mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT);
 }
 
 /*

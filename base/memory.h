@@ -9,6 +9,12 @@
 void memory_init(void);
 
 /**
+ * From now on what is freed stays at hand, up to some dozen megabytes: for a process
+ * that needs as much again at its next request.
+ */
+void memory_keep(void);
+
+/**
  * Give back what only the start needed: free blocks of the heap, and pages of code and
  * constants, which come back from the page cache when they are used again. Takes a
  * millisecond; for the end of a phase, not for every request.
