@@ -10,6 +10,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/netlink.h"
 #include "base/sorted.h"
@@ -431,22 +432,17 @@ void flows_note_begin(struct flows *flows, const struct rule *rule)
 
 void flows_note_end(struct flows *flows, const struct rule *rule)
 {
-	if (flows->ended_count == flows->ended_size) {
-		size_t size =
-			flows->ended_size > 0 ? flows->ended_size * 2 : ENDED_START;
-		struct flows_ended *ended =
-			reallocarray(flows->ended, size, sizeof(*ended));
+	struct flows_ended *ended =
+		array_reserve(flows->ended, flows->ended_count, &flows->ended_size,
+			      sizeof(*ended), ENDED_START);
 
-		if (!ended) {
-			/* Memory is short: make room by doing now what is due. */
-			if (flows->ended_count == 0)
-				return;
-			search_all(flows);
-		} else {
-			flows->ended = ended;
-			flows->ended_size = size;
-		}
-	}
+	if (ended)
+		flows->ended = ended;
+	else if (flows->ended_count == 0)
+		return;
+	else
+		/* Memory is short: make room by doing now what is due. */
+		search_all(flows);
 	flows->ended[flows->ended_count++] = (struct flows_ended){
 		.protocol = rule->protocol,
 		/* What keeps a flow must not end it, nor others that left with its

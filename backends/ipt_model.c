@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 #define STEPS_START 64
 
 /* One thing that was done, to be undone. */
@@ -123,17 +125,13 @@ static void unlink_held(struct ipt_model *model, struct ipt_held *held)
 
 static bool reserve(struct ipt_model *model)
 {
-	size_t size = model->step_size > 0 ? model->step_size * 2 : STEPS_START;
-	struct ipt_step *steps;
+	struct ipt_step *steps =
+		array_reserve(model->steps, model->step_count, &model->step_size,
+			      sizeof(*steps), STEPS_START);
 
-	if (model->step_count < model->step_size)
-		return true;
-	steps = reallocarray(model->steps, size, sizeof(*steps));
-	if (!steps)
-		return false;
-	model->steps = steps;
-	model->step_size = size;
-	return true;
+	if (steps)
+		model->steps = steps;
+	return steps != NULL;
 }
 
 /* --- clashes --- */

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 /* Longer than the longest: an IPv6 entry with every match that we use. */
 #define ENTRY_MAX 1024
 #define LIST_START 16
@@ -398,15 +400,12 @@ void ipt_list_begin(struct ipt_list *list, bool ipv6, struct ipt_forms forms)
 
 static bool reserve(struct ipt_list *list, size_t octets)
 {
-	if (list->count == list->offset_size) {
-		size_t size = list->count > 0 ? list->count * 2 : LIST_START;
-		size_t *offsets = reallocarray(list->offsets, size, sizeof(*offsets));
+	size_t *offsets = array_reserve(list->offsets, list->count, &list->offset_size,
+					sizeof(*offsets), LIST_START);
 
-		if (!offsets)
-			return false;
-		list->offsets = offsets;
-		list->offset_size = size;
-	}
+	if (!offsets)
+		return false;
+	list->offsets = offsets;
 	if (list->used + octets > list->size) {
 		size_t size = (list->used + octets) * 2;
 		uint8_t *bigger = realloc(list->octets, size);

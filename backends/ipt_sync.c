@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 #define PLACES_START 64
 
 static const struct {
@@ -33,23 +35,20 @@ static void touch(struct ipt_touched *touched, enum ipt_tree tree, uint8_t proto
 {
 	const struct ipt_place place = ipt_tree_get_place(tree, protocol, port);
 
+	struct ipt_place *places;
+
 	for (size_t i = 0; i < touched->count; i++)
 		if (touched->places[i].tree == place.tree &&
 		    touched->places[i].protocol == place.protocol &&
 		    touched->places[i].leaf == place.leaf)
 			return;
-	if (touched->count == touched->size) {
-		size_t size = touched->size > 0 ? touched->size * 2 : PLACES_START;
-		struct ipt_place *places =
-			reallocarray(touched->places, size, sizeof(*places));
-
-		if (!places) {
-			touched->failed = true;
-			return;
-		}
-		touched->places = places;
-		touched->size = size;
+	places = array_reserve(touched->places, touched->count, &touched->size,
+			       sizeof(*places), PLACES_START);
+	if (!places) {
+		touched->failed = true;
+		return;
 	}
+	touched->places = places;
 	touched->places[touched->count++] = place;
 }
 
@@ -107,16 +106,12 @@ struct walk {
 
 static int add_name(struct names *names, const char *name)
 {
-	if (names->count == names->size) {
-		size_t size = names->size > 0 ? names->size * 2 : PLACES_START;
-		char(*items)[IPT_NAME_MAX] =
-			reallocarray(names->items, size, sizeof(*items));
+	char(*items)[IPT_NAME_MAX] = array_reserve(
+		names->items, names->count, &names->size, sizeof(*items), PLACES_START);
 
-		if (!items)
-			return -ENOMEM;
-		names->items = items;
-		names->size = size;
-	}
+	if (!items)
+		return -ENOMEM;
+	names->items = items;
 	memset(names->items[names->count], 0, IPT_NAME_MAX);
 	strncpy(names->items[names->count++], name, IPT_NAME_MAX - 1);
 	return 0;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 /* libiptc tells no more than errno, and some of its errors are none of the kernel's. */
 static int get_error(void)
 {
@@ -65,15 +67,12 @@ struct script {
 
 static bool note(struct script *script, size_t kept)
 {
-	if (script->count == script->size) {
-		size_t size = script->size > 0 ? script->size * 2 : IPT_LEAF_PORTS;
-		size_t *bigger = reallocarray(script->kept, size, sizeof(*bigger));
+	size_t *all = array_reserve(script->kept, script->count, &script->size,
+				    sizeof(*all), IPT_LEAF_PORTS);
 
-		if (!bigger)
-			return false;
-		script->kept = bigger;
-		script->size = size;
-	}
+	if (!all)
+		return false;
+	script->kept = all;
 	script->kept[script->count++] = kept;
 	return true;
 }

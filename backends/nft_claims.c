@@ -6,6 +6,8 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "base/array.h"
+
 /*
  * The kernel refuses an interval that begins or ends inside another one, not one around
  * it, nor one that crosses it, and knows nothing of its other sets. So this compares
@@ -83,27 +85,19 @@ static bool same_box(const struct nft_box *a, const struct nft_box *b)
 /* Room for one change and one box more, before either is made. */
 static bool reserve(struct nft_claims *claims, struct nft_claim *claim)
 {
-	if (claims->change_count == claims->change_size) {
-		size_t size =
-			claims->change_size > 0 ? claims->change_size * 2 : START_SIZE;
-		struct nft_claim_change *changes =
-			reallocarray(claims->changes, size, sizeof(*changes));
+	struct nft_claim_change *changes =
+		array_reserve(claims->changes, claims->change_count,
+			      &claims->change_size, sizeof(*changes), START_SIZE);
+	struct claimed *items;
 
-		if (!changes)
-			return false;
-		claims->changes = changes;
-		claims->change_size = size;
-	}
-	if (claim->count == claim->size) {
-		size_t size = claim->size > 0 ? claim->size * 2 : START_SIZE;
-		struct claimed *items =
-			reallocarray(claim->items, size, sizeof(*items));
-
-		if (!items)
-			return false;
-		claim->items = items;
-		claim->size = size;
-	}
+	if (!changes)
+		return false;
+	claims->changes = changes;
+	items = array_reserve(claim->items, claim->count, &claim->size, sizeof(*items),
+			      START_SIZE);
+	if (!items)
+		return false;
+	claim->items = items;
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/sorted.h"
 
 #define START_ELEMENTS 64
@@ -15,16 +16,13 @@
 int nft_elements_append(struct nft_elements *elements,
 			const struct nft_element *element)
 {
-	if (elements->count == elements->size) {
-		size_t size = elements->size > 0 ? elements->size * 2 : START_ELEMENTS;
-		struct nft_element *items =
-			reallocarray(elements->items, size, sizeof(*items));
+	struct nft_element *items =
+		array_reserve(elements->items, elements->count, &elements->size,
+			      sizeof(*items), START_ELEMENTS);
 
-		if (!items)
-			return -ENOMEM;
-		elements->items = items;
-		elements->size = size;
-	}
+	if (!items)
+		return -ENOMEM;
+	elements->items = items;
 	elements->items[elements->count++] = *element;
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 
 #define EXPIRY_SIZE_MIN 64
@@ -86,16 +87,14 @@ static void expiry_leave(struct expiry *expiry, struct expiry_node *node)
 
 bool expiry_insert(struct expiry *expiry, struct expiry_node *node, int64_t at_ms)
 {
-	if (expiry->known + 2 > expiry->size) {
-		size_t size = expiry->size > 0 ? 2 * expiry->size : EXPIRY_SIZE_MIN;
-		struct expiry_node **grown =
-			reallocarray(expiry->nodes, size, sizeof(struct expiry_node *));
+	/* The first place is nobody's. */
+	struct expiry_node **nodes =
+		array_reserve(expiry->nodes, expiry->known + 1, &expiry->size,
+			      sizeof(struct expiry_node *), EXPIRY_SIZE_MIN);
 
-		if (!grown)
-			return false;
-		expiry->nodes = grown;
-		expiry->size = size;
-	}
+	if (!nodes)
+		return false;
+	expiry->nodes = nodes;
 	expiry->known++;
 	*node = (struct expiry_node){.at_ms = at_ms};
 	expiry_enter(expiry, node);

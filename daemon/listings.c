@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "base/array.h"
 #include "protocols/worker.h"
 
 #define LISTING_SIZE_FIRST 4
@@ -56,17 +57,13 @@ void listings_free(struct listings *listings)
 
 static bool listing_add(struct listing *listing, struct listing_node *node)
 {
-	if (listing->count == listing->size) {
-		size_t size =
-			listing->size > 0 ? 2 * listing->size : LISTING_SIZE_FIRST;
-		struct listing_node **grown = reallocarray(
-			listing->nodes, size, sizeof(struct listing_node *));
+	struct listing_node **nodes =
+		array_reserve(listing->nodes, listing->count, &listing->size,
+			      sizeof(struct listing_node *), LISTING_SIZE_FIRST);
 
-		if (!grown)
-			return false;
-		listing->nodes = grown;
-		listing->size = size;
-	}
+	if (!nodes)
+		return false;
+	listing->nodes = nodes;
 	node->index = listing->count;
 	listing->nodes[listing->count++] = node;
 	return true;

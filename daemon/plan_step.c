@@ -3,23 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "daemon/plan_private.h"
 #include "daemon/table.h"
 
+#define CHANGES_START 4
+
 static struct lease_change *plan_add_change(struct plan *plan)
 {
-	if (plan->count == plan->size) {
-		size_t size = plan->size > 0 ? 2 * plan->size : 4;
-		struct lease_change *grown =
-			reallocarray(plan->changes, size, sizeof(*grown));
+	struct lease_change *changes =
+		array_reserve(plan->changes, plan->count, &plan->size, sizeof(*changes),
+			      CHANGES_START);
 
-		if (!grown) {
-			plan->result = RESULT_NO_MEMORY;
-			return NULL;
-		}
-		plan->changes = grown;
-		plan->size = size;
+	if (!changes) {
+		plan->result = RESULT_NO_MEMORY;
+		return NULL;
 	}
+	plan->changes = changes;
 	plan->changes[plan->count].unasked = false;
 	return &plan->changes[plan->count++];
 }

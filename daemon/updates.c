@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "daemon/moment.h"
 #include "daemon/table.h"
@@ -128,17 +129,13 @@ static void updates_send(struct updates *updates, const struct lease *lease,
 
 static bool updates_reserve_unasked(struct updates *updates)
 {
-	size_t size = updates->unasked_size > 0 ? 2 * updates->unasked_size : TURN_MAX;
-	uint64_t *grown;
+	uint64_t *unasked =
+		array_reserve(updates->unasked, updates->unasked_count,
+			      &updates->unasked_size, sizeof(*unasked), TURN_MAX);
 
-	if (updates->unasked_count < updates->unasked_size)
-		return true;
-	grown = reallocarray(updates->unasked, size, sizeof(*grown));
-	if (!grown)
-		return false;
-	updates->unasked = grown;
-	updates->unasked_size = size;
-	return true;
+	if (unasked)
+		updates->unasked = unasked;
+	return unasked != NULL;
 }
 
 void lease_updates_tell(struct updates *updates, uint64_t id)
