@@ -91,7 +91,7 @@ static bool search_runs(struct search *search, const struct ports_wish *wish)
 	const struct ports *ports = table_get_ports(search->table);
 	uint32_t span = wish->range.last - wish->range.first + 1u;
 	uint32_t origin = search->context->random % span;
-	uint32_t offset = 0;
+	uint32_t offset = 0, stride = 1;
 
 	while (search->looks < SET_LOOKS_MAX && offset < span) {
 		uint32_t start = wish->range.first + (origin + offset) % span;
@@ -100,7 +100,9 @@ static bool search_runs(struct search *search, const struct ports_wish *wish)
 
 		if (first == 0 || at < offset || search_at(search, first))
 			break;
-		offset = at + search->reached + 1;
+		/* the owner may have given away thousands of ports in a row */
+		stride = search->reached > 0 || span <= SET_LOOKS_MAX ? 1 : stride * 2;
+		offset = at + search->reached + stride;
 	}
 	return search->count == search->want;
 }

@@ -257,26 +257,43 @@ enum result port_get_refusal(const struct table *table,
 		       : RESULT_CONFLICT;
 }
 
+/*
+ * Where to look after a port that the gateway or the owner uses. They use some, or a
+ * range of thousands that are next to each other: so in a large range elsewhere, by a
+ * step that is a full period's (Knuth, TAOCP 3.2.1.2), and in a small one at each.
+ */
+static uint32_t port_get_next_start(struct port_range range, uint16_t port,
+				    uint32_t *random)
+{
+	uint32_t span = range.last - range.first + 1u;
+
+	if (span <= PICK_TRIES_MAX)
+		return port < range.last ? port + 1u : range.first;
+	*random = *random * 1664525u + 1013904223u;
+	/* the high bits are the better ones */
+	return range.first + (*random >> 8) % span;
+}
+
 /* A free port of one range, from a random place on. */
 static uint16_t port_pick_in_range(const struct table *table,
 				   const struct plan_context *context,
 				   struct port_range range)
 {
+	uint32_t random = context->random;
 	uint32_t start;
 
 	if (range.first < PORT_UNPRIVILEGED)
 		range.first = PORT_UNPRIVILEGED;
 	if (range.first > range.last)
 		return 0;
-	start = range.first +
-		context->random % (uint32_t)(range.last - range.first + 1);
+	start = range.first + random % (uint32_t)(range.last - range.first + 1);
 	for (int tries = 0; tries < PICK_TRIES_MAX; tries++) {
 		uint16_t port = ports_find_free(table_get_ports(table), 0, range,
 						(uint16_t)start);
 
 		if (port == 0 || port_is_available(table, context, port))
 			return port;
-		start = port < range.last ? port + 1u : range.first;
+		start = port_get_next_start(range, port, &random);
 	}
 	return 0;
 }

@@ -22,7 +22,8 @@ static bool is_used(void *user, uint8_t protocol, uint16_t port)
 
 	(void)protocol;
 	lab->looks++;
-	return port == lab->used_port;
+	return port == lab->used_port ||
+	       (port >= lab->used.first && port <= lab->used.last);
 }
 
 int plan_lab_setup(void **state)

@@ -25,6 +25,7 @@ struct plan_lab {
 	struct request request;
 	struct plan plan;	   /* of the last request */
 	uint16_t used_port;	   /* of the gateway itself */
+	struct port_range used;	   /* that the owner gives away by rules of its own */
 	unsigned int looks;	   /* times it was asked for such */
 	struct ip_addr server;	   /* ours, in every request */
 	unsigned int changes_last; /* of the last request that was decided */

@@ -349,6 +349,27 @@ static void test_pcp56_own_ports(void **state)
 	}
 }
 
+/* An owner's rule may take thousands of ports in a row; there are as many others. */
+static void test_owners_ports(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	lab->used = (struct port_range){1024, 30000};
+	for (uint32_t i = 0; i < 100; i++) {
+		lab->context.random = i * 655;
+		lab->looks = 0;
+		assert_int_equal(lab_map(lab, C1, (uint16_t)(2000 + i), 0), RESULT_OK);
+		assert_true(lab_get_port(lab) > lab->used.last);
+		assert_true(lab->looks <= 66);
+	}
+	/* the one that is left of a small range is found, wherever the search begins */
+	lab->conf.rules[0].external = (struct port_range){40000, 40063};
+	lab->used = (struct port_range){40001, 40063};
+	lab_ask(lab, REQUEST_MAP, C2, 5000, 0);
+	assert_int_equal(lab_decide(lab), RESULT_OK);
+	assert_int_equal(lab_get_port(lab), 40000);
+}
+
 static void test_pcp61_quota(void **state)
 {
 	struct plan_lab *lab = *state;
@@ -684,6 +705,7 @@ int main(void)
 		TEST(test_pcp54_port_of_peer),
 		TEST(test_pcp55_bad_suggestion),
 		TEST(test_pcp56_own_ports),
+		TEST(test_owners_ports),
 		TEST(test_pcp61_quota),
 		TEST(test_pcp62_no_address),
 		TEST(test_pcp63_policy),

@@ -172,6 +172,25 @@ static void test_gateways_own_port(void **state)
 	assert_true(lab->looks <= 2 * REQUEST_PORTS_MAX + 1);
 }
 
+/* An owner's rule may take thousands of ports in a row; there are as many others. */
+static void test_owners_ports(void **state)
+{
+	struct plan_lab *lab = *state;
+
+	lab->used = (struct port_range){1024, 30000};
+	lab->context.leases_per_client = 1000;
+	for (uint32_t i = 0; i < 60; i++) {
+		uint16_t port = (uint16_t)(5000 + 16 * i);
+
+		lab->context.random = 1024 + i * 480;
+		lab->looks = 0;
+		assert_int_equal(map_set(lab, port, 0, 8), RESULT_OK);
+		assert_set(lab, C1, port, 8);
+		assert_true(lab_get_port(lab) > lab->used.last);
+		assert_true(lab->looks <= 2 * REQUEST_PORTS_MAX + 1);
+	}
+}
+
 /* Work is bounded however the ports lie: here no two free ones are neighbours. */
 static void test_no_run_at_all(void **state)
 {
@@ -504,6 +523,7 @@ int main(void)
 		TEST(test_last_ports),
 		TEST(test_what_is_free),
 		TEST(test_gateways_own_port),
+		TEST(test_owners_ports),
 		TEST(test_no_run_at_all),
 		TEST(test_policy_tells_ports_apart),
 		TEST(test_shortest_limit),
