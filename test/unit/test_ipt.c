@@ -17,6 +17,7 @@
 #include <linux/netlink.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -221,7 +222,9 @@ static void on_disturbed(void *user)
 static struct backend *open_backend(const struct backend_ops *ops)
 {
 	static const struct backend_events events = {.disturbed = on_disturbed};
-	const struct backend_config config = {.mark = MARK};
+	/* The lock of the whole machine is nothing to a namespace of ours. */
+	const int lock = memfd_create("lock", MFD_CLOEXEC);
+	const struct backend_config config = {.mark = MARK, .lock_fd = lock};
 	struct backend_network network = {
 		.wan = "wan0", .lan_count = 1, .lans = {"lan0"}, .address_count = 1};
 	struct backend *backend;
@@ -229,7 +232,9 @@ static struct backend *open_backend(const struct backend_ops *ops)
 	size_t removed;
 
 	network.addresses[0] = get_addr(WAN);
+	assert_true(lock > 0);
 	assert_int_equal(ops->open(&config, &events, NULL, &backend), 0);
+	close(lock);
 	assert_int_equal(ops->set_network(backend, &network), 0);
 	assert_int_equal(ops->sync(backend, NULL, 0, &added, &removed), 0);
 	return backend;
