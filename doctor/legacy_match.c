@@ -213,7 +213,9 @@ static enum legacy_match match_conntrack(const struct match_data *data,
 	if (data->revision != 3 || data->size < sizeof(info))
 		return LEGACY_MATCH_MAYBE;
 	memcpy(&info, data->at, sizeof(info));
-	if ((info.match_flags & ~(unsigned int)XT_CONNTRACK_STATE) != 0)
+	/* The alias says how it is written: -m state. */
+	if ((info.match_flags &
+	     ~(unsigned int)(XT_CONNTRACK_STATE | XT_CONNTRACK_STATE_ALIAS)) != 0)
 		return LEGACY_MATCH_MAYBE;
 	if (packet->translated)
 		state |= XT_CONNTRACK_STATE_DNAT;

@@ -113,16 +113,22 @@ static void add_connmark(struct builder *builder, int verdict)
 	rule_end(builder, "", verdict);
 }
 
-static void add_state(struct builder *builder, unsigned int state, int verdict)
+static void add_state_as(struct builder *builder, unsigned int flags,
+			 unsigned int state, int verdict)
 {
 	struct xt_conntrack_mtinfo3 info;
 
 	memset(&info, 0, sizeof(info));
-	info.match_flags = XT_CONNTRACK_STATE;
+	info.match_flags = (uint16_t)flags;
 	info.state_mask = (uint16_t)state;
 	rule_begin(builder);
 	rule_add_match(builder, "conntrack", 3, &info, sizeof(info));
 	rule_end(builder, "", verdict);
+}
+
+static void add_state(struct builder *builder, unsigned int state, int verdict)
+{
+	add_state_as(builder, XT_CONNTRACK_STATE, state, verdict);
 }
 
 /* A jump from there to the rule that follows now. */
@@ -236,6 +242,29 @@ static void test_state(void **state)
 	add_state(&builder, XT_CONNTRACK_STATE_DNAT, ACCEPT);
 	set_policy(&builder, DROP);
 	assert_int_equal(builder_ask(&builder), PACKET_PASSES);
+}
+
+/* As `-m state` is kept: the same match, with a flag that says so. */
+static void test_state_alias(void **state)
+{
+	unsigned int flags = XT_CONNTRACK_STATE | XT_CONNTRACK_STATE_ALIAS;
+	struct packet packet = make_leased(false);
+	struct builder builder;
+
+	(void)state;
+	builder_init(&builder, false);
+	add_state_as(&builder, flags, XT_CONNTRACK_STATE_BIT(IP_CT_NEW), DROP);
+	set_policy(&builder, ACCEPT);
+	assert_int_equal(legacy_walk(&builder.table, NF_INET_FORWARD, &packet).fate,
+			 PACKET_DROPPED);
+	packet.is_new = false;
+	assert_int_equal(builder_walk(&builder, &packet).fate, PACKET_PASSES);
+	/* What else it asks for is not understood. */
+	builder_init(&builder, false);
+	add_state_as(&builder, flags | XT_CONNTRACK_EXPIRES,
+		     XT_CONNTRACK_STATE_BIT(IP_CT_NEW), DROP);
+	set_policy(&builder, ACCEPT);
+	assert_int_equal(builder_ask(&builder), PACKET_UNKNOWN);
 }
 
 static void test_reject_and_log(void **state)
@@ -422,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_mark),
 		cmocka_unit_test(test_state),
+		cmocka_unit_test(test_state_alias),
 		cmocka_unit_test(test_reject_and_log),
 		cmocka_unit_test(test_unknown_match),
 		cmocka_unit_test(test_user_chain),
