@@ -44,6 +44,11 @@ static void check_lan(const struct facts *facts, uint32_t index,
 	if (!facts->search.done[index])
 		finding_say(finding, FINDING_UNKNOWN,
 			    "%s was not searched for other UPnP gateways", lan->name);
+	else if (facts->search.flooded[index])
+		finding_say(finding, FINDING_UNKNOWN,
+			    "%s was flooded while other UPnP gateways were searched "
+			    "for: one may be there that was not heard",
+			    lan->name);
 	else if (!facts->firewall.ruleset && !facts->root)
 		finding_say(finding, FINDING_OK,
 			    "no other UPnP gateway answers on %s (as far as the "

@@ -67,7 +67,8 @@ struct facts_firewall {
 	struct legacy_table translation; /* nat, IPv4 */
 };
 
-#define FACTS_ANSWERS_MAX 16
+/** One for each LAN. */
+#define FACTS_ANSWERS_MAX LANS_MAX
 
 /** Another gateway that answered a search. */
 struct facts_answer {
@@ -76,7 +77,8 @@ struct facts_answer {
 };
 
 struct facts_search {
-	bool done[LANS_MAX]; /* it was searched there */
+	bool done[LANS_MAX];	/* it was searched there */
+	bool flooded[LANS_MAX]; /* and more came than could be looked at */
 	size_t count;
 	struct facts_answer answers[FACTS_ANSWERS_MAX];
 };

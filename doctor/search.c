@@ -21,8 +21,12 @@
 #define SSDP_GROUP 0xeffffffaU
 /* One datagram on a usual link. */
 #define DATAGRAM_SIZE 2048
-/* Datagrams of one LAN that are read; more is a flood. */
+/* Datagrams of one LAN that are looked at; more is a flood. */
 #define DATAGRAMS_MAX 512
+/* Gateways of one LAN that are told: one is enough to know, a row of them is a lie. */
+#define ANSWERS_MAX 4
+/* What the parent hears of one LAN, at most: answers, the search, a flood. */
+#define MESSAGES_MAX (ANSWERS_MAX + 2)
 /* The parent waits so much longer than the child does. */
 #define SEARCH_GRACE_MS 800
 /* Of the user that owns nothing, where the system has no name for it. */
@@ -37,10 +41,19 @@ static const char search_text[] = "M-SEARCH * HTTP/1.1\r\n"
 				  "InternetGatewayDevice:1\r\n"
 				  "\r\n";
 
-/* What the child hands over. lan of LANS_MAX or more: that one was searched. */
+/* What the child hands over. */
+enum search_event { SEARCH_DONE, SEARCH_ANSWERED, SEARCH_FLOODED };
+
 struct search_message {
+	uint32_t event;
 	uint32_t lan;
 	struct ip_addr host;
+};
+
+/* What one LAN may still have of us. */
+struct search_quota {
+	unsigned int datagrams;
+	unsigned int answers;
 };
 
 bool search_is_gateway(const char *text, size_t length)
@@ -92,38 +105,59 @@ static int socket_search(const struct lan_info *lan)
 	return -1;
 }
 
-/* One datagram from a LAN; told when it is a gateway's. False when there is none. */
-static bool socket_take(int fd, uint32_t lan, int told_fd)
+static void tell(int told_fd, enum search_event event, uint32_t lan,
+		 const struct ip_addr *host)
+{
+	struct search_message message = {.event = (uint32_t)event, .lan = lan};
+
+	if (host)
+		message.host = *host;
+	(void)send(told_fd, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/*
+ * One datagram from a LAN; told when it is a gateway's. False when that LAN has had
+ * more than its share: others are listened to all the same.
+ */
+static bool socket_take(int fd, uint32_t lan, struct search_quota *left, int told_fd)
 {
 	char text[DATAGRAM_SIZE];
 	struct sockaddr_storage source = {0};
 	socklen_t size = sizeof(source);
 	ssize_t length =
 		recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&source, &size);
-	struct search_message message = {.lan = lan};
+	struct ip_addr host;
 
-	if (length < 0)
-		return errno != EAGAIN && errno != EWOULDBLOCK;
-	message.host = addr_from_sockaddr(&source);
-	if (search_is_gateway(text, (size_t)length))
-		(void)send(told_fd, &message, sizeof(message),
-			   MSG_NOSIGNAL | MSG_DONTWAIT);
-	return true;
+	if (length < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return true;
+	if (length >= 0 && search_is_gateway(text, (size_t)length)) {
+		host = addr_from_sockaddr(&source);
+		tell(told_fd, SEARCH_ANSWERED, lan, &host);
+		left->answers--;
+	}
+	if (--left->datagrams > 0 && left->answers > 0)
+		return true;
+	tell(told_fd, SEARCH_FLOODED, lan, NULL);
+	return false;
 }
 
 static void sockets_listen(struct pollfd *sockets, size_t count, int told_fd)
 {
 	int64_t deadline_ms = clock_now_ms() + SEARCH_TIME_MS;
-	size_t left = DATAGRAMS_MAX * count;
+	struct search_quota left[LANS_MAX];
 	int64_t left_ms;
 
-	while ((left_ms = deadline_ms - clock_now_ms()) > 0 && left > 0) {
+	for (size_t i = 0; i < count; i++)
+		left[i] = (struct search_quota){DATAGRAMS_MAX, ANSWERS_MAX};
+	while ((left_ms = deadline_ms - clock_now_ms()) > 0) {
 		if (poll(sockets, count, (int)left_ms) < 0 && errno != EINTR)
 			return;
-		for (size_t i = 0; i < count && left > 0; i++) {
-			if ((sockets[i].revents & (POLLIN | POLLERR)) != 0 &&
-			    socket_take(sockets[i].fd, (uint32_t)i, told_fd))
-				left--;
+		for (size_t i = 0; i < count; i++) {
+			if ((sockets[i].revents & (POLLIN | POLLERR)) == 0 ||
+			    socket_take(sockets[i].fd, (uint32_t)i, &left[i], told_fd))
+				continue;
+			(void)close(sockets[i].fd);
+			sockets[i] = (struct pollfd){.fd = -1};
 		}
 	}
 }
@@ -146,13 +180,12 @@ _Noreturn static void child_run(const struct network *network, int told_fd)
 		_exit(1);
 	for (size_t i = 0; i < network->lan_count; i++) {
 		const struct lan_info *lan = &network->lans[i];
-		struct search_message message = {.lan = LANS_MAX + (uint32_t)i};
 
 		sockets[i] = (struct pollfd){.fd = -1, .events = POLLIN};
 		if (lan->ifindex != 0)
 			sockets[i].fd = socket_search(lan);
 		if (sockets[i].fd >= 0)
-			(void)send(told_fd, &message, sizeof(message), MSG_NOSIGNAL);
+			tell(told_fd, SEARCH_DONE, (uint32_t)i, NULL);
 	}
 	sockets_listen(sockets, network->lan_count, told_fd);
 	_exit(0);
@@ -188,21 +221,32 @@ static bool host_is_own(const struct network *network, const struct ip_addr *hos
 	return addr_equal(&network->wan.address, host);
 }
 
+static void answer_take(const struct search_message *message,
+			const struct network *network, struct facts_search *out)
+{
+	if (!addr_is_host(&message->host) || host_is_own(network, &message->host) ||
+	    out->count == FACTS_ANSWERS_MAX)
+		return;
+	/* One of each LAN is told. */
+	for (size_t i = 0; i < out->count; i++)
+		if (out->answers[i].lan == message->lan)
+			return;
+	out->answers[out->count++] =
+		(struct facts_answer){.lan = message->lan, .host = message->host};
+}
+
 /* A child may lie: what it says is looked at as what a stranger says. */
 static void message_take(const struct search_message *message,
 			 const struct network *network, struct facts_search *out)
 {
-	if (message->lan >= LANS_MAX && message->lan - LANS_MAX < network->lan_count)
-		out->done[message->lan - LANS_MAX] = true;
-	if (message->lan >= network->lan_count || !addr_is_host(&message->host) ||
-	    host_is_own(network, &message->host) || out->count == FACTS_ANSWERS_MAX)
+	if (message->lan >= network->lan_count)
 		return;
-	for (size_t i = 0; i < out->count; i++)
-		if (addr_equal(&out->answers[i].host, &message->host) &&
-		    out->answers[i].lan == message->lan)
-			return;
-	out->answers[out->count++] =
-		(struct facts_answer){.lan = message->lan, .host = message->host};
+	if (message->event == SEARCH_DONE)
+		out->done[message->lan] = true;
+	else if (message->event == SEARCH_FLOODED)
+		out->flooded[message->lan] = true;
+	else if (message->event == SEARCH_ANSWERED)
+		answer_take(message, network, out);
 }
 
 void search_finish(struct search *search, const struct network *network,
@@ -210,7 +254,7 @@ void search_finish(struct search *search, const struct network *network,
 {
 	int64_t deadline_ms = clock_now_ms() + SEARCH_TIME_MS + SEARCH_GRACE_MS;
 	struct pollfd ready = {.fd = search->fd, .events = POLLIN};
-	size_t left = (size_t)DATAGRAMS_MAX * LANS_MAX;
+	size_t left = (size_t)MESSAGES_MAX * LANS_MAX;
 	struct search_message message;
 
 	memset(out, 0, sizeof(*out));

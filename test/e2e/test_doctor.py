@@ -415,8 +415,8 @@ def test_lan_missing(alone):
 
 
 @contextlib.contextmanager
-def other_gateway(host, answer):
-    """A host that answers each search with that."""
+def other_gateway(host, answer, times=1):
+    """A host that answers each search with that, so many times."""
     with host.open_socket() as sock, contextlib.ExitStack() as stack:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("239.255.255.250", 1900))
@@ -432,7 +432,8 @@ def other_gateway(host, answer):
                     return
                 text, source = sock.recvfrom(2048)
                 if text.startswith(b"M-SEARCH"):
-                    speaker.sendto(answer, source)
+                    for _ in range(times):
+                        speaker.sendto(answer, source)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -459,6 +460,15 @@ def test_other_igd(lab, gateway, target, found):
     assert result.problems() == {"other-igd"}, result
     one = result.one("other-igd")
     assert one["subject"] == "lan0" and lab.lan2.ipv4 in one["text"], one
+
+
+def test_other_igd_behind_a_flood(lab, gateway):
+    """Junk on one LAN makes that one unknown, and hides nothing on another."""
+    answer = b"HTTP/1.1 200 OK\r\nEXT:\r\nST: " + IGD + b"\r\n\r\n"
+    with other_gateway(lab.lan2, b"junk", 1500), other_gateway(lab.guest1, answer):
+        result = gateway.doctor(search=True)
+    assert lab.guest1.ipv4 in result.one("other-igd", subject="guest0")["text"], result
+    assert "flooded" in result.one("other-igd", "unknown", "lan0")["text"], result
 
 
 def test_other_igd_cannot_be_heard(gateway, firewall):
