@@ -25,6 +25,20 @@ static void check_conf(const struct facts *facts, struct findings *findings)
 		    name_is_path(facts->conf_file) ? facts->conf_file : "FILE");
 }
 
+/* A file of another place is no service's. */
+static void fix_start(const struct facts *facts, struct finding *finding)
+{
+	const char *file = facts->conf_file;
+
+	if (facts->has_systemd && strcmp(file, CONF_DEFAULT_FILE) == 0) {
+		finding_fix(finding, "systemctl start portreeve");
+		return;
+	}
+	finding_fix(finding, "portreeved -c %s", name_is_path(file) ? file : "FILE");
+	finding_keep(finding, "have the system start it: it does not go into the "
+			      "background by itself");
+}
+
 static void check_running(const struct facts *facts, struct findings *findings)
 {
 	const struct facts_daemon *daemon = &facts->daemon;
@@ -39,9 +53,7 @@ static void check_running(const struct facts *facts, struct findings *findings)
 		finding_say(finding, FINDING_PROBLEM,
 			    "portreeved does not run, or listens elsewhere: %s: %s",
 			    facts->socket, daemon->reason);
-		finding_fix(finding, "%s",
-			    facts->has_systemd ? "systemctl start portreeve"
-					       : "portreeved");
+		fix_start(facts, finding);
 		break;
 	case FACTS_DAEMON_FORBIDDEN:
 		finding_say(finding, FINDING_UNKNOWN,
@@ -76,6 +88,18 @@ static bool problem_is_ours(const struct facts *facts,
 	return strcmp(problem->code, "forward-dropped") == 0 && facts->firewall.ruleset;
 }
 
+/* Without what it says of us: who reads that has asked us already. */
+static void say_problem(const struct facts_problem *problem, struct finding *finding)
+{
+	const char *end = strstr(problem->text, "portreeve doctor");
+	size_t length = end ? (size_t)(end - problem->text) : strlen(problem->text);
+
+	while (end && length > 0 && strchr(":;, ", problem->text[length - 1]))
+		length--;
+	finding_say(finding, FINDING_PROBLEM, "portreeved says: %.*s%s", (int)length,
+		    problem->text, end ? "; for what to do, run this as root" : "");
+}
+
 static void check_degraded(const struct facts *facts, struct findings *findings)
 {
 	const struct facts_daemon *daemon = &facts->daemon;
@@ -86,8 +110,8 @@ static void check_degraded(const struct facts *facts, struct findings *findings)
 
 		if (problem_is_ours(facts, problem))
 			continue;
-		finding_say(findings_add(findings, "daemon-degraded", problem->code),
-			    FINDING_PROBLEM, "portreeved says: %s", problem->text);
+		say_problem(problem,
+			    findings_add(findings, "daemon-degraded", problem->code));
 		told++;
 	}
 	if (told > 0)

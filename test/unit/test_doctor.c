@@ -132,10 +132,17 @@ static void test_daemon(void **state)
 	daemon->state = FACTS_DAEMON_ABSENT;
 	expect(bench, "daemon-not-running", FINDING_PROBLEM, "does not run");
 	assert_string_equal(bench_find(bench, "daemon-not-running", NULL)->fix,
-			    "portreeved");
+			    "portreeved -c " CONF_DEFAULT_FILE);
 	bench->facts.has_systemd = true;
 	assert_string_equal(bench_find(bench, "daemon-not-running", NULL)->fix,
 			    "systemctl start portreeve");
+	/* The service has its own file. */
+	bench->facts.conf_file = "/home/me/other.conf";
+	assert_string_equal(bench_find(bench, "daemon-not-running", NULL)->fix,
+			    "portreeved -c /home/me/other.conf");
+	bench->facts.conf_file = "a; reboot";
+	assert_string_equal(bench_find(bench, "daemon-not-running", NULL)->fix,
+			    "portreeved -c FILE");
 	daemon->state = FACTS_DAEMON_FORBIDDEN;
 	expect(bench, "daemon-not-running", FINDING_UNKNOWN, "as root");
 	daemon->state = FACTS_DAEMON_STRANGE;
@@ -160,6 +167,12 @@ static void test_degraded(void **state)
 	/* The daemon knows what we may not read. */
 	memcpy(daemon->problems[0].code, "forward-dropped", sizeof("forward-dropped"));
 	assert_non_null(bench_find(bench, "daemon-degraded", "forward-dropped"));
+	(void)snprintf(daemon->problems[0].text, sizeof(daemon->problems[0].text),
+		       "chain x drops: portreeve doctor tells what to do");
+	assert_string_equal(
+		bench_find(bench, "daemon-degraded", "forward-dropped")->text,
+		"portreeved says: chain x drops; for what to do, run this "
+		"as root");
 }
 
 static void test_conf(void **state)
@@ -367,6 +380,8 @@ static void test_other_igd(void **state)
 	assert_true(addr_parse("192.168.1.254", &facts->search.answers[0].host));
 	expect(bench, "other-igd", FINDING_PROBLEM, "192.168.1.254");
 	facts->search.count = 0;
+	facts->search.flooded[0] = true;
+	expect(bench, "other-igd", FINDING_UNKNOWN, "flooded");
 	facts->search.done[0] = false;
 	expect(bench, "other-igd", FINDING_UNKNOWN, "was not searched");
 }
