@@ -20,7 +20,7 @@ from speed import CLIENTS, LIMITS, RUNS, clients_of, load  # the library of thes
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../e2e"))
 
-from daemon import Daemon  # noqa: E402 (found by the path above)
+from daemon import Daemon, children  # noqa: E402 (found by the path above)
 from lab import Lab  # noqa: E402
 
 # The targets are those of 5,000 leases.
@@ -31,35 +31,57 @@ MORE_PORT = 20000  # and on: for what is deleted again
 WINDOW = 64
 
 
+def cpu_ms(daemon):
+    """Time on a processor of all processes of the daemon: fair on a busy machine, too."""
+    total_ns = 0
+    for pid in [daemon.pid, *children(daemon.pid)]:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+            total_ns += int(file.read().split()[0])
+    return total_ns / 1e6
+
+
+def timed(lab, build, daemon, **options):
+    """A run of the load, and `cpu_ms` for each of its requests."""
+    before = cpu_ms(daemon)
+    run = load(lab, build, **options)
+    run["cpu_ms"] = (cpu_ms(daemon) - before) / options["requests"]
+    return run
+
+
+def median(runs, key):
+    return statistics.median(run[key] for run in runs)
+
+
 def measure(lab, build, leases):
     """Print the figures; what was measured of each target: name, reached, figure."""
     daemon = Daemon(lab, build, LIMITS + "[backend]\ntype = iptables\n").start()
     fill = load(lab, build, requests=leases, window=WINDOW, first_port=FIRST_PORT)
     print(f"add, window {WINDOW}, to {leases} leases    {fill['per_second']:7.0f} /s   "
           f"p99 {fill['p99_us'] / 1000:5.1f} ms  refused {fill['refused']} lost {fill['lost']}")
-    rates, added, deleted, slowest = [], [], [], []
+    adds, ones, deletes = [], [], []
     for number in range(RUNS):
-        more = {"first_port": MORE_PORT + 1000 * number}
-        rates.append(load(lab, build, requests=2000, window=WINDOW, **more)["per_second"])
-        load(lab, build, requests=2000, window=WINDOW, mode="delete", **more)
-        one = {"first_port": MORE_PORT + 1000 * number + 500, "requests": 5 * CLIENTS}
-        added.append(load(lab, build, window=1, **one)["p50_us"] / 1000)
-        run = load(lab, build, window=1, mode="delete", **one)
-        deleted.append(run["p50_us"] / 1000)
-        slowest.append(run["p99_us"] / 1000)
+        more = {"first_port": MORE_PORT + 1000 * number, "requests": 2000, "window": WINDOW}
+        adds.append(timed(lab, build, daemon, **more))
+        load(lab, build, mode="delete", **more)
+        one = {"first_port": more["first_port"] + 500, "requests": 5 * CLIENTS, "window": 1}
+        ones.append(timed(lab, build, daemon, **one))
+        deletes.append(timed(lab, build, daemon, mode="delete", **one))
     renew = load(lab, build, requests=leases, window=WINDOW, first_port=FIRST_PORT,
                  mode="renew")
-    rate, one = statistics.median(rates), statistics.median(deleted)
-    print(f"add, window {WINDOW}, at {leases} leases    {rate:7.0f} /s")
-    print(f"add, one at a time             p50 {statistics.median(added):7.1f} ms")
-    print(f"delete, one at a time          p50 {one:7.1f} ms  p99 {max(slowest):5.1f} ms")
+    rate = median(adds, "per_second")
+    print(f"add, window {WINDOW}, at {leases} leases    {rate:7.0f} /s   "
+          f"CPU {median(adds, 'cpu_ms') * WINDOW:5.1f} ms for {WINDOW}")
+    for name, runs in (("add", ones), ("delete", deletes)):
+        print(f"{name + ', one at a time':30} p50 {median(runs, 'p50_us') / 1000:7.1f} ms  "
+              f"p99 {median(runs, 'p99_us') / 1000:5.1f} ms  "
+              f"CPU {median(runs, 'cpu_ms'):5.1f} ms")
     print(f"renew, window {WINDOW}               {renew['per_second']:7.0f} /s")
     daemon.close()
+    slowest = median(deletes, "p99_us") / 1000
     return [
         (f"adds at window {WINDOW} >= {ADDS_PER_SECOND_MIN} /s", rate >= ADDS_PER_SECOND_MIN,
          f"{rate:.0f} /s"),
-        (f"one delete < {DELETE_MAX_MS} ms", max(slowest) < DELETE_MAX_MS,
-         f"{max(slowest):.1f} ms"),
+        (f"one delete < {DELETE_MAX_MS} ms", slowest < DELETE_MAX_MS, f"p99 {slowest:.1f} ms"),
     ]
 
 
