@@ -17,8 +17,6 @@
 #define CHAINS_MAX 64
 /* Packets that stand for all of leases: each LAN, IPv4 and IPv6, TCP and UDP. */
 #define SAMPLES_MAX ((size_t)BACKEND_LANS_MAX * 4)
-/* Our forward chain's; one before it sees no mark on a first packet. */
-#define PRIORITY_OF_MARK (-150)
 #define PORT_COUNT 65536
 #define CHAINS_TEXT_SIZE 512
 
@@ -140,7 +138,7 @@ static void plan_add_base_chains(struct plan *plan, const struct foreign *foreig
 			if (!chain)
 				continue;
 			chain->is_base = true;
-			chain->helpless = verdict.priority < PRIORITY_OF_MARK;
+			chain->helpless = verdict.priority < RULESET_MARK_PRIORITY;
 			if (foreign->samples_ground &&
 			    fate_is_worse(verdict.fate, chain->fate))
 				chain->fate = verdict.fate;

@@ -16,6 +16,12 @@
  */
 struct ruleset;
 
+/**
+ * Where our own forward chain stands, in nft_ruleset.nft: chains before it see a first
+ * packet without the mark.
+ */
+#define RULESET_MARK_PRIORITY (-155)
+
 /** Larger ones are not read: -E2BIG. */
 #define RULESET_RULES_MAX 65536
 #define RULESET_NAME_MAX 64
@@ -120,6 +126,8 @@ struct ruleset_chain_view {
 	const char *family, *table, *chain;
 	bool is_xtables; /* native expressions there break iptables -L */
 	bool is_base;
+	/** Its table has the flag owner: whoever owns it refuses rules of others. */
+	bool is_owned;
 	int32_t priority;
 };
 

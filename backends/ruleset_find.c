@@ -14,6 +14,7 @@ static struct ruleset_chain_view make_view(const struct ruleset *ruleset,
 		.chain = ruleset_get_name(ruleset, chain->name),
 		.is_xtables = table->is_xtables,
 		.is_base = chain->is_base,
+		.is_owned = table->is_owned,
 		.priority = chain->priority,
 	};
 }

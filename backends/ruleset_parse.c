@@ -32,6 +32,7 @@ static int parse_table(struct ruleset *ruleset, uint8_t family,
 	struct ruleset_table table = {
 		.family = family,
 		.dormant = (flags & NFT_TABLE_F_DORMANT) != 0,
+		.is_owned = (flags & NFT_TABLE_F_OWNER) != 0,
 	};
 	int error;
 

@@ -30,8 +30,6 @@
 /** The longest header that is looked into: IPv6. */
 #define RULESET_FIELD_MAX 40
 #define RULESET_OWN_TABLE "portreeve"
-/** Where our own forward chain stands: before it, no packet has the mark. */
-#define RULESET_MARK_PRIORITY (-150)
 
 /** What a chain's rules are for, as far as we ask. */
 enum ruleset_type { RULESET_TYPE_OTHER, RULESET_TYPE_FILTER, RULESET_TYPE_NAT };
@@ -133,6 +131,7 @@ struct ruleset_table {
 	uint32_t name;
 	bool dormant;	 /* the kernel calls none of its chains */
 	bool own;	 /* ours */
+	bool is_owned;	 /* by a socket: nobody else changes it */
 	bool is_xtables; /* iptables (nf_tables variant) looks after it */
 };
 

@@ -11,7 +11,7 @@
 #define DROP_IPV6 0x2u
 
 /** Where our own forward chain stands: chains before it see new flows without mark. */
-#define DROP_MARK_PRIORITY (-150)
+#define DROP_MARK_PRIORITY RULESET_MARK_PRIORITY
 
 /** A chain that drops, or may drop, packets that should pass. */
 struct drop {

@@ -382,3 +382,17 @@ def test_others_see_only_ours(lab, daemon_factory, load):
         lines = [x for x in lines if x.startswith(("add rule", "insert rule", "delete rule"))]
         assert len(lines) == 2 and all("inet filter forward" in x for x in lines), lines
         assert "portreeve" in lines[0]
+
+
+def test_at_the_priority_of_mangle(lab, daemon_factory):
+    """A chain at the priority of iptables' mangle sees the mark, be it younger than ours."""
+    daemon = daemon_factory(configure("auto")).start()
+    try:
+        lab.gw.nft("table inet late { chain forward { type filter hook forward priority "
+                   'mangle; policy drop; ct state established accept\niifname "lan0" accept\n'
+                   "}\n}")
+        wait_for(lambda: integration(daemon)["rules"] == ["inet late forward"], "the rule")
+        assert Leases(lab).all_arrive()
+        assert integration(daemon)["ipv4"] == "passes"
+    finally:
+        lab.gw.nft("delete table inet late")
