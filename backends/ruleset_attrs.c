@@ -10,35 +10,38 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
-uint32_t ruleset_attrs_get_number(const struct netlink_attrs *attrs, unsigned int type)
+/* What is shorter is as if it were not there. */
+static void copy_attr(const struct netlink_attrs *attrs, unsigned int type, void *out,
+		      size_t size)
 {
 	const struct nlattr *attr = attrs->at[type];
-	uint32_t number;
 
-	if (!attr || mnl_attr_get_payload_len(attr) < sizeof(number))
-		return 0;
-	memcpy(&number, mnl_attr_get_payload(attr), sizeof(number));
+	if (attr && mnl_attr_get_payload_len(attr) >= size)
+		memcpy(out, mnl_attr_get_payload(attr), size);
+}
+
+uint32_t ruleset_attrs_get_number(const struct netlink_attrs *attrs, unsigned int type)
+{
+	uint32_t number = 0;
+
+	copy_attr(attrs, type, &number, sizeof(number));
 	return ntohl(number);
 }
 
 uint64_t ruleset_attrs_get_long(const struct netlink_attrs *attrs, unsigned int type)
 {
-	const struct nlattr *attr = attrs->at[type];
-	uint64_t number;
+	uint64_t number = 0;
 
-	if (!attr || mnl_attr_get_payload_len(attr) < sizeof(number))
-		return 0;
-	memcpy(&number, mnl_attr_get_payload(attr), sizeof(number));
+	copy_attr(attrs, type, &number, sizeof(number));
 	return be64toh(number);
 }
 
 uint8_t ruleset_attrs_get_octet(const struct netlink_attrs *attrs, unsigned int type)
 {
-	const struct nlattr *attr = attrs->at[type];
+	uint8_t octet = 0;
 
-	if (!attr || mnl_attr_get_payload_len(attr) < 1)
-		return 0;
-	return mnl_attr_get_u8(attr);
+	copy_attr(attrs, type, &octet, sizeof(octet));
+	return octet;
 }
 
 const char *ruleset_attrs_get_text(const struct netlink_attrs *attrs, unsigned int type)

@@ -147,6 +147,21 @@ static int parse_comment(struct ruleset_place *place, const void *info, bool ipv
 	return 0;
 }
 
+_Static_assert(XT_TCP_INV_SRCPT == XT_UDP_INV_SRCPT &&
+		       XT_TCP_INV_DSTPT == XT_UDP_INV_DSTPT,
+	       "one way to read the ports of both");
+
+static int add_both_ranges(struct ruleset_place *place, const uint16_t source[2],
+			   const uint16_t destination[2], uint8_t inverted)
+{
+	int error = add_range(place, RULESET_PORTS_SOURCE, source,
+			      inverted & XT_TCP_INV_SRCPT);
+
+	return error < 0 ? error
+			 : add_range(place, RULESET_PORTS_DESTINATION, destination,
+				     inverted & XT_TCP_INV_DSTPT);
+}
+
 static int parse_tcp(struct ruleset_place *place, const void *info, bool ipv6)
 {
 	struct xt_tcp tcp;
@@ -154,11 +169,7 @@ static int parse_tcp(struct ruleset_place *place, const void *info, bool ipv6)
 
 	(void)ipv6;
 	memcpy(&tcp, info, sizeof(tcp));
-	error = add_range(place, RULESET_PORTS_SOURCE, tcp.spts,
-			  tcp.invflags & XT_TCP_INV_SRCPT);
-	if (error == 0)
-		error = add_range(place, RULESET_PORTS_DESTINATION, tcp.dpts,
-				  tcp.invflags & XT_TCP_INV_DSTPT);
+	error = add_both_ranges(place, tcp.spts, tcp.dpts, tcp.invflags);
 	if (error == 0 && tcp.option != 0)
 		error = add_expr(place, RULESET_PERHAPS);
 	if (error < 0 || tcp.flg_mask == 0)
@@ -176,16 +187,10 @@ static int parse_tcp(struct ruleset_place *place, const void *info, bool ipv6)
 static int parse_udp(struct ruleset_place *place, const void *info, bool ipv6)
 {
 	struct xt_udp udp;
-	int error;
 
 	(void)ipv6;
 	memcpy(&udp, info, sizeof(udp));
-	error = add_range(place, RULESET_PORTS_SOURCE, udp.spts,
-			  udp.invflags & XT_UDP_INV_SRCPT);
-	if (error < 0)
-		return error;
-	return add_range(place, RULESET_PORTS_DESTINATION, udp.dpts,
-			 udp.invflags & XT_UDP_INV_DSTPT);
+	return add_both_ranges(place, udp.spts, udp.dpts, udp.invflags);
 }
 
 static int parse_multiport(struct ruleset_place *place, const void *info, bool ipv6)
