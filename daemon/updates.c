@@ -87,8 +87,9 @@ void lease_updates_tell_end(struct updates *updates, const struct lease *lease,
 {
 	struct mapping_update update;
 
-	/* where it has moved, its client is told of the new one */
-	if (why == LEASE_END_CLIENT || why == LEASE_END_TIME ||
+	/* another machine has the address, and would be told the nonce; where its own
+	 * has moved, its client is told of the new lease */
+	if (why == LEASE_END_CLIENT || why == LEASE_END_TIME || why == LEASE_END_HOST ||
 	    why == LEASE_END_MOVED ||
 	    !lease_updates_fill(lease, updates->network, &update) ||
 	    !updates->sink->is_up(updates->user) ||

@@ -640,6 +640,23 @@ static void test_no_news_is_not_told(void **state)
 	assert_int_equal(fixture->sent_count, 0);
 }
 
+/* What has its address now is another machine: it is told neither nonce nor port. */
+static void test_stranger_is_not_told(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease lease = make_lease(fixture, PORT);
+	const uint8_t other[LEASE_MAC_SIZE] = {2, 0, 0, 0, 0, 2};
+
+	lease.has_mac = true;
+	hold(fixture, &lease);
+	assert_int_equal(ledger_end_strangers(fixture->lab.ledger, &lease.internal,
+					      other, &fixture->lab.at),
+			 0);
+	assert_int_equal(fixture->ended, 1);
+	assert_int_equal(fixture->why, LEASE_END_HOST);
+	assert_int_equal(fixture->sent_count, 0);
+}
+
 #define UPDATES_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -656,6 +673,7 @@ int main(void)
 		UPDATES_TEST(test_worker_sets_the_pace),
 		UPDATES_TEST(test_address_changes_again),
 		UPDATES_TEST(test_exact_lease_ends),
+		UPDATES_TEST(test_stranger_is_not_told),
 		UPDATES_TEST(test_exact_lease_waits_for_worker),
 		UPDATES_TEST(test_kernel_refuses_the_end),
 		UPDATES_TEST(test_owner_deletes),
