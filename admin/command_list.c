@@ -228,16 +228,26 @@ static const char *event_get_color(const char *event)
 	return "\033[33m";
 }
 
+/** ", why: owner" behind the line of a lease that was deleted. */
+static void print_why(const char *why)
+{
+	char safe[FORMAT_NUMBER_SIZE];
+
+	if (why != NULL)
+		(void)printf(", why: %s", format_escape(safe, sizeof(safe), why));
+}
+
 /** "13:05:59 added 12 tcp ..." */
 static enum exit_code print_event(const struct options *options, const char *event,
-				  struct json_object *object)
+				  struct varlink_members *members)
 {
+	const char *why = varlink_get_string_or(members, "why", NULL);
 	char safe[FORMAT_NUMBER_SIZE], time_text[FORMAT_NUMBER_SIZE] = "";
 	time_t now_s = (time_t)(clock_wall_ms() / 1000);
 	struct lease_view lease;
 	struct tm local;
 
-	if (!lease_read(object, &lease))
+	if (!lease_read(varlink_get_object(members, "lease"), &lease))
 		return EXIT_CODE_ERROR;
 	if (localtime_r(&now_s, &local) != NULL &&
 	    strftime(time_text, sizeof(time_text), "%H:%M:%S", &local) == 0)
@@ -247,6 +257,7 @@ static enum exit_code print_event(const struct options *options, const char *eve
 		     format_escape(safe, sizeof(safe), event),
 		     options->color ? "\033[0m" : "", lease.id);
 	lease_print_line(&lease, stdout);
+	print_why(why);
 	(void)fputs("\n", stdout);
 	return EXIT_CODE_OK;
 }
@@ -271,7 +282,7 @@ static enum exit_code print_watched(const struct options *options,
 		admin_report("portreeved sent something that is no event");
 		return EXIT_CODE_ERROR;
 	}
-	return print_event(options, event, varlink_get_object(&members, "lease"));
+	return print_event(options, event, &members);
 }
 
 /** Ctrl-C is how watch ends well; each event has been flushed before. */

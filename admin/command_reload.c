@@ -33,6 +33,8 @@ static bool outcome_read(struct json_object *parameters, struct outcome *out)
 
 static void outcome_print(const struct outcome *outcome)
 {
+	if (!outcome->changed && outcome->restart[0] != '\0')
+		return; /* what is reported says it all */
 	if (!outcome->changed)
 		(void)puts("The configuration is as it was.");
 	else if (outcome->ended == 0)
@@ -50,7 +52,8 @@ static enum exit_code outcome_report(const struct outcome *outcome)
 	char keys[FORMAT_TEXT_SIZE];
 
 	if (outcome->restart[0] != '\0')
-		admin_report("only a restart of portreeved changes %s",
+		admin_report("%sonly a restart of portreeved changes %s",
+			     outcome->changed ? "" : "nothing has changed: ",
 			     format_escape(keys, sizeof(keys), outcome->restart));
 	if (outcome->left == 0)
 		return EXIT_CODE_OK;

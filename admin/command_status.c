@@ -98,7 +98,9 @@ static bool print_wan(FILE *file, struct json_object *object)
 		return false;
 	print_head(file, "WAN");
 	print_text(file, "", interface[0] == '\0' ? "no interface" : interface);
-	(void)fputs(up ? " up, " : " down, ", file);
+	if (interface[0] != '\0')
+		(void)fputs(up ? " up" : " down", file);
+	(void)fputs(", ", file);
 	print_text(file, "", address == NULL ? "no address" : address);
 	if (private)
 		(void)fputs(" (private: another NAT is in front)", file);

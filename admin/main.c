@@ -39,7 +39,7 @@ struct command {
 	unsigned int takes; /* GIVEN_... besides the options that all take */
 	int operands_min;
 	int operands_max;
-	int timeout_s; /* of --timeout, unless said */
+	int timeout_s; /* of --timeout, unless said; 0 = it has none */
 	enum exit_code (*run)(const struct options *options, char *const *operands);
 };
 
@@ -100,30 +100,37 @@ static const struct command commands[] = {
 	 GIVEN_GATEWAY, 0, 0, PROBE_TIMEOUT_DEFAULT_S, command_probe},
 	{"doctor", "[-c FILE] [--no-search]",
 	 "find what keeps leases from working; exit 7 when it does",
-	 "  -c, --config FILE  configuration, where portreeved does not run\n"
+	 "  -c, --config FILE  configuration to go by; a portreeved that runs is "
+	 "asked\n"
+	 "                     what is in force\n"
 	 "  --no-search        send nothing to LANs, to find other gateways there\n\n"
 	 "Run it on the gateway, as root: others may not read the firewall. Looks at "
 	 "the\n"
 	 "firewall and the network, says what is wrong and which command mends it, "
 	 "and\n"
-	 "changes nothing.\n",
-	 GIVEN_CONFIG | GIVEN_NO_SEARCH, 0, 0, ADMIN_TIMEOUT_DEFAULT_S, command_doctor},
+	 "changes nothing. It takes as long as it takes: --timeout means nothing to "
+	 "it.\n",
+	 GIVEN_CONFIG | GIVEN_NO_SEARCH, 0, 0, 0, command_doctor},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
+/** timeout_s 0: it has none. */
 static void print_global_help(int timeout_s)
 {
-	(void)printf(
-		"Options of every command:\n"
-		"  --socket PATH      control socket of portreeved (environment: "
-		"PORTREEVE_SOCKET)\n"
-		"  --json             answer in JSON, for programs\n"
-		"  --color=WHEN       auto (default), always or never\n"
-		"  --timeout SECONDS  how long to wait for an answer (default %d)\n"
-		"  -h, --help         this text; of a command: portreeve COMMAND "
-		"--help\n"
-		"  -V, --version\n",
-		timeout_s);
+	(void)fputs("Options of every command:\n"
+		    "  --socket PATH      control socket of portreeved (environment: "
+		    "PORTREEVE_SOCKET)\n"
+		    "  --json             answer in JSON, for programs\n"
+		    "  --color=WHEN       auto (default), always or never\n",
+		    stdout);
+	if (timeout_s != 0)
+		(void)printf("  --timeout SECONDS  how long to wait for an answer "
+			     "(default %d)\n",
+			     timeout_s);
+	(void)fputs("  -h, --help         this text; of a command: portreeve COMMAND "
+		    "--help\n"
+		    "  -V, --version\n",
+		    stdout);
 }
 
 static void print_help(void)

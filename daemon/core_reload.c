@@ -107,13 +107,14 @@ static void reload_finish(struct core *core)
 	};
 
 	reload->active = false;
-	if (!reload->changed)
+	if (!reload->changed && reload->restart[0] == '\0')
 		log_notice("reload: the configuration is as it was");
-	else
+	else if (reload->changed)
 		log_notice("reload: the configuration is in force leases_ended=%zu",
 			   reload->ended);
 	if (reload->restart[0] != '\0')
-		log_warning("reload: only a restart of portreeved changes %s",
+		log_warning("reload: %sonly a restart of portreeved changes %s",
+			    reload->changed ? "" : "nothing has changed: ",
 			    reload->restart);
 	control_finish_reload(core->control, &outcome);
 	reload->changed = false;

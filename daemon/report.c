@@ -2,6 +2,7 @@
 #include "daemon/report.h"
 
 #include <json-c/json.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -451,19 +452,36 @@ static bool status_table_full(const struct report_status *status)
 			     table_get_ipv6_count(table) >= plan_get_ipv6_share(total));
 }
 
-static bool status_lan_missing(const struct report_status *status)
+#define LAN_NAMES_SIZE (LANS_MAX * (IF_NAMESIZE + 2))
+#define LAN_MISSING_SIZE (LAN_NAMES_SIZE + 64)
+
+/* Configured LANs that are not there, by name. False = there is none. */
+static bool status_find_missing(const struct report_status *status,
+				char text[LAN_MISSING_SIZE])
 {
 	const struct network *network = status->network;
+	char names[LAN_NAMES_SIZE] = "";
+	size_t used = 0, count = 0;
 
-	for (size_t i = 0; i < network->lan_count; i++)
-		if (network->lans[i].ifindex == 0 && network->lans[i].protocols != 0 &&
-		    !network->lan_joined[i])
-			return true;
-	return false;
+	for (size_t i = 0; i < network->lan_count; i++) {
+		const struct lan_info *lan = &network->lans[i];
+
+		if (lan->ifindex != 0 || lan->protocols == 0 || network->lan_joined[i])
+			continue;
+		(void)snprintf(names + used, sizeof(names) - used, "%s%s",
+			       count++ == 0 ? "" : ", ", lan->name);
+		used = strlen(names);
+	}
+	(void)snprintf(text, LAN_MISSING_SIZE, "LAN interface%s %s %s; %s waited for",
+		       count == 1 ? "" : "s", names,
+		       count == 1 ? "does not exist" : "do not exist",
+		       count == 1 ? "it is" : "they are");
+	return count > 0;
 }
 
 /* Each row: is it so, and how to say it. */
 static size_t status_find_problems(const struct report_status *status,
+				   char missing[LAN_MISSING_SIZE],
 				   struct problem problems[], size_t size)
 {
 	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
@@ -502,9 +520,7 @@ static size_t status_find_problems(const struct report_status *status,
 		 {"stun",
 		  "the STUN server does not tell the external address; what is told is "
 		  "the last one it said, or the interface's own"}},
-		{status_lan_missing(status),
-		 {"lan-missing",
-		  "a configured LAN interface does not exist; it is waited for"}},
+		{status_find_missing(status, missing), {"lan-missing", missing}},
 		{status->anycast_missing,
 		 {"anycast",
 		  "pcp-anycast is on, but an anycast address is on no interface; do: "
@@ -572,7 +588,8 @@ static bool status_add_head(struct json_object *object,
 {
 	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
 	struct problem problems[PROBLEMS_MAX];
-	size_t count = status_find_problems(status, problems, PROBLEMS_MAX);
+	char missing[LAN_MISSING_SIZE];
+	size_t count = status_find_problems(status, missing, problems, PROBLEMS_MAX);
 	struct report_problems foreign;
 
 	report_find_foreign(status->conf, status->foreign, &foreign);

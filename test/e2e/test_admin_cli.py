@@ -324,7 +324,7 @@ def test_status_degraded(tool):
     process = tool([reply({"status": status})], "status")
     assert process.stdout.startswith("portreeved 0.1.0: degraded\n")
     assert "  Problem   No space left on device (store-failed)\n" in process.stdout
-    assert "  WAN       no interface down, no address\n" in process.stdout
+    assert "  WAN       no interface, no address\n" in process.stdout
     assert process.returncode == 7
     process = tool([reply({"status": status})], "status", "--json")
     assert json.loads(process.stdout) == {"status": status}
@@ -488,7 +488,8 @@ def test_help_and_version():
         assert re.match(rf"Usage: portreeve {command}(?: \S.*)?\n", process.stdout)
         assert re.search(r"[ \t]$", process.stdout, re.MULTILINE) is None
         assert process.stdout.count("--timeout") == 1
-        assert f"(default {3 if command == 'probe' else 10})" in process.stdout
+        default = {"probe": "(default 3)", "doctor": "means nothing to"}
+        assert default.get(command, "(default 10)") in process.stdout
         assert process.returncode == 0
         assert run_plain("help", command).stdout == process.stdout
         assert f"\n  {command} " in run_plain("--help").stdout
@@ -650,6 +651,15 @@ def test_watch(tool):
     assert process.stderr.read() == ""
     assert process.calls == [
         {"method": "org.portreeve.Watch", "parameters": {}, "more": True}]
+
+
+def test_watch_tells_why(tool):
+    """Of a lease that was deleted; escaped, as all that is shown."""
+    gone = [reply({"event": "deleted", "lease": LEASE, "why": why}, True)
+            for why in ("policy", "x\x1b")]
+    process = tool([READY + b"".join(gone) + events(("expired", LEASE))], "watch", hold=False)
+    assert [line.partition('"Xbox"')[2] for line in process.stdout.splitlines()] == [
+        ", why: policy", ", why: x\\x1b", ""]
 
 
 def test_watch_json(tool):

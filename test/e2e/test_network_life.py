@@ -443,6 +443,8 @@ def test_named_lan_comes_and_goes(lab, daemon_factory, cable):
         wait_problems(daemon)
         cable.pull()
         wait_problems(daemon, "lan-missing")
+        [problem] = status(daemon)["problems"]
+        assert problem["text"] == "LAN interface usb0 does not exist; it is waited for"
         assert [x["lan"] for x in daemon.leases()] == ["usb0"]
         assert count_lines(daemon, "usb0 does not exist") == number + 1
 

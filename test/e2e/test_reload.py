@@ -150,9 +150,17 @@ def test_restart_only(daemon):
     daemon.configure("[backend]\nmark = 0x2\n" + DENY)
     done = daemon.run_tool("reload")
     assert done.returncode == 0 and "[backend] mark" in done.stdout, done.stdout
-    assert "restart" in done.stdout
+    assert "The configuration is in force.\n" in done.stdout
+    assert "portreeve: only a restart" in done.stdout
     assert daemon.roles() == roles
     assert daemon.json("status")["status"]["settings"]["mark"] == 0x10000000
+    # with nothing else in it the file is not called as it was
+    done = daemon.run_tool("reload")
+    assert (done.returncode, done.stdout) == (
+        0, "portreeve: nothing has changed: only a restart of portreeved changes "
+           "[backend] mark\n")
+    daemon.wait_log(r"nothing has changed: only a restart .*\[backend\] mark")
+    assert "as it was" not in daemon.log()
 
 
 # --- rules ---
