@@ -30,7 +30,7 @@ void notify_send(const char *state)
 		return;
 	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL,
 		   (const struct sockaddr *)&address, size) < 0)
-		log_warning("cannot tell the service manager %s: %s", state,
-			    strerror(errno));
+		log_warning("cannot tell the service manager %.*s: %s",
+			    (int)strcspn(state, "\n"), state, strerror(errno));
 	close(fd);
 }

@@ -138,15 +138,38 @@ static bool prepare_is_fallback(uid_t uid)
 	return entry && entry->pw_uid == uid;
 }
 
-/* Asked with core's own eyes: of parents, access lists and read-only mounts too. */
-static bool prepare_can_write(const struct prepare_directory *wanted)
+/*
+ * Asked with core's own eyes: of parents, access lists and read-only mounts too.
+ * Errors: -errno.
+ */
+static int prepare_try_write(const struct prepare_directory *wanted)
 {
 	const uid_t uid = geteuid();
 	const gid_t gid = getegid();
-	bool can = setegid(wanted->gid) == 0 && seteuid(wanted->uid) == 0 &&
-		   faccessat(AT_FDCWD, wanted->path, W_OK | X_OK, AT_EACCESS) == 0;
+	int error = 0;
 
-	return seteuid(uid) == 0 && setegid(gid) == 0 && can;
+	if (setegid(wanted->gid) < 0 || seteuid(wanted->uid) < 0 ||
+	    faccessat(AT_FDCWD, wanted->path, W_OK | X_OK, AT_EACCESS) < 0)
+		error = -errno;
+	if (seteuid(uid) < 0 || setegid(gid) < 0)
+		error = -errno;
+	return error;
+}
+
+static void prepare_log_unwritable(const struct prepare_directory *wanted, int error)
+{
+	if (error == -EROFS)
+		log_write(wanted->level,
+			  "%s %s cannot be written: its file system is read-only for "
+			  "portreeved; use a directory elsewhere, or make it writable "
+			  "(mount -o remount,rw; under systemd ReadWritePaths=)",
+			  wanted->what, wanted->path);
+	else
+		log_write(wanted->level,
+			  "%s %s cannot be written by user %u, whom core runs as; "
+			  "use a directory of its own, or: chown -R %u %s",
+			  wanted->what, wanted->path, (unsigned int)wanted->uid,
+			  (unsigned int)wanted->uid, wanted->path);
 }
 
 /*
@@ -169,7 +192,7 @@ static int prepare_settle(int fd, bool made, const struct prepare_directory *wan
 
 	if (fstat(fd, &status) < 0)
 		error = -errno;
-	else if (made || (!prepare_can_write(wanted) &&
+	else if (made || (prepare_try_write(wanted) == -EACCES &&
 			  prepare_is_ours_to_give(fd, &status, wanted))) {
 		prepare_adopt(fd, wanted, status.st_uid);
 		error = prepare_hand_over(fd, wanted);
@@ -178,20 +201,17 @@ static int prepare_settle(int fd, bool made, const struct prepare_directory *wan
 		error = prepare_hand_over(fd, wanted);
 	}
 	close(fd);
-	if (error < 0) {
+	if (error < 0 && error != -EROFS) {
 		log_write(wanted->level, "cannot hand %s %s to user %u: %s",
 			  wanted->what, wanted->path, (unsigned int)wanted->uid,
 			  strerror(-error));
 		return error;
 	}
-	if (prepare_can_write(wanted))
-		return 0;
-	log_write(wanted->level,
-		  "%s %s cannot be written by user %u, whom core runs as; "
-		  "use a directory of its own, or: chown -R %u %s",
-		  wanted->what, wanted->path, (unsigned int)wanted->uid,
-		  (unsigned int)wanted->uid, wanted->path);
-	return -EACCES;
+	if (error == 0)
+		error = prepare_try_write(wanted);
+	if (error < 0)
+		prepare_log_unwritable(wanted, error);
+	return error;
 }
 
 static int prepare_make(const struct prepare_directory *wanted)

@@ -197,6 +197,23 @@ def ends(daemon, status, pattern):
     assert re.search(pattern, daemon.log()), daemon.log()
 
 
+def test_read_only_directory(daemon_factory, tmp_path):
+    """What does not help against it is not advised."""
+    where = tmp_path / "read-only"
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=755", "none", where], check=True)
+    try:
+        daemon = daemon_factory()
+        with open(daemon.file, encoding="utf-8") as file:
+            text = re.sub("control-socket = .*", f"control-socket = {where}/socket", file.read())
+        with open(daemon.file, "w", encoding="utf-8") as file:
+            file.write(text)
+        ends(daemon, 1, f"{where} cannot be written: its file system is read-only")
+        assert "chown" not in daemon.log()
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
 def test_second_instance(lab, daemon_factory):
     """The second says why and changes nothing; the first serves on."""
     first = daemon_factory().start()
