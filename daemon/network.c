@@ -154,8 +154,8 @@ static int choose_auto_wan(const struct conf *conf, const struct links *links,
 		return refuse_lan(conf, way->name, error);
 	(void)snprintf(error, CONF_ERROR_MAX,
 		       "cannot tell which interface is the WAN: there is no IPv4 "
-		       "default route; set [wan] interface = NAME in %s",
-		       CONF_DEFAULT_FILE);
+		       "default route; set [wan] interface = NAME in the "
+		       "configuration file");
 	return -ENODEV;
 }
 
@@ -322,8 +322,9 @@ static int choose_auto_lans(const struct links *links, const struct network *bef
 	(void)snprintf(
 		error, CONF_ERROR_MAX,
 		"cannot tell which interfaces are LANs: none but the WAN %s is up "
-		"with a private IPv4 address; add a section [lan NAME] to %s",
-		network->wan.name, CONF_DEFAULT_FILE);
+		"with a private IPv4 address; add a section [lan NAME] to the "
+		"configuration file",
+		network->wan.name);
 	return -ENODEV;
 }
 

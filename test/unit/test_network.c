@@ -137,7 +137,7 @@ static void test_auto_without_default_route(void **state)
 	assert_int_equal(choose(gateway), -ENODEV);
 	assert_non_null(strstr(gateway->error, "there is no IPv4 default route"));
 	assert_non_null(strstr(gateway->error, "[wan] interface = NAME in "
-					       "/etc/portreeve/portreeve.conf"));
+					       "the configuration file"));
 	assert_int_equal(gateway->network.lan_count, 77);
 }
 
