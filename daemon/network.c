@@ -22,12 +22,49 @@ static_assert((int)CONF_PINHOLES_ON == (int)WAN_PINHOLES_ON &&
 static_assert(CONF_PCP_MAP == PCP_SERVES_MAP && CONF_PCP_PEER == PCP_SERVES_PEER,
 	      "the same bits here and there");
 
-static struct ip_addr link_get_ipv4(const struct link *link)
+/*
+ * How good an address of the WAN is to be told: what the route goes out with, then what
+ * the next router knows us by, then the one that is told now, then one of the internet.
+ */
+static unsigned int address_rate(const struct link *link, size_t place,
+				 const struct ip_addr *now)
 {
-	for (size_t i = 0; i < link->address_count; i++)
-		if (addr_is_ipv4(&link->addresses[i].addr))
-			return link->addresses[i].addr;
-	return (struct ip_addr){{0}};
+	const struct prefix *address = &link->addresses[place];
+	const struct ip_addr *gateway = &link->route_gateway;
+	unsigned int rate = 0;
+
+	if (place + link->unusable_count < link->address_count)
+		rate |= 0x10;
+
+	if (addr_equal(&address->addr, &link->route_source))
+		rate |= 0x8;
+	if (!addr_is_none(gateway) && prefix_contains(address, gateway))
+		rate |= 0x4;
+	if (addr_equal(&address->addr, now))
+		rate |= 0x2;
+	if (!addr_is_private(&address->addr) && !addr_is_link_local(&address->addr))
+		rate |= 0x1;
+	return rate;
+}
+
+/* now: what was chosen before, or none. The first of those that are equally good. */
+static struct ip_addr link_choose_ipv4(const struct link *link,
+				       const struct ip_addr *now)
+{
+	struct ip_addr best = {{0}};
+	unsigned int best_rate = 0;
+
+	for (size_t i = 0; i < link->address_count; i++) {
+		const struct ip_addr *address = &link->addresses[i].addr;
+		unsigned int rate = address_rate(link, i, now);
+
+		if (!addr_is_ipv4(address) ||
+		    (!addr_is_none(&best) && rate <= best_rate))
+			continue;
+		best = *address;
+		best_rate = rate;
+	}
+	return best;
 }
 
 static bool link_has_lan_address(const struct link *link)
@@ -188,7 +225,7 @@ void network_set_external(struct wan_choice *wan, const struct ip_addr *external
 }
 
 static void fill_wan(const struct conf *conf, const struct links *links,
-		     struct wan_choice *wan)
+		     const struct ip_addr *now, struct wan_choice *wan)
 {
 	const struct link *link = links_find_name(links, wan->name);
 
@@ -197,7 +234,7 @@ static void fill_wan(const struct conf *conf, const struct links *links,
 		wan->ifindex = link->ifindex;
 		wan->up = link->up;
 		wan->carrier = link->carrier;
-		wan->address = link_get_ipv4(link);
+		wan->address = link_choose_ipv4(link, now);
 	}
 	network_set_external(wan, &wan->address, WAN_SOURCE_INTERFACE);
 	/* An address that is configured is true only while packets can come in at all.
@@ -343,13 +380,14 @@ int network_choose(const struct conf *conf, const struct links *links,
 		   char error[CONF_ERROR_MAX])
 {
 	struct network network = {0};
+	const struct ip_addr none = {{0}};
 	int code = conf->wan.interface[0] != '\0'
 			   ? choose_named_wan(conf, links, &network.wan, error)
 			   : choose_auto_wan(conf, links, before, &network.wan, error);
 
 	if (code != 0)
 		return code;
-	fill_wan(conf, links, &network.wan);
+	fill_wan(conf, links, before ? &before->wan.address : &none, &network.wan);
 	if (before) {
 		network.former_wan_count = before->former_wan_count;
 		memcpy(network.former_wans, before->former_wans,

@@ -39,7 +39,8 @@ struct wan_choice {
 	bool present;
 	bool up;
 	bool carrier;
-	struct ip_addr address;	 /* primary IPv4 of the interface; none = has none */
+	/** Of its IPv4 addresses the one that it goes out with; none = has none. */
+	struct ip_addr address;
 	struct ip_addr external; /* told to clients */
 	enum wan_source source;	 /* of `external` */
 	bool private_address;	 /* what is told is private or CGNAT: warn */

@@ -273,6 +273,10 @@ static void take_address(struct wan_view *view, const struct nlmsghdr *message)
 		return;
 	if (link->address_count < LINK_ADDRESSES_MAX)
 		link->address_count++;
+	else if (link->unusable_count > 0)
+		link->unusable_count--;
+	if (address.rank == RANK_UNUSABLE)
+		link->unusable_count++;
 	for (size_t i = link->address_count - 1; i > place; i--) {
 		link->addresses[i] = link->addresses[i - 1];
 		ranks[i] = ranks[i - 1];
@@ -298,42 +302,70 @@ static bool route_is_main(const struct nlmsghdr *message)
 	return route->rtm_table == RT_TABLE_MAIN;
 }
 
-/* Interfaces with a way out are no LANs. */
-static void route_mark_link(struct links *links, uint32_t ifindex)
-{
-	size_t place = links_index(links, ifindex);
+/* One way that a route goes. */
+struct route_hop {
+	uint32_t ifindex;
+	struct ip_addr gateway;
+};
 
-	if (ifindex != 0 && place < links->count)
-		links->list[place].default_route = true;
+/* Interfaces with a way out are no LANs. */
+static void route_mark_link(struct links *links, const struct route_hop *hop,
+			    const struct ip_addr *source, uint32_t metric)
+{
+	size_t place = links_index(links, hop->ifindex);
+	struct link *link = &links->list[place];
+
+	if (hop->ifindex == 0 || place == links->count ||
+	    (link->default_route && metric >= link->route_metric))
+		return;
+	link->default_route = true;
+	link->route_metric = metric;
+	link->route_source = *source;
+	link->route_gateway = hop->gateway;
+}
+
+/* The first way of a route that has several. */
+static void hop_read_first(const struct nlattr *multipath, struct route_hop *out)
+{
+	const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
+	const struct nlattr *attr = (const struct nlattr *)(hop + 1);
+	int left = mnl_attr_get_payload_len(multipath);
+
+	if (left < (int)sizeof(*hop) || left < hop->rtnh_len)
+		return;
+	out->ifindex = (uint32_t)hop->rtnh_ifindex;
+	left = hop->rtnh_len - (int)sizeof(*hop);
+	for (; mnl_attr_ok(attr, left); attr = mnl_attr_next(attr)) {
+		if (mnl_attr_get_type(attr) == RTA_GATEWAY)
+			(void)address_read(attr, AF_INET, &out->gateway);
+		left -= MNL_ALIGN(attr->nla_len);
+	}
 }
 
 static void take_route(struct wan_view *view, const struct nlmsghdr *message)
 {
 	struct netlink_attrs attributes;
-	const struct nlattr *multipath;
-	uint32_t ifindex = 0;
+	struct route_hop hop = {0};
+	struct ip_addr source = {{0}};
 	uint32_t metric = 0;
 
 	if (message->nlmsg_type != RTM_NEWROUTE || !route_is_default(message))
 		return;
 	netlink_attrs_read(&attributes, message, sizeof(struct rtmsg));
-	multipath = attributes.at[RTA_MULTIPATH];
-	if (multipath &&
-	    mnl_attr_get_payload_len(multipath) >= sizeof(struct rtnexthop)) {
-		const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
-
-		ifindex = (uint32_t)hop->rtnh_ifindex;
-	}
-	(void)attribute_read_u32(attributes.at[RTA_OIF], &ifindex);
+	if (attributes.at[RTA_MULTIPATH])
+		hop_read_first(attributes.at[RTA_MULTIPATH], &hop);
+	(void)attribute_read_u32(attributes.at[RTA_OIF], &hop.ifindex);
+	(void)address_read(attributes.at[RTA_GATEWAY], AF_INET, &hop.gateway);
+	(void)address_read(attributes.at[RTA_PREFSRC], AF_INET, &source);
 	(void)attribute_read_u32(attributes.at[RTA_PRIORITY], &metric);
 	view->links.has_default = true;
 	if (!route_is_main(message))
 		return;
-	route_mark_link(&view->links, ifindex);
-	if (ifindex == 0 ||
+	route_mark_link(&view->links, &hop, &source, metric);
+	if (hop.ifindex == 0 ||
 	    (view->links.default_ifindex != 0 && metric >= view->default_metric))
 		return;
-	view->links.default_ifindex = ifindex;
+	view->links.default_ifindex = hop.ifindex;
 	view->default_metric = metric;
 }
 

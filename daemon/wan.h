@@ -20,8 +20,13 @@ struct link {
 	bool carrier; /* RUNNING */
 	bool loopback;
 	bool default_route; /* an IPv4 one, by whatever metric, goes out here */
+	/** What that of least metric says: whose address to go out with, and the next
+	 * router's; none = it says nothing. */
+	struct ip_addr route_source, route_gateway;
+	uint32_t route_metric;
 	uint64_t octets_in, octets_out, packets_in, packets_out;
 	size_t address_count;
+	size_t unusable_count; /* of these, the last ones */
 	/** With host bits: primary IPv4, other IPv4, IPv6; unusable ones last. */
 	struct prefix addresses[LINK_ADDRESSES_MAX];
 };

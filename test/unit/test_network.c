@@ -82,6 +82,15 @@ static int choose(struct gateway *gateway)
 			      gateway->error);
 }
 
+/* What the interfaces are now, after what was chosen last. */
+static void choose_again(struct gateway *gateway)
+{
+	assert_int_equal(network_choose(&gateway->conf, &gateway->links,
+					&gateway->network, &gateway->network,
+					gateway->error),
+			 0);
+}
+
 static void name_lan(struct conf *conf, const char *name)
 {
 	struct conf_lan *lan = &conf->lans[conf->lan_count++];
@@ -126,6 +135,94 @@ static void test_auto(void **state)
 	assert_int_equal(lan->network_count, 2);
 	assert_prefix(&lan->networks[0], "192.168.1.0/24");
 	assert_prefix(&lan->networks[1], "2001:db8:1::/64");
+}
+
+static void assert_external(struct gateway *gateway, const char *text)
+{
+	char buffer[ADDR_TEXT_SIZE];
+
+	assert_string_equal(addr_format(&gateway->network.wan.external, buffer), text);
+}
+
+/* The WAN's addresses, in the kernel's order. */
+static void give_wan(struct gateway *gateway, const char *first, const char *second)
+{
+	struct link *wan = &gateway->links.list[1];
+
+	wan->addresses[0] = address(first, 24);
+	wan->addresses[1] = address(second, 24);
+	wan->address_count = 2;
+}
+
+/* Of several addresses the one that the default route goes out with. */
+static void test_wan_with_several_addresses(void **state)
+{
+	struct gateway *gateway = *state;
+	struct link *wan = &gateway->links.list[1];
+
+	/* the modem's own net is no way out */
+	give_wan(gateway, "192.168.100.10", "203.0.113.1");
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "203.0.113.1");
+	assert_false(gateway->network.wan.private_address);
+	give_wan(gateway, "198.51.100.7", "203.0.113.1");
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "198.51.100.7");
+	wan->route_gateway = address("203.0.113.254", 32).addr;
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "203.0.113.1");
+	wan->route_source = address("198.51.100.7", 32).addr;
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "198.51.100.7");
+	/* it is not here: the next best */
+	wan->route_source = address("198.51.100.8", 32).addr;
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "203.0.113.1");
+	/* an internet that is private, with the gateway in it */
+	give_wan(gateway, "203.0.113.1", "10.64.0.2");
+	wan->route_gateway = address("10.64.0.1", 32).addr;
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "10.64.0.2");
+	/* in vain: it is not used any more */
+	wan->unusable_count = 1;
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "203.0.113.1");
+	wan->unusable_count = 0;
+	give_wan(gateway, "169.254.1.1", "100.64.0.9");
+	wan->address_count = 1;
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "169.254.1.1");
+}
+
+/* What others come and go beside it is no news to anybody. */
+static void test_wan_address_stays(void **state)
+{
+	struct gateway *gateway = *state;
+	struct link *wan = &gateway->links.list[1];
+
+	assert_int_equal(choose(gateway), 0);
+	assert_external(gateway, "203.0.113.5");
+	give_wan(gateway, "198.51.100.7", "203.0.113.5");
+	choose_again(gateway);
+	assert_external(gateway, "203.0.113.5");
+	/* while the way out is being set up anew */
+	wan->route_gateway = address("198.51.100.1", 32).addr;
+	choose_again(gateway);
+	assert_external(gateway, "198.51.100.7");
+	memset(&wan->route_gateway, 0, sizeof(wan->route_gateway));
+	choose_again(gateway);
+	assert_external(gateway, "198.51.100.7");
+	/* a router that both reach */
+	give_wan(gateway, "203.0.113.9", "203.0.113.5");
+	wan->route_gateway = address("203.0.113.254", 32).addr;
+	choose_again(gateway);
+	assert_external(gateway, "203.0.113.9");
+	give_wan(gateway, "203.0.113.5", "203.0.113.9");
+	choose_again(gateway);
+	assert_external(gateway, "203.0.113.9");
+	wan->address_count = 1;
+	choose_again(gateway);
+	assert_external(gateway, "203.0.113.5");
 }
 
 static void test_auto_without_default_route(void **state)
@@ -270,15 +367,6 @@ static void test_lan_is_wan(void **state)
 	memcpy(gateway->conf.lans[0].name, "ppp0", 5);
 	assert_int_equal(choose(gateway), -EINVAL);
 	assert_non_null(strstr(gateway->error, "[lan ppp0] is the WAN interface ppp0"));
-}
-
-/* What the interfaces are now, after what was chosen last. */
-static void choose_again(struct gateway *gateway)
-{
-	assert_int_equal(network_choose(&gateway->conf, &gateway->links,
-					&gateway->network, &gateway->network,
-					gateway->error),
-			 0);
 }
 
 /* With all automatic, LANs lan0 and guest0, as chosen at start. */
@@ -496,6 +584,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		GATEWAY_TEST(test_auto),
+		GATEWAY_TEST(test_wan_with_several_addresses),
+		GATEWAY_TEST(test_wan_address_stays),
 		GATEWAY_TEST(test_auto_without_default_route),
 		GATEWAY_TEST(test_auto_without_lan),
 		GATEWAY_TEST(test_auto_private_wan_is_no_lan),

@@ -302,6 +302,53 @@ static void test_default_route(void **state)
 	wait_until(fixture, other_is_default);
 }
 
+static bool tw0_route_is(const struct links *links, const char *gateway,
+			 const char *source)
+{
+	struct ip_addr expected[2] = {{{0}}, {{0}}};
+
+	assert_true(gateway == NULL || addr_parse(gateway, &expected[0]));
+	assert_true(source == NULL || addr_parse(source, &expected[1]));
+	return addr_equal(&tw0(links)->route_gateway, &expected[0]) &&
+	       addr_equal(&tw0(links)->route_source, &expected[1]);
+}
+
+static bool tw0_route_tells_the_router(const struct links *links)
+{
+	return tw0_route_is(links, "192.0.2.254", NULL);
+}
+
+static bool tw0_route_tells_both(const struct links *links)
+{
+	return tw0_route_is(links, "192.0.2.253", "192.0.2.2");
+}
+
+static bool tw0_route_tells_nothing(const struct links *links)
+{
+	return tw0(links)->default_route && tw0_route_is(links, NULL, NULL);
+}
+
+/* Whose address it goes out with, by the best route of those by this interface. */
+static void test_default_route_details(void **state)
+{
+	struct fixture *fixture = *state;
+
+	run("ip addr add 192.0.2.1/24 dev tw0 && ip addr add 192.0.2.2/24 dev tw0");
+	run("ip route add default via 192.0.2.254 dev tw0 metric 200");
+	wait_until(fixture, tw0_route_tells_the_router);
+	run("ip route add default via 192.0.2.253 dev tw0 src 192.0.2.2 metric 100");
+	wait_until(fixture, tw0_route_tells_both);
+	run("ip route add default via 192.0.2.252 dev tw0 metric 300");
+	settle(fixture);
+	assert_true(tw0_route_tells_both(&fixture->links));
+	run("ip route flush default && ip route add default dev tw0");
+	wait_until(fixture, tw0_route_tells_nothing);
+	run("ip route del default");
+	run("ip route add default nexthop via 192.0.2.254 dev tw0 weight 1 "
+	    "nexthop via 192.0.2.253 dev tw0 weight 1");
+	wait_until(fixture, tw0_route_tells_the_router);
+}
+
 /* What does not concern us wakes core, but makes it read nothing. */
 static void test_noise(void **state)
 {
@@ -367,6 +414,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_more_addresses_than_fit, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_default_route, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_default_route_details, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overrun, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_traffic, setup, teardown),
