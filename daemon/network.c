@@ -291,12 +291,16 @@ static void choose_named_lans(const struct conf *conf, const struct links *links
 	}
 }
 
-/* Where the internet is, or was, or may be next, nobody is served by a guess. */
-static bool leads_out(const struct network *network, const struct links *links,
-		      const struct link *link)
+/*
+ * Where the internet is, or was, or may be next, and where those are who come by a
+ * tunnel, nobody is served by a guess.
+ */
+static bool may_be_lan(const struct network *network, const struct links *links,
+		       const struct link *link)
 {
-	return link->default_route || link->ifindex == links->default_ifindex ||
-	       was_wan(network, link->name);
+	return !link->loopback && !link->tunnel && !link->half_route &&
+	       !link->default_route && link->ifindex != links->default_ifindex &&
+	       !was_wan(network, link->name);
 }
 
 static void fill_auto_lan(struct lan_info *lan, const struct link *link)
@@ -317,7 +321,7 @@ static void keep_auto_lans(const struct links *links, const struct network *befo
 
 		network->lan_joined[i] = before->lan_joined[i];
 		if (!was_wan(network, lan->name) &&
-		    !(link && leads_out(network, links, link)))
+		    (!link || may_be_lan(network, links, link)))
 			fill_auto_lan(lan, link);
 	}
 }
@@ -336,8 +340,8 @@ static void join_auto_lans(const struct links *links, bool running,
 	for (size_t i = 0; i < links->count; i++) {
 		const struct link *link = &links->list[i];
 
-		if (!link->up || link->loopback || !link_has_lan_address(link) ||
-		    leads_out(network, links, link) || has_lan(network, link->name))
+		if (!link->up || !link_has_lan_address(link) ||
+		    !may_be_lan(network, links, link) || has_lan(network, link->name))
 			continue;
 		if (network->lan_count == LANS_MAX) {
 			network->lans_full = true;

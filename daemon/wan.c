@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
+#include <net/if_arp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,6 +154,31 @@ static void link_parse_stats(const struct nlattr *attr, struct link *link)
 	link->packets_out = stats.tx_packets;
 }
 
+/* Ethernet to the eye, but hosts are behind another network. */
+static bool link_is_overlay(const struct nlattr *linkinfo)
+{
+	static const char *const kinds[] = {
+		"erspan", "geneve", "gretap", "ip6erspan", "ip6gretap", "tun", "vxlan"};
+	struct netlink_attrs attributes;
+	const struct nlattr *kind;
+
+	netlink_attrs_read_nest(&attributes, linkinfo);
+	kind = attributes.at[IFLA_INFO_KIND];
+	if (!kind || mnl_attr_validate(kind, MNL_TYPE_NUL_STRING) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(mnl_attr_get_str(kind), kinds[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool link_is_tunnel(const struct ifinfomsg *info, const struct nlattr *linkinfo)
+{
+	return info->ifi_type != ARPHRD_ETHER ||
+	       (info->ifi_flags & (IFF_POINTOPOINT | IFF_NOARP)) != 0 ||
+	       link_is_overlay(linkinfo);
+}
+
 /* False when the message is not about an interface of its own, e.g. a bridge's port. */
 static bool link_parse(const struct nlmsghdr *message, struct link *link)
 {
@@ -173,6 +199,8 @@ static bool link_parse(const struct nlmsghdr *message, struct link *link)
 	link->up = info->ifi_flags & IFF_UP;
 	link->carrier = info->ifi_flags & IFF_RUNNING;
 	link->loopback = info->ifi_flags & IFF_LOOPBACK;
+	link->tunnel =
+		!link->loopback && link_is_tunnel(info, attributes.at[IFLA_LINKINFO]);
 	memcpy(link->name, mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
 	link_parse_stats(attributes.at[IFLA_STATS64], link);
 	return true;
@@ -285,14 +313,21 @@ static void take_address(struct wan_view *view, const struct nlmsghdr *message)
 	ranks[place] = (uint8_t)address.rank;
 }
 
-/* Is this message about an IPv4 default route, of whatever table? */
-static bool route_is_default(const struct nlmsghdr *message)
+/* Is this message about an IPv4 default route, or half of one, of whatever table? */
+static bool route_leads_out(const struct nlmsghdr *message)
 {
 	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
 
 	return mnl_nlmsg_get_payload_len(message) >= sizeof(*route) &&
-	       route->rtm_family == AF_INET && route->rtm_dst_len == 0 &&
+	       route->rtm_family == AF_INET && route->rtm_dst_len <= 1 &&
 	       route->rtm_type == RTN_UNICAST;
+}
+
+static bool route_is_half(const struct nlmsghdr *message)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+
+	return route->rtm_dst_len == 1;
 }
 
 static bool route_is_main(const struct nlmsghdr *message)
@@ -324,6 +359,14 @@ static void route_mark_link(struct links *links, const struct route_hop *hop,
 	link->route_gateway = hop->gateway;
 }
 
+static void route_mark_half(struct links *links, uint32_t ifindex)
+{
+	size_t place = links_index(links, ifindex);
+
+	if (ifindex != 0 && place < links->count)
+		links->list[place].half_route = true;
+}
+
 /* The first way of a route that has several. */
 static void hop_read_first(const struct nlattr *multipath, struct route_hop *out)
 {
@@ -342,31 +385,42 @@ static void hop_read_first(const struct nlattr *multipath, struct route_hop *out
 	}
 }
 
+static void take_default(struct wan_view *view, const struct nlmsghdr *message,
+			 const struct route_hop *hop,
+			 const struct netlink_attrs *attributes)
+{
+	struct ip_addr source = {{0}};
+	uint32_t metric = 0;
+
+	(void)address_read(attributes->at[RTA_PREFSRC], AF_INET, &source);
+	(void)attribute_read_u32(attributes->at[RTA_PRIORITY], &metric);
+	view->links.has_default = true;
+	if (!route_is_main(message))
+		return;
+	route_mark_link(&view->links, hop, &source, metric);
+	if (hop->ifindex == 0 ||
+	    (view->links.default_ifindex != 0 && metric >= view->default_metric))
+		return;
+	view->links.default_ifindex = hop->ifindex;
+	view->default_metric = metric;
+}
+
 static void take_route(struct wan_view *view, const struct nlmsghdr *message)
 {
 	struct netlink_attrs attributes;
 	struct route_hop hop = {0};
-	struct ip_addr source = {{0}};
-	uint32_t metric = 0;
 
-	if (message->nlmsg_type != RTM_NEWROUTE || !route_is_default(message))
+	if (message->nlmsg_type != RTM_NEWROUTE || !route_leads_out(message))
 		return;
 	netlink_attrs_read(&attributes, message, sizeof(struct rtmsg));
 	if (attributes.at[RTA_MULTIPATH])
 		hop_read_first(attributes.at[RTA_MULTIPATH], &hop);
 	(void)attribute_read_u32(attributes.at[RTA_OIF], &hop.ifindex);
 	(void)address_read(attributes.at[RTA_GATEWAY], AF_INET, &hop.gateway);
-	(void)address_read(attributes.at[RTA_PREFSRC], AF_INET, &source);
-	(void)attribute_read_u32(attributes.at[RTA_PRIORITY], &metric);
-	view->links.has_default = true;
-	if (!route_is_main(message))
-		return;
-	route_mark_link(&view->links, &hop, &source, metric);
-	if (hop.ifindex == 0 ||
-	    (view->links.default_ifindex != 0 && metric >= view->default_metric))
-		return;
-	view->links.default_ifindex = hop.ifindex;
-	view->default_metric = metric;
+	if (route_is_half(message))
+		route_mark_half(&view->links, hop.ifindex);
+	else
+		take_default(view, message, &hop, &attributes);
 }
 
 static int query_send(struct wan *wan, struct nlmsghdr *message)
@@ -543,7 +597,7 @@ static bool message_is_news(const struct wan_view *seen, const struct nlmsghdr *
 		return address_is_news(seen, message);
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
-		return route_is_default(message);
+		return route_leads_out(message);
 	default: /* the kernel's set of types, not ours */
 		return false;
 	}

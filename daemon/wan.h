@@ -19,6 +19,8 @@ struct link {
 	bool up;      /* administratively up */
 	bool carrier; /* RUNNING */
 	bool loopback;
+	bool tunnel;	 /* no Ethernet of its own to hosts: PPP, a VPN, an overlay */
+	bool half_route; /* to 0.0.0.0/1 or 128.0.0.0/1, as of a VPN that takes all */
 	bool default_route; /* an IPv4 one, by whatever metric, goes out here */
 	/** What that of least metric says: whose address to go out with, and the next
 	 * router's; none = it says nothing. */

@@ -512,6 +512,30 @@ static void test_automatic_lans_grow(void **state)
 	assert_true(gateway->network.lans_full);
 }
 
+/* A VPN's peers are no hosts of ours, whatever the addresses look like. */
+static void test_automatic_lans_are_no_tunnels(void **state)
+{
+	struct gateway *gateway = *state;
+	struct links *links = &gateway->links;
+
+	add_link_with(links, "wg0", "10.8.0.2", 24)->tunnel = true;
+	add_link_with(links, "tap0", "10.9.0.2", 24)->half_route = true;
+	choose_two_lans(gateway);
+	assert_string_equal(gateway->network.lans[0].name, "lan0");
+	assert_string_equal(gateway->network.lans[1].name, "guest0");
+	/* as they come while we run, or become so */
+	add_link_with(links, "wg1", "10.8.1.2", 24)->tunnel = true;
+	links->list[3].half_route = true;
+	choose_again(gateway);
+	assert_int_equal(gateway->network.lan_count, 2);
+	assert_int_equal(gateway->network.lans[1].protocols, 0);
+	/* who names them wants them */
+	name_lan(&gateway->conf, "wg0");
+	assert_int_equal(choose(gateway), 0);
+	assert_int_equal(gateway->network.lan_count, 1);
+	assert_int_equal(gateway->network.lans[0].ifindex, 7);
+}
+
 /* Many names of dial-ups: the last ones are known. */
 static void test_former_wans_are_bounded(void **state)
 {
@@ -597,6 +621,7 @@ int main(void)
 		GATEWAY_TEST(test_automatic_wan_follows_the_default_route),
 		GATEWAY_TEST(test_automatic_wan_is_no_configured_lan),
 		GATEWAY_TEST(test_automatic_lans_grow),
+		GATEWAY_TEST(test_automatic_lans_are_no_tunnels),
 		GATEWAY_TEST(test_former_wans_are_bounded),
 		GATEWAY_TEST(test_place_without_protocols),
 		GATEWAY_TEST(test_named_wan_without_a_route),

@@ -195,6 +195,39 @@ static void test_links(void **state)
 	wait_until(fixture, tw0_is_gone);
 }
 
+static bool is_tunnel(const struct links *links, const char *name)
+{
+	const struct link *link = links_find_name(links, name);
+
+	assert_non_null(link);
+	return link->tunnel;
+}
+
+static void test_tunnels(void **state)
+{
+	struct fixture *fixture = *state;
+	static const char *const tunnels[] = {"arp0", "tun7", "tap7", "vx7"};
+
+	run("ip link add arp0 type veth peer name arp1 && ip link set arp0 arp off");
+	run("ip link add br7 type bridge");
+	settle(fixture);
+	assert_true(is_tunnel(&fixture->links, "arp0"));
+	assert_false(is_tunnel(&fixture->links, "arp1"));
+	assert_false(is_tunnel(&fixture->links, "br7"));
+	assert_false(is_tunnel(&fixture->links, "lo"));
+	/* not every kernel has these */
+	(void)!system("{ ip tuntap add tun7 mode tun; ip tuntap add tap7 mode tap; "
+		      "ip link add vx7 type vxlan id 7 dstport 4789; } 2>/dev/null");
+	settle(fixture);
+	for (size_t i = 0; i < sizeof(tunnels) / sizeof(tunnels[0]); i++)
+		if (links_find_name(&fixture->links, tunnels[i]))
+			assert_true(is_tunnel(&fixture->links, tunnels[i]));
+	run("ip link del arp0 && ip link del br7");
+	(void)!system("for each in tun7 tap7 vx7; do ip link del $each; done "
+		      "2>/dev/null");
+	settle(fixture);
+}
+
 static void test_addresses(void **state)
 {
 	struct fixture *fixture = *state;
@@ -349,6 +382,34 @@ static void test_default_route_details(void **state)
 	wait_until(fixture, tw0_route_tells_the_router);
 }
 
+static bool tw0_has_half_a_route(const struct links *links)
+{
+	return tw0(links)->half_route;
+}
+
+static bool no_half_routes(const struct links *links)
+{
+	return !tw0(links)->half_route;
+}
+
+/* What a VPN puts before the default route, which stays what it is. */
+static void test_half_routes(void **state)
+{
+	struct fixture *fixture = *state;
+
+	run("ip addr add 192.0.2.1/24 dev tw0 && ip addr add 198.51.100.1/24 dev tw1");
+	run("ip route add default via 198.51.100.254 dev tw1");
+	wait_until(fixture, other_is_default);
+	run("ip route add 128.0.0.0/1 via 192.0.2.254 dev tw0");
+	wait_until(fixture, tw0_has_half_a_route);
+	assert_true(other_is_default(&fixture->links));
+	assert_false(tw0(&fixture->links)->default_route);
+	run("ip route del 128.0.0.0/1");
+	wait_until(fixture, no_half_routes);
+	run("ip route add 0.0.0.0/1 dev tw0");
+	wait_until(fixture, tw0_has_half_a_route);
+}
+
 /* What does not concern us wakes core, but makes it read nothing. */
 static void test_noise(void **state)
 {
@@ -409,6 +470,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tunnels, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_address_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_addresses_than_fit, setup,
@@ -416,6 +478,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_default_route, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_default_route_details, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_half_routes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overrun, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_traffic, setup, teardown),
