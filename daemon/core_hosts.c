@@ -19,8 +19,10 @@
 #define ASKS_MAX 64
 /* Transactions at one wake-up: requests come in between. */
 #define CHANGES_MAX 16
-/* The kernel's whole table is read no oftener. */
-#define ASK_ALL_PAUSE_MS 1000
+/* The kernel's whole table is read no oftener. Whoever could not be asked is asked
+ * then, and may be. */
+#define ASK_ALL_PAUSE_MS 1200
+_Static_assert(ASK_ALL_PAUSE_MS > HOSTS_ASK_PAUSE_MS, "asked too soon after");
 
 struct core_hosts {
 	struct core *core;
@@ -44,21 +46,28 @@ struct core_hosts {
 
 static void hosts_ask_all_later(struct core_hosts *own)
 {
-	static const struct timeval pause = {.tv_sec = ASK_ALL_PAUSE_MS / 1000};
+	static const struct timeval pause = {.tv_sec = ASK_ALL_PAUSE_MS / 1000,
+					     .tv_usec = ASK_ALL_PAUSE_MS % 1000 * 1000};
 
 	if (own->all_due)
 		return;
 	own->all_due = event_add(own->all_timer, &pause) == 0;
 }
 
-static void hosts_ask_all(evutil_socket_t fd, short what, void *user)
+static void hosts_ask_all(struct core_hosts *own)
+{
+	if (!neighbour_watch_ask_all(own->watch))
+		hosts_ask_all_later(own);
+}
+
+static void hosts_ask_all_due(evutil_socket_t fd, short what, void *user)
 {
 	struct core_hosts *own = user;
 
 	(void)fd;
 	(void)what;
 	own->all_due = false;
-	neighbour_watch_ask_all(own->watch);
+	hosts_ask_all(own);
 }
 
 static uint32_t hosts_get_ifindex(const struct core_hosts *own, uint16_t lan)
@@ -93,8 +102,9 @@ static void hosts_ask(evutil_socket_t fd, short what, void *user)
 	for (size_t i = 0; i < own->ask_count; i++) {
 		uint32_t ifindex = hosts_get_ifindex(own, own->asks[i].lan);
 
-		if (ifindex != 0)
-			neighbour_watch_ask(own->watch, ifindex, &own->asks[i].addr);
+		if (ifindex != 0 &&
+		    !neighbour_watch_ask(own->watch, ifindex, &own->asks[i].addr))
+			hosts_ask_all_later(own);
 	}
 	own->ask_count = 0;
 }
@@ -177,6 +187,7 @@ static void hosts_do(struct core_hosts *own, uint16_t lan,
 {
 	uint32_t ifindex = hosts_get_ifindex(own, lan);
 	struct store_time at;
+	bool asked = true;
 
 	switch (decision->step) {
 	case HOST_STEP_END:
@@ -189,12 +200,14 @@ static void hosts_do(struct core_hosts *own, uint16_t lan,
 				    &at);
 		break;
 	case HOST_STEP_PROBE:
-		neighbour_watch_probe(own->watch, ifindex, &decision->addr);
+		asked = neighbour_watch_probe(own->watch, ifindex, &decision->addr);
 		break;
 	case HOST_STEP_RESOLVE:
-		neighbour_watch_resolve(own->watch, ifindex, &decision->addr);
+		asked = neighbour_watch_resolve(own->watch, ifindex, &decision->addr);
 		break;
 	}
+	if (!asked)
+		hosts_ask_all_later(own);
 }
 
 /*
@@ -234,9 +247,9 @@ static void hosts_readable(evutil_socket_t fd, short what, void *user)
 	own->changes = 0;
 	if (neighbour_watch_drain(own->watch, hosts_take, own))
 		hosts_ask_all_later(own);
-	if (own->learning && !neighbour_watch_is_telling(own->watch)) {
+	if (own->learning && neighbour_watch_has_told(own->watch)) {
 		own->learning = false;
-		neighbour_watch_ask_all(own->watch);
+		hosts_ask_all(own);
 	}
 	core_follow_up(own->core);
 }
@@ -281,7 +294,7 @@ bool core_hosts_find_mac(void *user, const struct ip_addr *host,
 void core_hosts_follow_network(struct core *core)
 {
 	if (core->hosts)
-		neighbour_watch_ask_all(core->hosts->watch);
+		hosts_ask_all(core->hosts);
 }
 
 static int hosts_open_parts(struct core_hosts *own)
@@ -290,7 +303,7 @@ static int hosts_open_parts(struct core_hosts *own)
 
 	own->hosts = hosts_new();
 	own->ask_timer = event_new(base, -1, 0, hosts_ask, own);
-	own->all_timer = event_new(base, -1, 0, hosts_ask_all, own);
+	own->all_timer = event_new(base, -1, 0, hosts_ask_all_due, own);
 	if (!own->hosts || !own->ask_timer || !own->all_timer)
 		return -ENOMEM;
 	own->watch = neighbour_watch_new();
@@ -298,7 +311,10 @@ static int hosts_open_parts(struct core_hosts *own)
 		return -EIO;
 	own->event = event_new(base, neighbour_watch_get_fd(own->watch),
 			       EV_READ | EV_PERSIST, hosts_readable, own);
-	return own->event && event_add(own->event, NULL) == 0 ? 0 : -ENOMEM;
+	if (!own->event || event_add(own->event, NULL) != 0)
+		return -ENOMEM;
+	hosts_ask_all(own);
+	return 0;
 }
 
 /* Leases of an earlier run: they are looked at once all news of the start is in. */

@@ -167,6 +167,7 @@ struct neighbour_watch {
 	uint32_t dump_sequence;
 	bool dumping;	 /* the kernel has not told everything yet */
 	bool dump_again; /* and shall do so again */
+	bool has_told;	 /* everything, once */
 	alignas(struct nlmsghdr) char buffer[DATAGRAM_SIZE];   /* what is read */
 	alignas(struct nlmsghdr) char question[QUESTION_SIZE]; /* meanwhile */
 };
@@ -182,10 +183,8 @@ struct neighbour_watch *neighbour_watch_new(void)
 	if (!watch->netlink)
 		goto fail;
 	error = netlink_join_group(watch->netlink, RTNLGRP_NEIGH);
-	if (error == 0) {
-		neighbour_watch_ask_all(watch);
+	if (error == 0)
 		return watch;
-	}
 	log_error("cannot watch neighbours: %s", strerror(-error));
 fail:
 	neighbour_watch_free(watch);
@@ -218,36 +217,37 @@ static struct nlmsghdr *watch_begin(struct neighbour_watch *watch, uint16_t type
 	return message;
 }
 
-/* What is not taken now is asked again with the next news; we never wait. */
-static void watch_send(struct neighbour_watch *watch, const struct nlmsghdr *message)
+/* We never wait. */
+static bool watch_send(struct neighbour_watch *watch, const struct nlmsghdr *message)
 {
 	if (send(neighbour_watch_get_fd(watch), message, message->nlmsg_len,
-		 MSG_DONTWAIT) < 0)
-		log_debug("the kernel is not asked for neighbours: %s",
-			  strerror(errno));
+		 MSG_DONTWAIT) >= 0)
+		return true;
+	log_debug("the kernel is not asked for neighbours: %s", strerror(errno));
+	return false;
 }
 
-void neighbour_watch_ask_all(struct neighbour_watch *watch)
+bool neighbour_watch_ask_all(struct neighbour_watch *watch)
 {
 	struct nlmsghdr *message;
 	struct ndmsg *entry;
 
 	if (watch->dumping) {
 		watch->dump_again = true;
-		return;
+		return true;
 	}
 	message = watch_begin(watch, RTM_GETNEIGH, NLM_F_DUMP, &entry);
 	watch->dump_sequence = message->nlmsg_seq;
-	watch->dumping = true;
-	watch_send(watch, message);
-}
-
-bool neighbour_watch_is_telling(const struct neighbour_watch *watch)
-{
+	watch->dumping = watch_send(watch, message);
 	return watch->dumping;
 }
 
-void neighbour_watch_ask(struct neighbour_watch *watch, uint32_t ifindex,
+bool neighbour_watch_has_told(const struct neighbour_watch *watch)
+{
+	return watch->has_told;
+}
+
+bool neighbour_watch_ask(struct neighbour_watch *watch, uint32_t ifindex,
 			 const struct ip_addr *addr)
 {
 	struct ndmsg *entry;
@@ -255,12 +255,12 @@ void neighbour_watch_ask(struct neighbour_watch *watch, uint32_t ifindex,
 
 	entry->ndm_ifindex = (int)ifindex;
 	message_put_address(message, entry, addr);
-	watch_send(watch, message);
+	return watch_send(watch, message);
 }
 
 /* NUD_PROBE: from now on the kernel asks, three times a second apart, and the entry
  * fails when nobody answers. Of one that has no card this changes nothing. */
-void neighbour_watch_probe(struct neighbour_watch *watch, uint32_t ifindex,
+bool neighbour_watch_probe(struct neighbour_watch *watch, uint32_t ifindex,
 			   const struct ip_addr *addr)
 {
 	struct ndmsg *entry;
@@ -269,10 +269,10 @@ void neighbour_watch_probe(struct neighbour_watch *watch, uint32_t ifindex,
 	entry->ndm_ifindex = (int)ifindex;
 	entry->ndm_state = NUD_PROBE;
 	message_put_address(message, entry, addr);
-	watch_send(watch, message);
+	return watch_send(watch, message);
 }
 
-void neighbour_watch_resolve(struct neighbour_watch *watch, uint32_t ifindex,
+bool neighbour_watch_resolve(struct neighbour_watch *watch, uint32_t ifindex,
 			     const struct ip_addr *addr)
 {
 	struct ndmsg *entry;
@@ -282,7 +282,7 @@ void neighbour_watch_resolve(struct neighbour_watch *watch, uint32_t ifindex,
 	entry->ndm_ifindex = (int)ifindex;
 	entry->ndm_flags = NTF_USE;
 	message_put_address(message, entry, addr);
-	watch_send(watch, message);
+	return watch_send(watch, message);
 }
 
 /* What a message tells of an address. */
@@ -359,15 +359,27 @@ static bool message_read_news(const struct nlmsghdr *message, uint32_t *ifindex,
 	return card_is_machine(&view.card);
 }
 
-/* Returns true when a dump was disturbed by a change. */
+/* It was refused, or the kernel gave up. */
+static bool dump_has_failed(const struct nlmsghdr *message)
+{
+	int error = 0;
+
+	if (mnl_nlmsg_get_payload_len(message) >= sizeof(error))
+		memcpy(&error, mnl_nlmsg_get_payload(message), sizeof(error));
+	return message->nlmsg_type == NLMSG_ERROR || error < 0;
+}
+
+/* Returns true when something is missing, or a change has disturbed it. */
 static bool watch_end_dump(struct neighbour_watch *watch,
 			   const struct nlmsghdr *message)
 {
+	bool failed = dump_has_failed(message);
 	bool again = watch->dump_again;
 
 	watch->dumping = false;
 	watch->dump_again = false;
-	return again || (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+	watch->has_told |= !failed;
+	return failed || again || (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
 }
 
 /* Who takes what the watch tells. */
@@ -386,7 +398,7 @@ static void watch_read(void *user, const struct nlmsghdr *message)
 	uint32_t ifindex;
 
 	if ((message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) &&
-	    watch->dumping && message->nlmsg_seq == watch->dump_sequence)
+	    message->nlmsg_seq == watch->dump_sequence)
 		reader->lost = watch_end_dump(watch, message) || reader->lost;
 	else if (message_read_news(message, &ifindex, &news))
 		reader->take(reader->user, ifindex, &news);
@@ -401,5 +413,10 @@ bool neighbour_watch_drain(struct neighbour_watch *watch, neighbour_take *take,
 					    .datagrams = DRAIN_MAX};
 	struct watch_reader reader = {.watch = watch, .take = take, .user = user};
 
-	return netlink_drain(&inlet, watch_read, &reader) || reader.lost;
+	if (!netlink_drain(&inlet, watch_read, &reader))
+		return reader.lost;
+	/* the end of what was being told may be among it: nothing waits for that */
+	watch->dumping = false;
+	watch->dump_again = false;
+	return true;
 }

@@ -31,8 +31,7 @@ struct neighbour_watch;
 /** Told one by one; news is borrowed. */
 typedef void neighbour_take(void *user, uint32_t ifindex, const struct host_news *news);
 
-/** Asks for everything at once, see neighbour_watch_ask_all(). Owns: caller frees.
- * Errors: NULL, logged. */
+/** Owns: caller frees. Errors: NULL, logged. */
 struct neighbour_watch *neighbour_watch_new(void);
 /** Safe on NULL. */
 void neighbour_watch_free(struct neighbour_watch *watch);
@@ -45,20 +44,27 @@ int neighbour_watch_get_fd(const struct neighbour_watch *watch);
 bool neighbour_watch_drain(struct neighbour_watch *watch, neighbour_take *take,
 			   void *user);
 
-/* What the kernel answers comes by neighbour_watch_drain(); nothing waits for it. */
+/*
+ * What the kernel answers comes by neighbour_watch_drain(); nothing waits for it.
+ * Errors: false where it could not be asked: ask for everything later.
+ */
 
 /** All that it knows. Cheap while it is still telling: it begins again then. */
-void neighbour_watch_ask_all(struct neighbour_watch *watch);
-/** It is still telling all. */
-bool neighbour_watch_is_telling(const struct neighbour_watch *watch);
+bool neighbour_watch_ask_all(struct neighbour_watch *watch)
+	__attribute__((warn_unused_result));
+/** It has told all that it knew, once at least. */
+bool neighbour_watch_has_told(const struct neighbour_watch *watch);
 /** What it knows of one address; nothing comes where it knows nothing. */
-void neighbour_watch_ask(struct neighbour_watch *watch, uint32_t ifindex,
-			 const struct ip_addr *addr);
+bool neighbour_watch_ask(struct neighbour_watch *watch, uint32_t ifindex,
+			 const struct ip_addr *addr)
+	__attribute__((warn_unused_result));
 /** Have it ask the card that it knows at the address, whether it is still there. */
-void neighbour_watch_probe(struct neighbour_watch *watch, uint32_t ifindex,
-			   const struct ip_addr *addr);
+bool neighbour_watch_probe(struct neighbour_watch *watch, uint32_t ifindex,
+			   const struct ip_addr *addr)
+	__attribute__((warn_unused_result));
 /** Have it find out who is at an address of which it knows nothing. */
-void neighbour_watch_resolve(struct neighbour_watch *watch, uint32_t ifindex,
-			     const struct ip_addr *addr);
+bool neighbour_watch_resolve(struct neighbour_watch *watch, uint32_t ifindex,
+			     const struct ip_addr *addr)
+	__attribute__((warn_unused_result));
 
 #endif

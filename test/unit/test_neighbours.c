@@ -6,14 +6,22 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <poll.h>
+#include <stdalign.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "daemon/flow_times.h"
 #include "daemon/neighbours.h"
+#include "test/unit/netlink_faults.h"
 #include "test/unit/netns.h"
 
 #define DEADLINE_MS 5000
@@ -223,11 +231,11 @@ static void test_watch(void **state)
 	(void)state;
 	assert_non_null(watch);
 	heard.count = 0;
-	assert_true(neighbour_watch_is_telling(watch));
+	assert_true(neighbour_watch_ask_all(watch));
 	assert_true(wait_heard(watch, "192.168.9.3", HOST_HEARD, 3));
 	assert_true(wait_heard(watch, "fd09::3", HOST_FIXED, 3));
 	assert_true(wait_heard(watch, "192.168.9.4", HOST_FAILED, 0));
-	while (neighbour_watch_is_telling(watch))
+	while (!neighbour_watch_has_told(watch))
 		(void)neighbour_watch_drain(watch, take_news, NULL);
 	/* of no card, or none to be asked */
 	assert_false(has_heard("fd09::4", HOST_FIXED, 2));
@@ -241,7 +249,7 @@ static void test_watch(void **state)
 	assert_true(netns_run("ip neigh del 192.168.9.5 dev lan0"));
 	assert_true(wait_heard(watch, "192.168.9.5", HOST_FORGOTTEN, 0));
 	heard.count = 0;
-	neighbour_watch_ask(watch, lab.lan, &addr);
+	assert_true(neighbour_watch_ask(watch, lab.lan, &addr));
 	assert_true(wait_heard(watch, "192.168.9.3", HOST_HEARD, 3));
 	assert_int_equal(heard.count, 1);
 	neighbour_watch_free(watch);
@@ -261,16 +269,16 @@ static void test_probe(void **state)
 			      "dev lan0 nud stale"));
 	assert_true(wait_heard(watch, "192.168.9.7", HOST_HEARD, 7));
 	heard.count = 0;
-	neighbour_watch_probe(watch, lab.lan, &host);
-	neighbour_watch_probe(watch, lab.lan, &gone);
+	assert_true(neighbour_watch_probe(watch, lab.lan, &host));
+	assert_true(neighbour_watch_probe(watch, lab.lan, &gone));
 	assert_true(wait_heard(watch, "192.168.9.2", HOST_ANSWERS, 2));
 	assert_true(wait_heard(watch, "192.168.9.7", HOST_FAILED, 0));
 	/* of what the kernel knows nothing */
 	assert_true(netns_run("ip neigh flush dev lan0 nud all"));
 	heard.count = 0;
-	neighbour_watch_probe(watch, lab.lan, &gone);
-	neighbour_watch_resolve(watch, lab.lan, &host);
-	neighbour_watch_resolve(watch, lab.lan, &gone);
+	assert_true(neighbour_watch_probe(watch, lab.lan, &gone));
+	assert_true(neighbour_watch_resolve(watch, lab.lan, &host));
+	assert_true(neighbour_watch_resolve(watch, lab.lan, &gone));
 	assert_true(wait_heard(watch, "192.168.9.2", HOST_ANSWERS, 2));
 	assert_true(wait_heard(watch, "192.168.9.7", HOST_FAILED, 0));
 	neighbour_watch_free(watch);
@@ -297,12 +305,196 @@ static void test_overrun(void **state)
 	}
 	assert_true(lost);
 	heard.count = 0;
-	neighbour_watch_ask_all(watch);
-	neighbour_watch_ask_all(watch);
+	assert_true(neighbour_watch_ask_all(watch));
+	assert_true(neighbour_watch_ask_all(watch));
 	assert_true(wait_heard(watch, "192.168.9.249", HOST_HEARD, 0xff));
 	neighbour_watch_free(watch);
 	assert_true(netns_run("ip neigh flush dev lan0 nud all"));
 }
+
+/* --- the watch, where something fails --- */
+
+/* As core does it, but at once; false at the deadline. */
+static bool ask_until_told(struct neighbour_watch *watch)
+{
+	int64_t deadline_ms = clock_now_ms() + DEADLINE_MS;
+	struct pollfd ready = {.fd = neighbour_watch_get_fd(watch), .events = POLLIN};
+	bool due = true;
+
+	heard.count = 0;
+	while (due || !neighbour_watch_has_told(watch)) {
+		if (clock_now_ms() > deadline_ms)
+			return false;
+		due = due && !neighbour_watch_ask_all(watch);
+		(void)poll(&ready, 1, 20);
+		due = neighbour_watch_drain(watch, take_news, NULL) || due;
+	}
+	return true;
+}
+
+/* True when the call of this number was there to fail. */
+static bool try_fault(enum fault_kind kind, size_t call, int error)
+{
+	struct neighbour_watch *watch = neighbour_watch_new();
+	bool happened;
+
+	assert_non_null(watch);
+	fault_arm(kind, call, error);
+	assert_true(ask_until_told(watch));
+	happened = fault_disarm();
+	assert_true(has_heard("192.168.9.3", HOST_HEARD, 3));
+	assert_true(has_heard("fd09::3", HOST_FIXED, 3));
+	neighbour_watch_free(watch);
+	return happened;
+}
+
+/* Whatever is not sent, refused or lost: in the end everything is told. */
+static void test_faults(void **state)
+{
+	static const enum fault_kind kinds[] = {FAULT_SEND, FAULT_ANSWER,
+						FAULT_RECEIVE};
+	static const int errors[] = {ENOBUFS, EBUSY, EINTR};
+
+	(void)state;
+	assert_true(
+		netns_run("ip neigh replace 192.168.9.3 lladdr 02:00:00:00:09:03 dev "
+			  "lan0 nud stale"));
+	assert_true(netns_run("ip neigh replace fd09::3 lladdr 02:00:00:00:09:03 dev "
+			      "lan0 nud permanent"));
+	for (size_t kind = 0; kind < COUNT(kinds); kind++) {
+		for (size_t error = 0; error < COUNT(errors); error++) {
+			size_t call = 1;
+
+			while (try_fault(kinds[kind], call, errors[error]))
+				assert_in_range(++call, 2, 100);
+			assert_in_range(call, 2, 100);
+		}
+	}
+}
+
+/* --- the watch, where the test is the kernel --- */
+
+static struct played {
+	struct neighbour_watch *watch;
+	int kernel;
+	uint32_t asked; /* number of the last question */
+} played;
+
+static int play_setup(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	played.watch = neighbour_watch_new();
+	assert_non_null(played.watch);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends), 0);
+	assert_true(dup2(ends[0], neighbour_watch_get_fd(played.watch)) >= 0);
+	(void)close(ends[0]);
+	played.kernel = ends[1];
+	heard.count = 0;
+	return 0;
+}
+
+static int play_teardown(void **state)
+{
+	(void)state;
+	neighbour_watch_free(played.watch);
+	(void)close(played.kernel);
+	return 0;
+}
+
+static void play_be_asked(void)
+{
+	struct nlmsghdr header;
+
+	assert_true(neighbour_watch_ask_all(played.watch));
+	assert_true(recv(played.kernel, &header, sizeof(header), 0) ==
+		    (ssize_t)sizeof(header));
+	played.asked = header.nlmsg_seq;
+}
+
+static void play_tell(const struct nlmsghdr *message)
+{
+	assert_true(send(played.kernel, message, message->nlmsg_len, 0) ==
+		    (ssize_t)message->nlmsg_len);
+}
+
+static void play_end(uint16_t type, uint16_t flags, int code)
+{
+	alignas(struct nlmsghdr) char buffer[64];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	int *error = mnl_nlmsg_put_extra_header(message, sizeof(*error));
+
+	message->nlmsg_type = type;
+	message->nlmsg_flags = flags;
+	message->nlmsg_seq = played.asked;
+	*error = code;
+	play_tell(message);
+}
+
+static void play_entry(const char *text, uint8_t flags)
+{
+	alignas(struct nlmsghdr) char buffer[128];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct ndmsg *entry = mnl_nlmsg_put_extra_header(message, sizeof(*entry));
+	const uint8_t mac[LEASE_MAC_SIZE] = {2, 0, 0, 0, 9, 2};
+	struct ip_addr addr = address(text);
+	struct in_addr ipv4 = addr_to_ipv4(&addr);
+
+	message->nlmsg_type = RTM_NEWNEIGH;
+	entry->ndm_family = AF_INET;
+	entry->ndm_ifindex = (int)lab.lan;
+	entry->ndm_state = NUD_REACHABLE;
+	entry->ndm_flags = flags;
+	mnl_attr_put(message, NDA_DST, sizeof(ipv4), &ipv4);
+	mnl_attr_put(message, NDA_LLADDR, sizeof(mac), mac);
+	play_tell(message);
+}
+
+static bool play_drain(void)
+{
+	return neighbour_watch_drain(played.watch, take_news, NULL);
+}
+
+/* What this gateway answers for itself is no machine of the LAN. */
+static void test_proxy_entry(void **state)
+{
+	(void)state;
+	play_entry("192.168.9.20", NTF_PROXY);
+	play_entry("192.168.9.21", 0);
+	assert_false(play_drain());
+	assert_false(has_heard("192.168.9.20", HOST_ANSWERS, 2));
+	assert_true(has_heard("192.168.9.21", HOST_ANSWERS, 2));
+}
+
+/* A table that was told while it changed, or not to its end, is told again. */
+static void test_dump_is_disturbed(void **state)
+{
+	(void)state;
+	play_be_asked();
+	play_end(NLMSG_DONE, NLM_F_MULTI, -ENOMEM);
+	assert_true(play_drain());
+	assert_false(neighbour_watch_has_told(played.watch));
+	play_be_asked();
+	play_end(NLMSG_ERROR, 0, -EBUSY);
+	assert_true(play_drain());
+	assert_false(neighbour_watch_has_told(played.watch));
+	play_be_asked();
+	play_end(NLMSG_DONE, NLM_F_MULTI | NLM_F_DUMP_INTR, 0);
+	assert_true(play_drain());
+	assert_true(neighbour_watch_has_told(played.watch));
+	play_be_asked();
+	/* asked once more while it is telling */
+	assert_true(neighbour_watch_ask_all(played.watch));
+	play_end(NLMSG_DONE, NLM_F_MULTI, 0);
+	assert_true(play_drain());
+	play_be_asked();
+	play_end(NLMSG_DONE, NLM_F_MULTI, 0);
+	assert_false(play_drain());
+}
+
+#define PLAYED_TEST(name)                                                              \
+	cmocka_unit_test_setup_teardown(name, play_setup, play_teardown)
 
 int main(void)
 {
@@ -310,7 +502,8 @@ int main(void)
 		cmocka_unit_test(test_one_host), cmocka_unit_test(test_two_hosts),
 		cmocka_unit_test(test_unknown),	 cmocka_unit_test(test_flow_times),
 		cmocka_unit_test(test_watch),	 cmocka_unit_test(test_probe),
-		cmocka_unit_test(test_overrun),
+		cmocka_unit_test(test_overrun),	 cmocka_unit_test(test_faults),
+		PLAYED_TEST(test_proxy_entry),	 PLAYED_TEST(test_dump_is_disturbed),
 	};
 
 	if (netns_make_pair(&lab.pair) != 0) {
