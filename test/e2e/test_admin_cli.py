@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import re
 import signal
@@ -314,6 +315,17 @@ def test_status_80_columns(tool):
     plain = tool([reply({"status": STATUS})], "status").stdout
     assert run_on_terminal(tool, reply({"status": STATUS}), 200, "status",
                            "--color=never") == plain
+
+
+def test_problems_are_documented():
+    """Each code that the daemon has, and no other."""
+    root = pathlib.Path(ROOT)
+    source = "".join((root / name).read_text(encoding="utf-8")
+                     for name in ("daemon/report.c", "daemon/report_foreign.c"))
+    codes = re.findall(r'(?:\{|code = )"([a-z-]+)"[,;]', source)
+    text = (root / "doc/control.md").read_text(encoding="utf-8")
+    table = text.partition("| `code` of a problem |")[2].partition("\n\n")[0]
+    assert len(codes) > 15 and sorted(codes) == sorted(re.findall(r"^\| `(\S+)`", table, re.M))
 
 
 def test_status_degraded(tool):
