@@ -311,7 +311,27 @@ static void fill_auto_lan(struct lan_info *lan, const struct link *link)
 	lan_fill(lan, &conf, link);
 }
 
-/* Those that were LANs are so, there or not, unless the internet is there now. */
+/* Would it be one at start? */
+static bool qualifies_as_lan(const struct network *network, const struct links *links,
+			     const struct link *link)
+{
+	return link->up && link_has_lan_address(link) &&
+	       may_be_lan(network, links, link);
+}
+
+/* The place is that of an automatic choice from now on. */
+static void guess_lan(struct network *network, size_t place, const struct link *link,
+		      bool running)
+{
+	network->lan_guessed[place] = true;
+	network->lan_joined[place] = running;
+	fill_auto_lan(&network->lans[place], link);
+}
+
+/*
+ * Those that were LANs by such a choice are so, there or not, unless the internet is
+ * there now. Other places, which a configuration named, have to qualify as new ones.
+ */
 static void keep_auto_lans(const struct links *links, const struct network *before,
 			   struct network *network)
 {
@@ -320,9 +340,14 @@ static void keep_auto_lans(const struct links *links, const struct network *befo
 		const struct link *link = links_find_name(links, lan->name);
 
 		network->lan_joined[i] = before->lan_joined[i];
-		if (!was_wan(network, lan->name) &&
-		    (!link || may_be_lan(network, links, link)))
+		network->lan_guessed[i] = before->lan_guessed[i];
+		if (!before->lan_guessed[i]) {
+			if (link && qualifies_as_lan(network, links, link))
+				guess_lan(network, i, link, before->lans_automatic);
+		} else if (!was_wan(network, lan->name) &&
+			   (!link || may_be_lan(network, links, link))) {
 			fill_auto_lan(lan, link);
+		}
 	}
 }
 
@@ -339,16 +364,17 @@ static void join_auto_lans(const struct links *links, bool running,
 {
 	for (size_t i = 0; i < links->count; i++) {
 		const struct link *link = &links->list[i];
+		size_t place = network->lan_count;
 
-		if (!link->up || !link_has_lan_address(link) ||
-		    !may_be_lan(network, links, link) || has_lan(network, link->name))
+		if (!qualifies_as_lan(network, links, link) ||
+		    has_lan(network, link->name))
 			continue;
-		if (network->lan_count == LANS_MAX) {
+		if (place == LANS_MAX) {
 			network->lans_full = true;
 			return;
 		}
-		network->lan_joined[network->lan_count] = running;
-		fill_auto_lan(lan_append(network, link->name), link);
+		(void)lan_append(network, link->name);
+		guess_lan(network, place, link, running);
 	}
 }
 
@@ -357,7 +383,7 @@ static int choose_auto_lans(const struct links *links, const struct network *bef
 {
 	if (before)
 		keep_auto_lans(links, before, network);
-	join_auto_lans(links, before != NULL, network);
+	join_auto_lans(links, before && before->lans_automatic, network);
 	if (before || network->lan_count > 0)
 		return 0;
 	(void)snprintf(
@@ -392,7 +418,9 @@ int network_choose(const struct conf *conf, const struct links *links,
 	if (code != 0)
 		return code;
 	fill_wan(conf, links, before ? &before->wan.address : &none, &network.wan);
-	if (before) {
+	memcpy(network.wan_named, conf->wan.interface, sizeof(network.wan_named));
+	network.lans_automatic = conf->lan_count == 0;
+	if (before && strcmp(before->wan_named, network.wan_named) == 0) {
 		network.former_wan_count = before->former_wan_count;
 		memcpy(network.former_wans, before->former_wans,
 		       sizeof(network.former_wans));

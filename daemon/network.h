@@ -56,10 +56,14 @@ struct network {
 	 * place stays empty, because leases know it.
 	 */
 	struct lan_info lans[LANS_MAX];
-	bool lan_joined[LANS_MAX]; /* while we ran; may go without being missed */
-	bool lans_full;		   /* one more would be a LAN, but there is no place */
+	bool lan_joined[LANS_MAX];  /* while we ran; may go without being missed */
+	bool lan_guessed[LANS_MAX]; /* its place is that of an automatic choice */
+	bool lans_automatic;	    /* the configuration names none */
+	bool lans_full;		    /* one more would be a LAN, but there is no place */
 	size_t former_wan_count;
-	/** That were the WAN in this run: no automatic choice takes them for LANs. */
+	char wan_named[IF_NAMESIZE]; /* by the configuration; "" = automatic */
+	/** That were the WAN in this run: no automatic choice takes them for LANs. A
+	 * configuration that names another one, or none, begins this anew. */
 	char former_wans[NETWORK_FORMER_WANS_MAX][IF_NAMESIZE];
 };
 
@@ -67,7 +71,8 @@ struct network {
  * Choose. Pure. before: what was chosen last, NULL at start. Named interfaces may be
  * missing: they are waited for. An automatic WAN is where the default route goes, the
  * last one while there is none. A LAN's index is its place in out->lans: the same as
- * long as we run; automatic ones keep theirs when they go, and more may join.
+ * long as we run; automatic ones keep theirs when they go, and more may join. What a
+ * configuration named that names none any more is served while it would be at start.
  * Errors: -ENODEV, -EINVAL with a clear message; *out untouched. An automatic choice
  * cannot fail any more once there is a `before`.
  */

@@ -536,6 +536,74 @@ static void test_automatic_lans_are_no_tunnels(void **state)
 	assert_int_equal(gateway->network.lans[0].ifindex, 7);
 }
 
+static void assert_served(const struct gateway *gateway, size_t place, const char *name,
+			  bool served)
+{
+	const struct lan_info *lan = &gateway->network.lans[place];
+
+	assert_true(place < gateway->network.lan_count);
+	assert_string_equal(lan->name, name);
+	assert_int_equal(lan->protocols, served ? CONF_PROTOCOLS_DEFAULT : 0);
+	assert_int_equal(lan->ifindex != 0, served);
+}
+
+/* A reload to a file without [lan]: who is served then is served after a start too. */
+static void test_named_lans_become_automatic(void **state)
+{
+	struct gateway *gateway = *state;
+	struct links *links = &gateway->links;
+	struct lan_info *lan = gateway->network.lans;
+
+	name_lan(&gateway->conf, "public0");
+	name_lan(&gateway->conf, "guest0"); /* it is down */
+	name_lan(&gateway->conf, "lan0");
+	name_lan(&gateway->conf, "left0");
+	name_lan(&gateway->conf, "gone0");
+	gateway->conf.lans[3].protocols = 0;
+	add_link_with(links, "left0", "192.168.5.1", 24);
+	assert_int_equal(choose(gateway), 0);
+	gateway->conf.lan_count = 0;
+	for (int round = 0; round < 3; round++) {
+		choose_again(gateway);
+		assert_int_equal(gateway->network.lan_count, 5);
+		assert_served(gateway, 0, "public0", false);
+		assert_served(gateway, 1, "guest0", false);
+		assert_served(gateway, 2, "lan0", true);
+		assert_served(gateway, 3, "left0", true);
+		assert_served(gateway, 4, "gone0", false);
+		assert_int_equal(lan[2].igd, 3);
+	}
+	assert_false(gateway->network.lan_joined[2]);
+	/* it comes to qualify, and is as one that joins */
+	links->list[3].up = true;
+	choose_again(gateway);
+	assert_served(gateway, 1, "guest0", true);
+	assert_true(gateway->network.lan_joined[1]);
+	/* then it stays one; what was never one does not begin to be */
+	links->list[3].up = false;
+	memcpy(links->list[2].name, "other0", 7);
+	choose_again(gateway);
+	assert_served(gateway, 1, "guest0", true);
+	assert_int_equal(lan[2].protocols, CONF_PROTOCOLS_DEFAULT);
+	assert_served(gateway, 4, "gone0", false);
+}
+
+/* An owner who named the wrong interface, and names none now. */
+static void test_wan_by_name_becomes_automatic(void **state)
+{
+	struct gateway *gateway = *state;
+
+	gateway->links.list[3].up = true;
+	memcpy(gateway->conf.wan.interface, "lan0", 5);
+	assert_int_equal(choose(gateway), 0);
+	assert_int_equal(gateway->network.lan_count, 1);
+	memset(gateway->conf.wan.interface, 0, sizeof(gateway->conf.wan.interface));
+	choose_again(gateway);
+	assert_string_equal(gateway->network.wan.name, "wan0");
+	assert_served(gateway, 0, "guest0", true);
+	assert_served(gateway, 1, "lan0", true);
+}
+
 /* Many names of dial-ups: the last ones are known. */
 static void test_former_wans_are_bounded(void **state)
 {
@@ -622,6 +690,8 @@ int main(void)
 		GATEWAY_TEST(test_automatic_wan_is_no_configured_lan),
 		GATEWAY_TEST(test_automatic_lans_grow),
 		GATEWAY_TEST(test_automatic_lans_are_no_tunnels),
+		GATEWAY_TEST(test_named_lans_become_automatic),
+		GATEWAY_TEST(test_wan_by_name_becomes_automatic),
 		GATEWAY_TEST(test_former_wans_are_bounded),
 		GATEWAY_TEST(test_place_without_protocols),
 		GATEWAY_TEST(test_named_wan_without_a_route),
