@@ -6,7 +6,7 @@ import subprocess
 
 from conftest import get_build
 from firewall import BACKEND, firewall
-from lab import set_namespace, wait_for
+from lab import wait_for
 
 BACKEND_TOOL = os.path.join(get_build("asan"), "test/e2e/backend_tool")
 WAN = "203.0.113.1"
@@ -28,7 +28,7 @@ class Tool:
         self.log = os.path.join(lab.directory, f"tool{len(os.listdir(lab.directory))}.log")
 
         def enter():
-            set_namespace(lab.gw.fd)
+            lab.gw.enter()
             if uid is not None:
                 os.setgroups([])
                 os.setresuid(uid, uid, uid)

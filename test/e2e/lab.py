@@ -38,8 +38,6 @@ import subprocess
 import sys
 import time
 
-from firewall import BACKEND, IPTABLES
-
 PREFIX = "prlab"
 MARK = 0x10000000
 CLONE_NEWNET = 0x40000000
@@ -172,8 +170,7 @@ class Host:
     def enter(self):
         """This process is in the namespace from now on."""
         set_namespace(self.fd)
-        if BACKEND == IPTABLES and self.name == "gw":
-            use_lock(os.path.join(self.lab.directory, "xtables.lock"))
+        use_lock(self.lab.lock)
 
     def run(self, argv, timeout=30, check=False, **options):
         """Run a program to its end; a subprocess.CompletedProcess with text output."""
@@ -301,6 +298,7 @@ class Lab:
         self.processes = []
         self.outside_fd = -1
         self.directory = None
+        self.lock = None  # what iptables locks in this laboratory
 
     def __getattr__(self, name):
         try:
@@ -326,7 +324,8 @@ class Lab:
         self.outside_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.directory = f"/tmp/{self.prefix}"
         os.mkdir(self.directory, 0o755)
-        for lock in (os.path.join(self.directory, "xtables.lock"), XTABLES_LOCK):
+        self.lock = os.path.join(self.directory, "xtables.lock")
+        for lock in (self.lock, XTABLES_LOCK):
             os.close(os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         for name in [row[0] for row in self.HOSTS] + ["wan"]:
             call(["ip", "netns", "add", f"{self.prefix}-{name}"],

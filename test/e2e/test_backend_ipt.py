@@ -16,7 +16,7 @@ from lab import wait_for
 TOOLS = ("iptables-legacy", "ip6tables-legacy")
 # Longer than the backend's pause between two looks at the tables.
 LOOK_MS = 5000
-LOCK = "/run/xtables.lock"
+LOCK = "/run/xtables.lock"  # as hosts of the laboratory see lab.lock
 
 
 def run(lab, line, **options):
@@ -216,8 +216,8 @@ def test_while_iptables_is_busy(lab, tool):
     assert tool.sync(*rules) == (0, 0)
 
 
-def test_lock_that_somebody_holds(tool):
-    with open(LOCK, encoding="ascii") as file:
+def test_lock_that_somebody_holds(lab, tool):
+    with open(lab.lock, encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ToolError, match="^EBUSY$"):
             tool.apply("add " + rule())
