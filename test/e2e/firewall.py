@@ -148,7 +148,8 @@ class Iptables:
             words = parse_options(line)
             if line.startswith("-A PORTREEVE") and words.get("-j") == "DNAT":
                 host, _, port = words["--to-destination"].partition(":")
-                found.add(Rule(words["-p"], int(words["--dport"]), host, int(port)))
+                external = words.get("--dport") or words["--dports"]
+                found.add(Rule(words["-p"], int(external), host, int(port)))
         for line in self.save(6):
             words = parse_options(line)
             if line.startswith("-A PORTREEVE") and {"-p", "--ctorigdst"} <= set(words):
