@@ -125,6 +125,10 @@ static void core_tell_limits(struct core *core)
 	if (core->conf.backend.type == CONF_BACKEND_MEMORY)
 		log_warning("[backend] type = memory: no packet is forwarded, this is "
 			    "for tests");
+	else if (core->conf.backend.keep_rules && firewall_is_iptables(&core->conf))
+		log_warning("[backend] keep-rules = yes: iptables knows no time, so "
+			    "while portreeved is stopped ports stay open after "
+			    "their leases have ended");
 	core_log_anycast(core);
 }
 

@@ -184,8 +184,9 @@ static void role_core_on_ended(void *user, int error)
 
 	/* The launcher died, or core could not start and has said why. */
 	if (error == 0)
-		log_warning("the launcher is gone; open ports stay so until their "
-			    "leases end");
+		log_warning("the launcher is gone; open ports stay so until the next "
+			    "start, or until their leases end where the kernel has "
+			    "timeouts");
 	event_base_loopbreak(role->base);
 }
 

@@ -12,7 +12,7 @@ import time
 
 import natpmp
 import pytest
-from firewall import WRECKS, firewall
+from firewall import BACKEND, IPTABLES, WRECKS, firewall
 from lab import Lab, wait_for
 
 WAN = Lab.WAN_ADDRESS
@@ -137,6 +137,7 @@ def test_clean_stop_removes_the_table(lab, daemon_factory):
 def test_table_kept_for_a_restart(lab, daemon_factory):
     """keep-rules: no gap while the daemon is stopped"""
     daemon = daemon_factory("[backend]\nkeep-rules = yes\n").start()
+    assert ("iptables knows no time" in daemon.log()) == (BACKEND == IPTABLES)
     try:
         add(lab, 4000)
         assert daemon.stop() == 0
