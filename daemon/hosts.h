@@ -18,9 +18,11 @@
 struct hosts;
 
 #define HOSTS_LOOSE_MAX 1024
-/** Addresses of one card that are looked at; one with more that hold leases stands for
- * many machines, and none of their leases moves. */
+/** IPv4 addresses of one card that are looked at; one with more that hold leases stands
+ * for many machines, and none of their leases moves. */
 #define HOSTS_OF_CARD_MAX 8u
+/** IPv6 addresses of one card that are looked at: a machine has many. */
+#define HOSTS_OF_CARD6_MAX 32u
 /** An address is not asked for again before. */
 #define HOSTS_ASK_PAUSE_MS INT64_C(1000)
 

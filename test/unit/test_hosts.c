@@ -376,6 +376,39 @@ static void test_ipv6(void **state)
 	assert_true(did(fixture, HOST_STEP_MOVE, A6, B6));
 }
 
+/* Addresses of IPv6, with leases and without, say nothing of those of IPv4. */
+static void test_dual_stack(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned int i = 0; i <= HOSTS_OF_CARD_MAX; i++) {
+		char text[ADDR_TEXT_SIZE];
+
+		(void)snprintf(text, sizeof(text), "2001:db8:1::a:%x", i + 1);
+		settle(fixture, text, M1);
+		(void)snprintf(text, sizeof(text), "2001:db8:1::b:%x", i + 1);
+		assert_true(hear(fixture, text, HOST_ANSWERS, M1));
+	}
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+}
+
+/* Nor those of IPv4 of those of IPv6. */
+static void test_dual_stack_prefix(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A6, M1);
+	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
+	fixture->lan.networks[1] = network("2001:db8:3::/64");
+	assert_true(hear(fixture, A6, HOST_FAILED, 0));
+	assert_false(hear(fixture, OTHER6, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_MOVE, A6, OTHER6));
+}
+
 /* The network is gone: nobody can be reached there, whoever answers. */
 static void test_prefix_is_gone(void **state)
 {
@@ -406,6 +439,15 @@ static void test_other_lan(void **state)
 	assert_true(hear(fixture, A, HOST_FAILED, 0));
 	fixture->lan.lan = 4;
 	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+	/* nor where both have leases of it */
+	settle(fixture, C, M1);
+	assert_true(hear(fixture, C, HOST_FAILED, 0));
+	fixture->lan.lan = 3;
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	/* here it is */
+	assert_false(hear(fixture, "192.168.77.50", HOST_ANSWERS, M1));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_MOVE, A, "192.168.77.50"));
 }
 
 /* What is learned at the start is known, and decided about later. */
@@ -511,6 +553,8 @@ int main(void)
 		TEST(test_fixed),
 		TEST(test_note),
 		TEST(test_ipv6),
+		TEST(test_dual_stack),
+		TEST(test_dual_stack_prefix),
 		TEST(test_prefix_is_gone),
 		TEST(test_other_lan),
 		TEST(test_learn),
