@@ -128,8 +128,8 @@ struct backend_ops {
 		    const struct backend_events *events, void *user,
 		    struct backend **out);
 	/** keep: leave rules in the kernel for a restart without a gap. Safe on NULL.
-	 */
-	void (*close)(struct backend *backend, bool keep);
+	 * Errors: -errno, logged: rules stay that should have gone. */
+	int (*close)(struct backend *backend, bool keep);
 	/** Another backend_config.keep_flows; NULL where the backend ends no flows. */
 	void (*set_keep_flows)(struct backend *backend, bool keep_flows);
 	/** Another backend_config.accept; NULL where the backend makes no such rule. */

@@ -15,6 +15,11 @@
 #define CHECK_MS 3000
 /* Tries, when somebody changes a table between our look at it and our change. */
 #define TRIES 5
+/* At the end somebody else's work is waited for: what stays then, stays for ever. Less
+ * than the launcher has patience with us. */
+#define CLOSE_PATIENCE_MS 5000
+/* And at the start: there is nothing to be done before. */
+#define START_PATIENCE_MS 10000
 
 struct backend {
 	struct backend_config config;
@@ -170,13 +175,15 @@ static void see_to_accept(struct backend *backend)
 					       &backend->config.accept);
 }
 
-/* The lock is held. */
-static void take_accept_back(struct backend *backend)
+/* The lock is held. Errors: -errno, logged; the others are out. */
+static int take_accept_back(struct backend *backend)
 {
 	struct backend_accept *accept = &backend->config.accept;
+	int first = 0;
 
 	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
 		struct backend_accept none = *accept;
+		int error;
 
 		if (!has_accept(backend, ipv6))
 			continue;
@@ -184,28 +191,54 @@ static void take_accept_back(struct backend *backend)
 			none.chain[0] = '\0';
 		else
 			none.how = BACKEND_ACCEPT_OFF;
-		(void)!ipt_accept_sync(&backend->layout, ipv6, &none);
+		error = ipt_accept_sync(&backend->layout, ipv6, &none);
+		if (first == 0 && error != -ENOENT)
+			first = error;
 	}
+	return first;
 }
 
-static void ipt_close(struct backend *backend, bool keep)
+/* What sends packets inwards goes first, and what can go does. Errors: the first. */
+static int remove_all(struct backend *backend)
 {
+	static const enum ipt_table_name order[] = {IPT_NAT4, IPT_MANGLE4, IPT_MANGLE6};
 	const struct task task = {.make = make_removal};
-	unsigned int done;
+	int first;
+
+	/* The line below says it. */
+	backend->lock.complained = true;
+	first = ipt_lock_wait(&backend->lock, CLOSE_PATIENCE_MS);
+	if (first < 0)
+		return first;
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		int error = do_table(backend, order[i], &task);
+
+		if (first == 0)
+			first = error;
+	}
+	if (first == 0)
+		first = take_accept_back(backend);
+	else
+		(void)!take_accept_back(backend);
+	ipt_lock_release(&backend->lock);
+	return first;
+}
+
+static int ipt_close(struct backend *backend, bool keep)
+{
 	int error = 0;
 
 	if (!backend)
-		return;
-	if (!keep) {
-		error = ipt_lock_take(&backend->lock);
-		if (error == 0)
-			error = do_tables(backend, &task, &done);
-		if (error == 0)
-			take_accept_back(backend);
-		ipt_lock_release(&backend->lock);
-	}
+		return 0;
+	if (!keep)
+		error = remove_all(backend);
 	if (error < 0)
-		log_error("cannot remove our chains: %s", strerror(-error));
+		log_error("cannot remove our chains (%s): ports stay open; %sstart "
+			  "portreeved and stop it again",
+			  strerror(-error),
+			  error == -EBUSY ? "see who holds the lock of iptables: fuser "
+					    "-v /run/xtables.lock; then "
+					  : "");
 	flows_close(&backend->flows);
 	ipt_lock_close(&backend->lock);
 	ipt_touched_fini(&backend->touched);
@@ -216,6 +249,7 @@ static void ipt_close(struct backend *backend, bool keep)
 	if (backend->epoll >= 0)
 		(void)close(backend->epoll);
 	free(backend);
+	return error;
 }
 
 static int probe_table(enum ipt_table_name name)
@@ -289,8 +323,6 @@ static int open_parts(struct backend *backend)
 		return error;
 	backend->has_ipv6 = probe_ipv6();
 	ipt_lock_open(&backend->lock, backend->config.lock_fd);
-	/* Each change reads and writes tables of megabytes. */
-	memory_keep();
 	error = open_timer(backend);
 	if (error == 0)
 		error = flows_open(&backend->flows, backend->config.mark,
@@ -317,7 +349,7 @@ static int ipt_open(const struct backend_config *config,
 	backend->lock.fd = -1;
 	error = open_parts(backend);
 	if (error < 0) {
-		ipt_close(backend, true);
+		(void)ipt_close(backend, true);
 		return error;
 	}
 	*out = backend;
@@ -443,6 +475,16 @@ static void note_sync(struct backend *backend, const struct ipt_difference *diff
 		flows_note_begin(&backend->flows, &rules[i]);
 }
 
+/* That somebody else holds the lock is said by the first of the two. */
+static int take_lock_to_sync(struct backend *backend)
+{
+	int error = ipt_lock_take(&backend->lock);
+
+	return error == -EBUSY && !backend->ready
+		       ? ipt_lock_wait(&backend->lock, START_PATIENCE_MS)
+		       : error;
+}
+
 static int ipt_sync(struct backend *backend, const struct rule *rules, size_t count,
 		    size_t *added, size_t *removed)
 {
@@ -455,12 +497,15 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 
 	if (error < 0)
 		return error;
+	/* Each change reads and writes tables of megabytes. Not at open(): whoever is
+	 * opened later might say otherwise. */
+	memory_keep();
 	*before = *model;
 	memset(model, 0, sizeof(*model));
 	backend->told = false;
 	error = fill_model(backend, model, rules, count);
 	if (error == 0)
-		error = ipt_lock_take(&backend->lock);
+		error = take_lock_to_sync(backend);
 	if (error == 0) {
 		error = do_tables(backend, &task, &done);
 		if (error == 0)
@@ -492,7 +537,7 @@ static void ipt_set_accept(struct backend *backend, const struct backend_accept 
 		backend->config.accept = *accept;
 		return;
 	}
-	take_accept_back(backend);
+	(void)!take_accept_back(backend);
 	backend->config.accept = *accept;
 	see_to_accept(backend);
 	ipt_lock_release(&backend->lock);

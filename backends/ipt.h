@@ -422,6 +422,9 @@ void ipt_lock_open(struct ipt_lock *lock, int fd);
 void ipt_lock_close(struct ipt_lock *lock);
 /** Errors: -EBUSY, somebody holds it; logged when that is not for a moment. */
 int ipt_lock_take(struct ipt_lock *lock) __attribute__((warn_unused_result));
+/** The same with another patience, for who can wait. */
+int ipt_lock_wait(struct ipt_lock *lock, int patience_ms)
+	__attribute__((warn_unused_result));
 void ipt_lock_release(struct ipt_lock *lock);
 
 /** Take out all that is ours. Errors: -errno. */

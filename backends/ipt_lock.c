@@ -13,9 +13,10 @@
 
 #define LOCK_PATH "/run/xtables.lock"
 #define LOCK_MODE 0600
-/* Others hold it for milliseconds; who holds it longer makes clients try again. */
-#define LOCK_PATIENCE_MS 50
-#define LOCK_PAUSE_MS 1
+/* iptables-restore of a large firewall holds it that long; who holds it longer makes
+ * clients try again. */
+#define LOCK_PATIENCE_MS 200
+#define LOCK_PAUSE_MS 2
 
 void ipt_lock_open(struct ipt_lock *lock, int fd)
 {
@@ -38,9 +39,9 @@ void ipt_lock_close(struct ipt_lock *lock)
 	lock->fd = -1;
 }
 
-int ipt_lock_take(struct ipt_lock *lock)
+int ipt_lock_wait(struct ipt_lock *lock, int patience_ms)
 {
-	const int64_t end_ms = clock_now_ms() + LOCK_PATIENCE_MS;
+	const int64_t end_ms = clock_now_ms() + patience_ms;
 
 	while (lock->fd >= 0 && flock(lock->fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
@@ -50,7 +51,7 @@ int ipt_lock_take(struct ipt_lock *lock)
 				log_warning("somebody has held %s for more than %d ms: "
 					    "nothing can be changed until it is free; "
 					    "see who: fuser -v %s",
-					    LOCK_PATH, LOCK_PATIENCE_MS, LOCK_PATH);
+					    LOCK_PATH, patience_ms, LOCK_PATH);
 			lock->complained = true;
 			return -EBUSY;
 		}
@@ -58,6 +59,12 @@ int ipt_lock_take(struct ipt_lock *lock)
 	}
 	lock->complained = false;
 	return 0;
+}
+
+int ipt_lock_take(struct ipt_lock *lock)
+{
+	/* Whoever comes after one that waited in vain does not wait, too. */
+	return ipt_lock_wait(lock, lock->complained ? 0 : LOCK_PATIENCE_MS);
 }
 
 void ipt_lock_release(struct ipt_lock *lock)

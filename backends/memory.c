@@ -150,13 +150,14 @@ static int memory_open(const struct backend_config *config,
 	return 0;
 }
 
-static void memory_close(struct backend *backend, bool keep)
+static int memory_close(struct backend *backend, bool keep)
 {
 	(void)keep;
 	if (!backend)
-		return;
+		return 0;
 	free_places(backend);
 	free(backend);
+	return 0;
 }
 
 static int memory_set_network(struct backend *backend,

@@ -34,13 +34,13 @@ struct backend {
 	bool told;  /* the owner knows that it must sync() */
 };
 
-static void nft_close(struct backend *backend, bool keep)
+static int nft_close(struct backend *backend, bool keep)
 {
-	if (!backend)
-		return;
-	if (!keep) {
-		int error;
+	int error = 0;
 
+	if (!backend)
+		return 0;
+	if (!keep) {
 		nft_batch_begin(&backend->batch, &backend->socket);
 		nft_batch_drop_table(&backend->batch);
 		error = nft_batch_send(&backend->batch, &backend->socket);
@@ -58,6 +58,7 @@ static void nft_close(struct backend *backend, bool keep)
 	nft_claims_fini(&backend->claims);
 	nft_socket_close(&backend->socket);
 	free(backend);
+	return error;
 }
 
 static int join(struct backend *backend, int fd)

@@ -15,15 +15,18 @@
  */
 #define KERNEL_SLACK_MS 1000
 
-void books_fini(struct books *books, bool keep)
+int books_fini(struct books *books, bool keep)
 {
+	int error = 0;
+
 	if (books->backend)
-		books->backend_ops->close(books->backend, keep);
+		error = books->backend_ops->close(books->backend, keep);
 	if (books->store)
 		books->store_ops->close(books->store);
 	free(books->rules);
 	free(books->records);
 	free(books->writes);
+	return error;
 }
 
 static bool books_reserve(struct books *books, size_t count)

@@ -37,8 +37,8 @@ struct books {
 	size_t scratch_size;
 };
 
-/** Owns: frees scratch, closes store and backend. keep: see backend_ops.close. */
-void books_fini(struct books *books, bool keep);
+/** Owns: frees scratch, closes store and backend. keep, errors: backend_ops.close. */
+int books_fini(struct books *books, bool keep);
 
 /** The rule a lease means now. */
 struct rule books_get_rule(const struct books *books, const struct lease *lease,

@@ -245,10 +245,12 @@ static void core_close_event(struct event *event)
 		event_free(event);
 }
 
-void core_free(struct core *core)
+int core_free(struct core *core)
 {
+	int error;
+
 	if (!core)
-		return;
+		return 0;
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		msg_channel_free(core->workers[i].channel);
 	core_close_event(core->wan_event);
@@ -262,13 +264,14 @@ void core_free(struct core *core)
 	control_close(core->control);
 	core->control = NULL;
 	lease_updates_free(core->updates);
-	ledger_close(core->ledger);
+	error = ledger_close(core->ledger);
 	neighbours_free(core->neighbours);
 	wan_close(core->wan);
 	if (core->instance_fd >= 0)
 		(void)close(core->instance_fd);
 	free(core->links);
 	free(core);
+	return error;
 }
 
 int core_new(struct event_base *base, const struct conf *conf,
@@ -294,7 +297,7 @@ int core_new(struct event_base *base, const struct conf *conf,
 		core->workers[i].core = core;
 	error = core->links ? core_open_parts(core) : -ENOMEM;
 	if (error != 0) {
-		core_free(core);
+		(void)core_free(core);
 		return error;
 	}
 	core_log_network(NULL, &core->network);

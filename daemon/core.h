@@ -65,7 +65,8 @@ int core_reload(struct core *core, const struct conf *next, uint32_t serial,
 /** There is no configuration to use; text says why. */
 void core_refuse_reload(struct core *core, uint32_t serial, const char *text);
 
-/** Clean stop: store written, our table gone unless kept, control socket removed. */
-void core_free(struct core *core);
+/** Clean stop: store written, our table gone unless kept, control socket removed.
+ * Errors: -errno, logged: rules stay that should have gone. */
+int core_free(struct core *core);
 
 #endif

@@ -85,8 +85,12 @@ static void launcher_on_core_gone(struct launcher *launcher, int wait_status)
 {
 	msg_channel_free(launcher->channel);
 	launcher->channel = NULL;
-	if (launcher->phase == LAUNCHER_STOPPING)
+	if (launcher->phase == LAUNCHER_STOPPING) {
+		/* Asked to stop, it could not: it has said what stays. */
+		if (launcher->status == 0 && WIFEXITED(wait_status))
+			launcher->status = WEXITSTATUS(wait_status);
 		return;
+	}
 	if (launcher->ready) {
 		launcher_reload_lost(launcher);
 		launcher_enter(launcher, LAUNCHER_RENEWING, LAUNCHER_RENEW_S);

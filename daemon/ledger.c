@@ -203,9 +203,10 @@ static int ledger_open_store(struct ledger *ledger, const struct store_time *at)
 	return 0;
 }
 
-static void ledger_free(struct ledger *ledger, bool keep_rules)
+static int ledger_free(struct ledger *ledger, bool keep_rules)
 {
-	books_fini(&ledger->books, keep_rules);
+	int error = books_fini(&ledger->books, keep_rules);
+
 	plan_fini(&ledger->plan);
 	plan_fini(&ledger->group);
 	rate_free(ledger->rate);
@@ -214,6 +215,7 @@ static void ledger_free(struct ledger *ledger, bool keep_rules)
 	table_free(ledger->table);
 	free(ledger->pinhole_counts);
 	free(ledger);
+	return error;
 }
 
 int ledger_open(const struct ledger_setup *setup, struct ledger **out)
@@ -245,7 +247,7 @@ int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 	if (error == 0)
 		error = ledger_open_store(ledger, &setup->at);
 	if (error != 0) {
-		ledger_free(ledger, true);
+		(void)ledger_free(ledger, true);
 		return error;
 	}
 	ledger_open_flows(ledger);
@@ -253,12 +255,13 @@ int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 	return 0;
 }
 
-void ledger_close(struct ledger *ledger)
+int ledger_close(struct ledger *ledger)
 {
 	if (!ledger)
-		return;
+		return 0;
 	/* what we never set up is not ours to take away */
-	ledger_free(ledger, ledger->conf->backend.keep_rules || !ledger->network_set);
+	return ledger_free(ledger,
+			   ledger->conf->backend.keep_rules || !ledger->network_set);
 }
 
 void ledger_follow_conf(struct ledger *ledger)

@@ -101,8 +101,9 @@ struct ledger_setup {
  */
 int ledger_open(const struct ledger_setup *setup, struct ledger **out)
 	__attribute__((warn_unused_result));
-/** Clean end: rules leave the kernel unless the configuration keeps them. */
-void ledger_close(struct ledger *ledger);
+/** Clean end: rules leave the kernel unless the configuration keeps them. Errors:
+ * -errno, logged: they stay. */
+int ledger_close(struct ledger *ledger);
 
 /** Interfaces or addresses changed: kernel follows. The first call restores the rules.
  */

@@ -219,10 +219,9 @@ int role_run_core(const struct role *role)
 	 */
 	if (!self->clean)
 		exit(self->status);
-	core_free(self->core);
+	status = core_free(self->core) == 0 ? self->status : EXIT_STATUS_ERROR;
 	msg_channel_free(self->launcher);
 	event_base_free(self->base);
-	status = self->status;
 	free(self);
 	return status;
 }

@@ -269,7 +269,8 @@ static void single_fini(struct single *single)
 		if (single->workers[i].restart)
 			event_free(single->workers[i].restart);
 	}
-	core_free(single->core);
+	if (core_free(single->core) != 0)
+		single->status = EXIT_STATUS_ERROR;
 	if (single->reload)
 		event_free(single->reload);
 	for (size_t i = 0; i < sizeof(single->signals) / sizeof(single->signals[0]);

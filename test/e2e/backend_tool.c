@@ -311,9 +311,10 @@ static void do_apply(struct tool *tool)
 
 static void do_close(struct tool *tool, char **at)
 {
-	tool->ops->close(tool->backend, strtok_r(NULL, " \n", at) != NULL);
+	int error = tool->ops->close(tool->backend, strtok_r(NULL, " \n", at) != NULL);
+
 	tool->backend = NULL;
-	answer(0);
+	answer(error);
 }
 
 static void do_want(struct tool *tool, char **at)
