@@ -269,6 +269,8 @@ int core_free(struct core *core)
 	wan_close(core->wan);
 	if (core->instance_fd >= 0)
 		(void)close(core->instance_fd);
+	if (core->links)
+		links_fini(core->links);
 	free(core->links);
 	free(core);
 	return error;

@@ -19,22 +19,13 @@
 /* Notifications read at one wake-up. */
 #define WAN_DRAIN_MAX 1024
 
-/* Order of the addresses of a link: good ones first. */
-enum address_rank {
-	RANK_IPV4_PRIMARY,
-	RANK_IPV4_SECONDARY,
-	RANK_IPV6,
-	RANK_IPV6_LINK_LOCAL,
-	RANK_IPV6_TEMPORARY,
-	RANK_UNUSABLE, /* tentative, deprecated, failed */
-};
-
-/* What a read fills: the answer, and what tells news from noise later. */
+/* What a read fills. What was seen last tells news from noise later. */
 struct wan_view {
 	struct links links;
-	uint8_t ranks[LINKS_MAX][LINK_ADDRESSES_MAX];
 	uint32_t default_metric;
-	bool overflow; /* more links than fit */
+	size_t place;  /* of the link that the last address was of */
+	bool overflow; /* more links than there may be */
+	int error;     /* -ENOMEM */
 };
 
 struct wan {
@@ -105,36 +96,14 @@ void wan_close(struct wan *wan)
 		return;
 	netlink_close(wan->query);
 	netlink_close(wan->watch);
+	links_fini(&wan->seen.links);
+	links_fini(&wan->fresh.links);
 	free(wan);
 }
 
 int wan_get_fd(const struct wan *wan)
 {
 	return mnl_socket_get_fd(wan->watch);
-}
-
-static size_t links_index(const struct links *links, uint32_t ifindex)
-{
-	size_t i = 0;
-
-	while (i < links->count && links->list[i].ifindex != ifindex)
-		i++;
-	return i;
-}
-
-const struct link *links_find_index(const struct links *links, uint32_t ifindex)
-{
-	size_t i = links_index(links, ifindex);
-
-	return ifindex != 0 && i < links->count ? &links->list[i] : NULL;
-}
-
-const struct link *links_find_name(const struct links *links, const char *name)
-{
-	for (size_t i = 0; i < links->count; i++)
-		if (strcmp(links->list[i].name, name) == 0)
-			return &links->list[i];
-	return NULL;
 }
 
 static void link_parse_stats(const struct nlattr *attr, struct link *link)
@@ -209,14 +178,15 @@ static bool link_parse(const struct nlmsghdr *message, struct link *link)
 static void take_link(struct wan_view *view, const struct nlmsghdr *message)
 {
 	struct link link;
+	int error;
 
 	if (message->nlmsg_type != RTM_NEWLINK || !link_parse(message, &link))
 		return;
-	if (view->links.count == LINKS_MAX) {
+	error = links_add(&view->links, &link);
+	if (error == -ENOSPC)
 		view->overflow = true;
-		return;
-	}
-	view->links.list[view->links.count++] = link;
+	else if (error != 0)
+		view->error = error;
 }
 
 static enum address_rank address_get_rank(uint32_t flags, const struct ip_addr *addr)
@@ -279,38 +249,19 @@ static bool address_parse(const struct nlmsghdr *message, struct wan_address *ou
 	return true;
 }
 
-/* Insert behind its equals; when there is no room, the last falls out. */
 static void take_address(struct wan_view *view, const struct nlmsghdr *message)
 {
 	struct wan_address address;
-	struct link *link;
-	uint8_t *ranks;
 	size_t place;
 
 	if (message->nlmsg_type != RTM_NEWADDR || !address_parse(message, &address))
 		return;
-	place = links_index(&view->links, address.ifindex);
-	if (place == view->links.count)
-		return;
-	link = &view->links.list[place];
-	ranks = view->ranks[place];
-	place = 0;
-	while (place < link->address_count && ranks[place] <= (uint8_t)address.rank)
-		place++;
-	if (place == LINK_ADDRESSES_MAX)
-		return;
-	if (link->address_count < LINK_ADDRESSES_MAX)
-		link->address_count++;
-	else if (link->unusable_count > 0)
-		link->unusable_count--;
-	if (address.rank == RANK_UNUSABLE)
-		link->unusable_count++;
-	for (size_t i = link->address_count - 1; i > place; i--) {
-		link->addresses[i] = link->addresses[i - 1];
-		ranks[i] = ranks[i - 1];
-	}
-	link->addresses[place] = address.prefix;
-	ranks[place] = (uint8_t)address.rank;
+	/* those of one link are told together */
+	place = links_find_place(&view->links, address.ifindex, view->place);
+	view->place = place;
+	if (place < view->links.count)
+		link_add_address(&view->links.list[place], &address.prefix,
+				 address.rank);
 }
 
 /* Is this message about an IPv4 default route, or half of one, of whatever table? */
@@ -347,11 +298,13 @@ struct route_hop {
 static void route_mark_link(struct links *links, const struct route_hop *hop,
 			    const struct ip_addr *source, uint32_t metric)
 {
-	size_t place = links_index(links, hop->ifindex);
-	struct link *link = &links->list[place];
+	size_t place = links_find_place(links, hop->ifindex, 0);
+	struct link *link;
 
-	if (hop->ifindex == 0 || place == links->count ||
-	    (link->default_route && metric >= link->route_metric))
+	if (hop->ifindex == 0 || place == links->count)
+		return;
+	link = &links->list[place];
+	if (link->default_route && metric >= link->route_metric)
 		return;
 	link->default_route = true;
 	link->route_metric = metric;
@@ -361,7 +314,7 @@ static void route_mark_link(struct links *links, const struct route_hop *hop,
 
 static void route_mark_half(struct links *links, uint32_t ifindex)
 {
-	size_t place = links_index(links, ifindex);
+	size_t place = links_find_place(links, ifindex, 0);
 
 	if (ifindex != 0 && place < links->count)
 		links->list[place].half_route = true;
@@ -497,25 +450,36 @@ static int query_dump(struct wan *wan, uint16_t type, uint8_t family, wan_take *
 	return error == 0 ? query_receive(wan, &wan->fresh, take) : error;
 }
 
+static void view_clear(struct wan_view *view)
+{
+	struct links links = view->links;
+
+	links_clear(&links);
+	*view = (struct wan_view){.links = links};
+}
+
 static int wan_read_once(struct wan *wan)
 {
 	int error;
 
-	memset(&wan->fresh, 0, sizeof(wan->fresh));
+	view_clear(&wan->fresh);
 	error = query_dump(wan, RTM_GETLINK, AF_UNSPEC, take_link);
 	if (error == 0)
 		error = query_dump(wan, RTM_GETADDR, AF_UNSPEC, take_address);
 	if (error == 0)
 		error = query_dump(wan, RTM_GETROUTE, AF_INET, take_route);
-	return error;
+	return error == 0 ? wan->fresh.error : error;
 }
 
 int wan_read(struct wan *wan, struct links *out)
 {
+	struct wan_view old = wan->seen;
 	int error = -EINTR;
 
 	for (unsigned int i = 0; i < WAN_DUMP_TRIES && error == -EINTR; i++)
 		error = wan_read_once(wan);
+	if (error == 0)
+		error = links_copy(out, &wan->fresh.links);
 	if (error != 0)
 		return error;
 	if (wan->fresh.overflow && !wan->overflow_told)
@@ -523,7 +487,7 @@ int wan_read(struct wan *wan, struct links *out)
 			    LINKS_MAX);
 	wan->overflow_told = wan->fresh.overflow;
 	wan->seen = wan->fresh;
-	*out = wan->seen.links;
+	wan->fresh = old;
 	return 0;
 }
 
@@ -539,7 +503,7 @@ int wan_read_traffic(struct wan *wan, uint32_t ifindex, struct link *out)
 	error = query_send(wan, message);
 	if (error != 0)
 		return error;
-	wan->fresh.links.count = 0;
+	view_clear(&wan->fresh);
 	error = query_receive(wan, &wan->fresh, take_link);
 	if (error != 0)
 		return error;
@@ -575,14 +539,14 @@ static bool address_is_news(const struct wan_view *seen, const struct nlmsghdr *
 		return false;
 	if (message->nlmsg_type == RTM_DELADDR)
 		return true;
-	place = links_index(&seen->links, address.ifindex);
+	place = links_find_place(&seen->links, address.ifindex, 0);
 	if (place == seen->links.count)
 		return true;
 	link = &seen->links.list[place];
 	for (size_t i = 0; i < link->address_count; i++)
 		if (addr_equal(&link->addresses[i].addr, &address.prefix.addr) &&
 		    link->addresses[i].length == address.prefix.length)
-			return seen->ranks[place][i] != (uint8_t)address.rank;
+			return link->ranks[i] != address.rank;
 	return true;
 }
 

@@ -171,6 +171,7 @@ void gather_facts(const struct gather_options *options, struct facts *out,
 void gather_free(struct facts *facts, struct ruleset *ruleset)
 {
 	ruleset_free(ruleset);
+	links_fini(&facts->links);
 	legacy_free(&facts->firewall.legacy[0]);
 	legacy_free(&facts->firewall.legacy[1]);
 	legacy_free(&facts->firewall.translation);

@@ -32,8 +32,10 @@ static struct prefix make_prefix(const char *text, unsigned int length)
 
 static struct link *add_link(struct links *links, const char *name, const char *address)
 {
-	struct link *link = &links->list[links->count++];
+	struct link *link;
 
+	assert_int_equal(links_add(links, &(struct link){0}), 0);
+	link = &links->list[links->count - 1];
 	memcpy(link->name, name, strlen(name) + 1);
 	link->ifindex = (uint32_t)links->count;
 	link->up = true;
@@ -87,7 +89,10 @@ static int bench_set_up(void **state)
 
 static int bench_tear_down(void **state)
 {
-	free(*state);
+	struct bench *bench = *state;
+
+	links_fini(&bench->facts.links);
+	free(bench);
 	return 0;
 }
 

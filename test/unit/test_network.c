@@ -22,9 +22,10 @@ static struct prefix address(const char *text, unsigned int length)
 
 static struct link *add_link(struct links *links, const char *name)
 {
-	struct link *link = &links->list[links->count++];
+	struct link *link;
 
-	memset(link, 0, sizeof(*link));
+	assert_int_equal(links_add(links, &(struct link){0}), 0);
+	link = &links->list[links->count - 1];
 	memcpy(link->name, name, strlen(name) + 1);
 	link->ifindex = (uint32_t)links->count;
 	link->up = true;
@@ -71,7 +72,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	test_free(*state);
+	struct gateway *gateway = *state;
+
+	links_fini(&gateway->links);
+	test_free(gateway);
 	return 0;
 }
 

@@ -318,8 +318,8 @@ static void test_lies(void **state)
 
 static void assert_servers(const char *text, const char *const *wanted, size_t count)
 {
-	static struct links links = {.count = 1,
-				     .list = {{.ifindex = 5, .name = "wan0"}}};
+	struct link wan = {.ifindex = 5, .name = "wan0"};
+	const struct links links = {.count = 1, .list = &wan};
 	struct stun_name_server servers[STUN_NAME_SERVERS_MAX];
 
 	assert_int_equal(name_servers_parse(text, &links, servers), count);

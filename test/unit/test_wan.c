@@ -172,6 +172,7 @@ static int teardown(void **state)
 
 	run("ip link del tw0 2>/dev/null || ip link del tw9 2>/dev/null || true");
 	wan_close(fixture->wan);
+	links_fini(&fixture->links);
 	test_free(fixture);
 	return 0;
 }
@@ -193,6 +194,54 @@ static void test_links(void **state)
 	wait_until(fixture, tw9_is_there);
 	run("ip link del tw9");
 	wait_until(fixture, tw0_is_gone);
+}
+
+static bool last_is_there(const struct links *links)
+{
+	const struct link *last = links_find_name(links, "zz0");
+
+	return last && last->address_count == 1 &&
+	       links->default_ifindex == last->ifindex;
+}
+
+/* A host of containers: what comes last is seen as what was there first. */
+static void test_many_links(void **state)
+{
+	struct fixture *fixture = *state;
+
+	run("for i in $(seq 200); do echo link add many$i type bridge; done | "
+	    "ip -batch -");
+	run("ip link add zz0 type bridge && ip link set zz0 up && "
+	    "ip addr add 192.0.2.1/24 dev zz0 && ip route add default dev zz0");
+	wait_until(fixture, last_is_there);
+	assert_true(fixture->links.count > 200);
+	run("ip link del zz0");
+	settle(fixture);
+	assert_null(links_find_name(&fixture->links, "zz0"));
+	run("for i in $(seq 200); do echo link del many$i; done | ip -batch -");
+	settle(fixture);
+}
+
+static void test_links_are_bounded(void **state)
+{
+	struct links links = {.default_ifindex = 7, .has_default = true};
+	struct links copy = {.count = 0};
+	struct link link = {.ifindex = 1};
+
+	(void)state;
+	for (; link.ifindex <= LINKS_MAX; link.ifindex++)
+		assert_int_equal(links_add(&links, &link), 0);
+	assert_int_equal(links_add(&links, &link), -ENOSPC);
+	assert_int_equal(links_copy(&copy, &links), 0);
+	links_clear(&links);
+	assert_null(links_find_index(&links, 1));
+	assert_int_equal(links.default_ifindex, 0);
+	assert_int_equal(copy.count, LINKS_MAX);
+	assert_int_equal(copy.default_ifindex, 7);
+	assert_int_equal(links_find_place(&copy, LINKS_MAX, 3), LINKS_MAX - 1);
+	assert_int_equal(links_find_place(&copy, LINKS_MAX + 1, 3), LINKS_MAX);
+	links_fini(&links);
+	links_fini(&copy);
 }
 
 static bool is_tunnel(const struct links *links, const char *name)
@@ -470,6 +519,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_links, setup, teardown),
+		cmocka_unit_test(test_links_are_bounded),
 		cmocka_unit_test_setup_teardown(test_tunnels, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_address_order, setup, teardown),
