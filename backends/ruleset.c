@@ -139,5 +139,7 @@ const char *ruleset_get_family(uint8_t family)
 {
 	if (family == NFPROTO_INET)
 		return "inet";
+	if (family == NFPROTO_NETDEV)
+		return "netdev";
 	return family == NFPROTO_IPV4 ? "ip" : "ip6";
 }

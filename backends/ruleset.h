@@ -16,6 +16,8 @@
  */
 struct ruleset;
 
+/** Where our own chain for new flows stands, in nft_ruleset.nft: dstnat - 5. */
+#define RULESET_NAT_PRIORITY (-105)
 /**
  * Where our own forward chain stands, in nft_ruleset.nft: chains before it see a first
  * packet without the mark.
@@ -50,6 +52,9 @@ struct packet {
 	struct ip_addr destination; /* behind the translation */
 	uint16_t source_port;
 	uint16_t destination_port;
+	/** Before the translation, if translated. */
+	struct ip_addr outer_destination;
+	uint16_t outer_port;
 	uint32_t mark; /* of the connection */
 };
 
@@ -59,10 +64,21 @@ enum packet_fate {
 	PACKET_UNKNOWN, /* it depends on what we do not understand */
 };
 
+/** In the order in which a packet comes by; INPUT or FORWARD. */
+enum packet_hook {
+	PACKET_HOOK_INGRESS, /* of its interface: families inet and netdev */
+	PACKET_HOOK_PREROUTING,
+	PACKET_HOOK_INPUT,
+	PACKET_HOOK_FORWARD,
+	PACKET_HOOK_POSTROUTING,
+};
+#define PACKET_HOOK_COUNT (PACKET_HOOK_POSTROUTING + 1)
+
 /** Why: where the packet ends, or what is not understood. */
 struct packet_verdict {
 	enum packet_fate fate;
-	char family[8]; /* "inet", "ip", "ip6" */
+	enum packet_hook hook;
+	char family[8]; /* "inet", "ip", "ip6", "netdev" */
 	char table[RULESET_NAME_MAX];
 	char base_chain[RULESET_NAME_MAX]; /* that the kernel called */
 	char chain[RULESET_NAME_MAX];	   /* where the rule stands; may be the same */
@@ -71,8 +87,6 @@ struct packet_verdict {
 	/** The chain is one that iptables (nf_tables variant) looks after. */
 	bool is_xtables;
 };
-
-enum packet_hook { PACKET_HOOK_INPUT, PACKET_HOOK_FORWARD };
 
 /**
  * Where a packet would end on its way through all base chains of type filter at this
@@ -93,10 +107,33 @@ void ruleset_walk(const struct ruleset *ruleset, enum packet_hook hook,
 bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 		      size_t index, const struct packet *packet,
 		      struct packet_verdict *out);
-/** The same with rules of ours in it, as the kernel walks it. */
-bool ruleset_walk_whole(const struct ruleset *ruleset, enum packet_hook hook,
-			size_t index, const struct packet *packet,
-			struct packet_verdict *out);
+
+/**
+ * The same as ruleset_walk() at all hooks that the packet comes by, on its way to this
+ * host if its `out` is empty: what is said there holds for all of them.
+ */
+void ruleset_walk_path(const struct ruleset *ruleset, const struct packet *packet,
+		       struct packet_verdict *out);
+/**
+ * Call visit for each base chain on that way that does not let the packet pass, for
+ * certain or perhaps, as if those before it did. Errors: none; visit cannot stop it.
+ */
+void ruleset_visit_path(const struct ruleset *ruleset, const struct packet *packet,
+			void (*visit)(void *user, const struct packet_verdict *verdict),
+			void *user);
+/**
+ * Would the base chain where the packet ends let it pass if the chain of that name in
+ * the same table accepted all that comes into it?
+ */
+bool ruleset_passes_by(const struct ruleset *ruleset,
+		       const struct packet_verdict *place, const struct packet *packet,
+		       const char *chain);
+/**
+ * Does a chain of others translate the destination (DNAT, redirect) of this first
+ * packet before ours is asked? PACKET_DROPPED: for certain, and the place is filled in.
+ */
+void ruleset_walk_translation(const struct ruleset *ruleset,
+			      const struct packet *packet, struct packet_verdict *out);
 
 /**
  * Call visit for each range of ports that rules or maps of others translate at

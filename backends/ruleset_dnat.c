@@ -149,7 +149,7 @@ static void search_protocol(struct search *search, const char *wan, uint8_t prot
 					 false))
 			continue;
 		ruleset_view_init(&search->view, search->ruleset, NF_INET_PRE_ROUTING,
-				  &packet);
+				  RULESET_STAGE_TRACKED, &packet);
 		search->view.any_port = true;
 		/* Rules before may have given it one. */
 		memset(&search->view.fields[RULESET_FIELD_MARK], 0,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "backends/ruleset_private.h"
 
+#include <linux/netfilter.h>
 #include <string.h>
 
 static struct ruleset_chain_view make_view(const struct ruleset *ruleset,
@@ -28,6 +29,9 @@ bool ruleset_find_chain(const struct ruleset *ruleset, const char *family,
 		uint32_t index;
 
 		if (strcmp(ruleset_get_name(ruleset, at->name), table) != 0)
+			continue;
+		/* What is bound to devices is found by its full name only. */
+		if (!family && at->family == NFPROTO_NETDEV)
 			continue;
 		if (family && strcmp(ruleset_get_family(at->family), family) != 0)
 			continue;

@@ -73,7 +73,8 @@ static bool is_builtin(const struct ruleset *ruleset, const struct ruleset_chain
 	const struct ruleset_table *table = ruleset_get_table(ruleset, chain->table);
 	const char *name = ruleset_get_name(ruleset, table->name);
 
-	if (!chain->is_base || table->family == NFPROTO_INET)
+	if (!chain->is_base || table->family == NFPROTO_INET ||
+	    table->family == NFPROTO_NETDEV)
 		return false;
 	for (const char *at = ruleset_get_name(ruleset, chain->name); *at; at++)
 		if (!isupper((unsigned char)*at))
@@ -221,7 +222,9 @@ bool ruleset_sees_family(const struct ruleset *ruleset,
 {
 	uint8_t family = ruleset_get_table(ruleset, chain->table)->family;
 
-	return family == NFPROTO_INET || family == (ipv6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	if (family == NFPROTO_INET || family == NFPROTO_NETDEV)
+		return true;
+	return family == (ipv6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
 }
 
 /* The elements of one set, while they are put in order. */

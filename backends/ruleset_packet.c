@@ -10,6 +10,7 @@
 #include <string.h>
 
 /* Bits of the state as the kernel's expression and match have them. */
+#define STATE_INVALID 0x01
 #define STATE_ESTABLISHED 0x02
 #define STATE_NEW 0x08
 #define XT_STATE_SNAT 0x40
@@ -60,14 +61,21 @@ static void set_bits(struct ruleset_view *view, enum ruleset_field field,
 	memcpy(octets->known, &known, sizeof(known));
 }
 
+/* Before the packet is routed nobody knows where it leaves. */
+static bool is_before_route(uint8_t hook)
+{
+	return hook == NF_INET_INGRESS || hook == NF_INET_PRE_ROUTING;
+}
+
 static void set_links(struct ruleset_view *view, const struct ruleset *ruleset,
-		      const struct packet *packet)
+		      uint8_t hook, const struct packet *packet)
 {
 	char in[IF_NAMESIZE] = "";
 	char out[IF_NAMESIZE] = "";
 
 	memcpy(in, packet->in, strnlen(packet->in, sizeof(in) - 1));
-	memcpy(out, packet->out, strnlen(packet->out, sizeof(out) - 1));
+	if (!is_before_route(hook))
+		memcpy(out, packet->out, strnlen(packet->out, sizeof(out) - 1));
 	set_octets(&view->fields[RULESET_FIELD_IN_NAME], 0, in, sizeof(in));
 	set_octets(&view->fields[RULESET_FIELD_OUT_NAME], 0, out, sizeof(out));
 	if (in[0] == '\0')
@@ -135,6 +143,13 @@ static void set_transport(struct ruleset_view *view, const struct packet *packet
 	header->known[TCP_FLAGS] = TCP_ALL;
 }
 
+/* Before connections are looked up; what rules ask of one is not understood. */
+static void set_no_connection(struct ruleset_view *view)
+{
+	set_number(view, RULESET_FIELD_STATE, STATE_INVALID);
+	set_number(view, RULESET_FIELD_XT_STATE, STATE_INVALID);
+}
+
 static void set_connection(struct ruleset_view *view, const struct packet *packet)
 {
 	uint32_t state = packet->is_new ? STATE_NEW : STATE_ESTABLISHED;
@@ -156,7 +171,9 @@ static void set_types(struct ruleset_view *view, uint8_t hook,
 		      const struct packet *packet)
 {
 	struct in_addr ipv4 = addr_to_ipv4(&packet->destination);
-	uint32_t type = hook == NF_INET_FORWARD ? RTN_UNICAST : RTN_LOCAL;
+	bool forwarded = is_before_route(hook) ? packet->out[0] != '\0'
+					       : hook != NF_INET_LOCAL_IN;
+	uint32_t type = forwarded ? RTN_UNICAST : RTN_LOCAL;
 
 	if (packet->multicast)
 		type = RTN_MULTICAST;
@@ -170,8 +187,30 @@ static void set_types(struct ruleset_view *view, uint8_t hook,
 	set_number(view, RULESET_FIELD_XT_SOURCE_TYPE, UINT32_C(1) << RTN_UNICAST);
 }
 
-void ruleset_view_init(struct ruleset_view *view, const struct ruleset *ruleset,
-		       uint8_t hook, const struct packet *packet)
+/* As it is at that stage, and where it seems to go. */
+static struct packet get_staged(const struct packet *packet, enum ruleset_stage stage)
+{
+	struct packet staged = *packet;
+	bool before = stage == RULESET_STAGE_RAW || stage == RULESET_STAGE_TRACKED;
+
+	if (!packet->translated)
+		return staged;
+	if (before && packet->is_new) {
+		staged.translated = false;
+		staged.destination = packet->outer_destination;
+		staged.destination_port = packet->outer_port;
+		staged.out[0] = '\0';
+	}
+	/* Answers have the address of this host, or not yet. */
+	if (stage == RULESET_STAGE_LEAVING && !packet->is_new) {
+		staged.source = (struct ip_addr){{0}};
+		staged.source_port = 0;
+	}
+	return staged;
+}
+
+static void init_view(struct ruleset_view *view, const struct ruleset *ruleset,
+		      uint8_t hook, const struct packet *packet)
 {
 	uint16_t ethertype = htons(packet->ipv6 ? ETH_P_IPV6 : ETH_P_IP);
 	struct ruleset_octets *absent = &view->fields[RULESET_FIELD_ABSENT];
@@ -182,7 +221,7 @@ void ruleset_view_init(struct ruleset_view *view, const struct ruleset *ruleset,
 		packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP ||
 		packet->protocol == IPPROTO_UDPLITE ||
 		packet->protocol == IPPROTO_SCTP || packet->protocol == IPPROTO_DCCP;
-	set_links(view, ruleset, packet);
+	set_links(view, ruleset, hook, packet);
 	set_octet(view, RULESET_FIELD_FAMILY,
 		  packet->ipv6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
 	set_octet(view, RULESET_FIELD_PROTOCOL, packet->protocol);
@@ -199,6 +238,18 @@ void ruleset_view_init(struct ruleset_view *view, const struct ruleset *ruleset,
 	set_network(view, packet);
 	if (view->has_ports)
 		set_transport(view, packet);
-	set_connection(view, packet);
 	set_types(view, hook, packet);
+}
+
+void ruleset_view_init(struct ruleset_view *view, const struct ruleset *ruleset,
+		       uint8_t hook, enum ruleset_stage stage,
+		       const struct packet *packet)
+{
+	const struct packet staged = get_staged(packet, stage);
+
+	init_view(view, ruleset, hook, &staged);
+	if (stage == RULESET_STAGE_RAW)
+		set_no_connection(view);
+	else
+		set_connection(view, &staged);
 }

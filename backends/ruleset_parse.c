@@ -21,7 +21,7 @@ static int add_text(struct ruleset *ruleset, const char *text, uint32_t *at)
 static bool is_wanted_family(uint8_t family)
 {
 	return family == NFPROTO_INET || family == NFPROTO_IPV4 ||
-	       family == NFPROTO_IPV6;
+	       family == NFPROTO_IPV6 || family == NFPROTO_NETDEV;
 }
 
 static int parse_table(struct ruleset *ruleset, uint8_t family,
@@ -55,6 +55,65 @@ static enum ruleset_type get_type(const char *text)
 	return strcmp(text, "nat") == 0 ? RULESET_TYPE_NAT : RULESET_TYPE_OTHER;
 }
 
+static int add_device(struct ruleset *ruleset, const struct nlattr *attr,
+		      struct ruleset_chain *chain)
+{
+	char name[IFNAMSIZ] = "";
+	uint32_t at;
+	int error;
+
+	memcpy(name, mnl_attr_get_payload(attr),
+	       strnlen(mnl_attr_get_payload(attr),
+		       mnl_attr_get_payload_len(attr) < sizeof(name)
+			       ? mnl_attr_get_payload_len(attr)
+			       : sizeof(name) - 1));
+	error = ruleset_add_bytes(ruleset, name, sizeof(name), &at);
+	if (error == 0 && chain->device_count++ == 0)
+		chain->devices = at;
+	return error;
+}
+
+/* Which devices a chain of ingress is bound to: one, or a list. */
+static int parse_devices(struct ruleset *ruleset, const struct netlink_attrs *hook,
+			 struct ruleset_chain *chain)
+{
+	const struct nlattr *list = hook->at[NFTA_HOOK_DEVS];
+	const struct nlattr *attr;
+	int error = 0;
+
+	if (!list)
+		return hook->at[NFTA_HOOK_DEV]
+			       ? add_device(ruleset, hook->at[NFTA_HOOK_DEV], chain)
+			       : 0;
+	mnl_attr_for_each_nested(attr, list)
+	{
+		if (error == 0)
+			error = add_device(ruleset, attr, chain);
+	}
+	return error;
+}
+
+/* Families number their hooks each in its own way. */
+static uint8_t get_hook(uint8_t family, uint32_t number)
+{
+	if (family == NFPROTO_NETDEV)
+		return number == NF_NETDEV_INGRESS ? NF_INET_INGRESS
+						   : RULESET_HOOK_NONE;
+	return (uint8_t)number;
+}
+
+static int parse_hook(struct ruleset *ruleset, uint8_t family,
+		      const struct nlattr *attr, struct ruleset_chain *chain)
+{
+	struct netlink_attrs hook;
+
+	netlink_attrs_read_nest(&hook, attr);
+	chain->hook =
+		get_hook(family, ruleset_attrs_get_number(&hook, NFTA_HOOK_HOOKNUM));
+	chain->priority = (int32_t)ruleset_attrs_get_number(&hook, NFTA_HOOK_PRIORITY);
+	return parse_devices(ruleset, &hook, chain);
+}
+
 static int parse_chain(struct ruleset *ruleset, uint8_t family,
 		       const struct netlink_attrs *attrs)
 {
@@ -66,25 +125,19 @@ static int parse_chain(struct ruleset *ruleset, uint8_t family,
 		.is_base = hook != NULL,
 		.type = get_type(ruleset_attrs_get_text(attrs, NFTA_CHAIN_TYPE)),
 	};
-	int error;
+	int error = 0;
 
 	if (!table || !name)
 		return 0;
 	chain.table = ruleset_find_table(ruleset, family, table);
 	if (chain.table == RULESET_NONE)
 		return 0;
-	if (hook) {
-		struct netlink_attrs nest;
-
-		netlink_attrs_read_nest(&nest, hook);
-		chain.hook =
-			(uint8_t)ruleset_attrs_get_number(&nest, NFTA_HOOK_HOOKNUM);
-		chain.priority =
-			(int32_t)ruleset_attrs_get_number(&nest, NFTA_HOOK_PRIORITY);
-		chain.drops =
-			attrs->at[NFTA_CHAIN_POLICY] &&
-			ruleset_attrs_get_number(attrs, NFTA_CHAIN_POLICY) == NF_DROP;
-	}
+	chain.drops = hook && attrs->at[NFTA_CHAIN_POLICY] &&
+		      ruleset_attrs_get_number(attrs, NFTA_CHAIN_POLICY) == NF_DROP;
+	if (hook)
+		error = parse_hook(ruleset, family, hook, &chain);
+	if (error < 0)
+		return error;
 	error = add_text(ruleset, name, &chain.name);
 	if (error < 0)
 		return error;

@@ -104,6 +104,17 @@ enum ruleset_ports_of {
 	RULESET_PORTS_EITHER,
 };
 
+/** Of a base chain that no packet comes by that we ask about. */
+#define RULESET_HOOK_NONE UINT8_MAX
+
+/** How far a packet has come: what rules see of it. */
+enum ruleset_stage {
+	RULESET_STAGE_RAW,     /* no connection is known */
+	RULESET_STAGE_TRACKED, /* but its destination was not translated */
+	RULESET_STAGE_ROUTED,
+	RULESET_STAGE_LEAVING, /* its source may have been translated */
+};
+
 /** A chain or set that is not there. */
 #define RULESET_NONE UINT32_MAX
 
@@ -140,7 +151,9 @@ struct ruleset_chain {
 	uint32_t name;
 	uint32_t sequence; /* in the order of the kernel */
 	bool is_base;
-	uint8_t hook;
+	uint8_t hook;	  /* NF_INET_*, or RULESET_HOOK_NONE */
+	uint32_t devices; /* of ingress: their names, each of IFNAMSIZ octets */
+	uint32_t device_count;
 	enum ruleset_type type;
 	bool drops; /* the policy */
 	int32_t priority;
@@ -347,7 +360,8 @@ struct ruleset_view {
 
 /** hook: NF_INET_*. Addresses that are none and ports 0 are not known. */
 void ruleset_view_init(struct ruleset_view *view, const struct ruleset *ruleset,
-		       uint8_t hook, const struct packet *packet);
+		       uint8_t hook, enum ruleset_stage stage,
+		       const struct packet *packet);
 
 /** What the expressions of a rule leave to those behind them; all zero at first. */
 struct ruleset_registers {

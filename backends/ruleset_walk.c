@@ -2,6 +2,7 @@
 #include "backends/ruleset_private.h"
 
 #include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,9 +17,15 @@ struct spot {
 
 struct walk {
 	const struct ruleset *ruleset;
+	const struct packet *packet;
+	enum packet_hook hook;
+	enum ruleset_stage stage; /* that the view shows */
 	struct ruleset_view view;
-	struct ruleset_octets mark; /* as it is behind our own chain */
-	bool skips_own;		    /* rules of ours in chains of others */
+	bool is_marked;	      /* our own forward chain is behind */
+	bool is_mark_strange; /* others had changed the mark before it */
+	bool skips_own;	      /* rules of ours in chains of others */
+	bool is_nat;	      /* who translates takes it */
+	uint32_t opened;      /* a chain that accepts all; RULESET_NONE: none */
 	unsigned int steps;
 	unsigned int depth;
 	bool is_unsure;
@@ -48,6 +55,8 @@ static unsigned int walk_chain(struct walk *walk, uint32_t index)
 		.user = &frame,
 	};
 
+	if (walk->opened != RULESET_NONE && index == walk->opened)
+		return MAY_PASS;
 	if (index == RULESET_NONE || walk->depth == RULESET_DEPTH_MAX)
 		return MAY_PASS | MAY_DROP | MAY_RETURN;
 	chain = ruleset_get_chain(walk->ruleset, index);
@@ -81,8 +90,12 @@ static unsigned int get_outcomes(const struct frame *frame,
 {
 	switch (verdict->decision) {
 	case RULESET_ACCEPT:
-	case RULESET_TRANSLATE:
 		return MAY_PASS;
+	case RULESET_TRANSLATE:
+		if (!frame->walk->is_nat)
+			return MAY_PASS;
+		frame->walk->dropped = frame->spot;
+		return MAY_DROP;
 	case RULESET_DROP:
 		frame->walk->dropped = frame->spot;
 		return MAY_DROP;
@@ -141,6 +154,7 @@ static void set_base(const struct walk *walk, uint32_t index,
 
 	*out = (struct packet_verdict){
 		.fate = PACKET_PASSES,
+		.hook = walk->hook,
 		.priority = chain->priority,
 		.is_xtables = table->is_xtables,
 	};
@@ -172,103 +186,282 @@ static void walk_base(struct walk *walk, uint32_t index, struct packet_verdict *
 	set_place(walk, outcomes & MAY_PASS ? &walk->unsure : &walk->dropped, out);
 }
 
-static uint8_t get_hook(enum packet_hook hook)
+static uint8_t get_number(enum packet_hook hook)
 {
-	return hook == PACKET_HOOK_INPUT ? NF_INET_LOCAL_IN : NF_INET_FORWARD;
+	static const uint8_t numbers[PACKET_HOOK_COUNT] = {
+		[PACKET_HOOK_INGRESS] = NF_INET_INGRESS,
+		[PACKET_HOOK_PREROUTING] = NF_INET_PRE_ROUTING,
+		[PACKET_HOOK_INPUT] = NF_INET_LOCAL_IN,
+		[PACKET_HOOK_FORWARD] = NF_INET_FORWARD,
+		[PACKET_HOOK_POSTROUTING] = NF_INET_POST_ROUTING,
+	};
+
+	return numbers[hook];
+}
+
+static enum ruleset_stage get_stage(enum packet_hook hook, int32_t priority)
+{
+	if (hook == PACKET_HOOK_INGRESS ||
+	    (hook == PACKET_HOOK_PREROUTING && priority <= NF_IP_PRI_CONNTRACK))
+		return RULESET_STAGE_RAW;
+	if (hook == PACKET_HOOK_PREROUTING && priority <= RULESET_NAT_PRIORITY)
+		return RULESET_STAGE_TRACKED;
+	if (hook == PACKET_HOOK_POSTROUTING && priority >= NF_IP_PRI_NAT_SRC)
+		return RULESET_STAGE_LEAVING;
+	return RULESET_STAGE_ROUTED;
 }
 
 /*
- * Our own forward chain marks the first packet: chains before it do not see that, and
- * with the same priority it depends on who came first. Whatever others make of the mark
- * on the way is not known.
+ * Our own forward chain marks the first packet, whatever others made of the mark
+ * before; chains before it do not see that, and with the same priority it depends on
+ * who came first. What others make of the mark behind it is not known.
  */
-static void set_mark(struct walk *walk, enum packet_hook hook, int32_t priority)
+static void set_mark(struct walk *walk, int32_t priority)
 {
 	struct ruleset_octets *mark = &walk->view.fields[RULESET_FIELD_MARK];
-	bool late = hook != PACKET_HOOK_FORWARD || !walk->view.is_new ||
-		    priority > RULESET_MARK_PRIORITY;
+	bool forward = walk->hook == PACKET_HOOK_FORWARD;
+	bool marked = !walk->packet->is_new || walk->hook == PACKET_HOOK_INPUT ||
+		      walk->hook == PACKET_HOOK_POSTROUTING ||
+		      (forward && priority > RULESET_MARK_PRIORITY);
 
-	*mark = walk->mark;
-	for (size_t i = 0; i < sizeof(mark->value) && !late; i++) {
-		if (priority == RULESET_MARK_PRIORITY)
-			mark->known[i] &= (uint8_t)~mark->value[i];
-		mark->value[i] = 0;
+	if (marked && !walk->is_marked && walk->packet->is_new &&
+	    walk->hook != PACKET_HOOK_INPUT) {
+		walk->is_mark_strange = walk->view.mark_changed;
+		walk->view.mark_changed = false;
 	}
-	if (walk->view.mark_changed)
-		*mark = (struct ruleset_octets){0};
+	walk->is_marked = marked;
+	memset(mark, 0, sizeof(*mark));
+	if (walk->view.mark_changed || walk->stage == RULESET_STAGE_RAW)
+		return;
+	memcpy(mark->value, &walk->packet->mark, sizeof(walk->packet->mark));
+	memset(mark->known, 0xff, sizeof(walk->packet->mark));
+	for (size_t i = 0; i < sizeof(walk->packet->mark); i++) {
+		if (walk->is_mark_strange)
+			mark->known[i] = mark->value[i];
+		if (!marked && forward && priority == RULESET_MARK_PRIORITY)
+			mark->known[i] &= (uint8_t)~mark->value[i];
+		if (!marked)
+			mark->value[i] = 0;
+	}
 }
 
-static void walk_hooked(struct walk *walk, enum packet_hook hook, uint32_t index,
-			struct packet_verdict *out)
+/* What the packet looks like where that chain stands. */
+static void set_view(struct walk *walk, int32_t priority)
+{
+	enum ruleset_stage stage = get_stage(walk->hook, priority);
+	bool changed = walk->view.mark_changed;
+
+	if (stage != walk->stage) {
+		ruleset_view_init(&walk->view, walk->ruleset, get_number(walk->hook),
+				  stage, walk->packet);
+		walk->view.mark_changed = changed;
+		walk->stage = stage;
+	}
+	set_mark(walk, priority);
+}
+
+static void walk_begin(struct walk *walk, enum packet_hook hook)
+{
+	bool changed = walk->view.mark_changed;
+
+	walk->hook = hook;
+	walk->stage = hook == PACKET_HOOK_POSTROUTING || hook == PACKET_HOOK_FORWARD ||
+				      hook == PACKET_HOOK_INPUT
+			      ? RULESET_STAGE_ROUTED
+			      : RULESET_STAGE_RAW;
+	ruleset_view_init(&walk->view, walk->ruleset, get_number(hook), walk->stage,
+			  walk->packet);
+	walk->view.mark_changed = changed;
+}
+
+/* A chain of ingress sees what comes in by its own devices. */
+static bool sees_device(const struct walk *walk, const struct ruleset_chain *chain)
+{
+	if (walk->hook != PACKET_HOOK_INGRESS)
+		return true;
+	for (uint32_t i = 0; i < chain->device_count; i++)
+		if (strcmp(ruleset_get_name(walk->ruleset,
+					    chain->devices + i * IFNAMSIZ),
+			   walk->packet->in) == 0)
+			return true;
+	return false;
+}
+
+static void walk_hooked(struct walk *walk, uint32_t index, struct packet_verdict *out)
 {
 	const struct ruleset *ruleset = walk->ruleset;
 	const struct ruleset_chain *chain = ruleset_get_chain(ruleset, index);
-	bool ipv6 = walk->view.fields[RULESET_FIELD_FAMILY].value[0] == NFPROTO_IPV6;
 
 	set_base(walk, index, out);
-	if (!ruleset_sees_family(ruleset, chain, ipv6))
+	if (!ruleset_sees_family(ruleset, chain, walk->packet->ipv6) ||
+	    !sees_device(walk, chain))
 		return;
-	set_mark(walk, hook, chain->priority);
+	set_view(walk, chain->priority);
 	walk_base(walk, index, out);
-}
-
-static void init_view(struct walk *walk, enum packet_hook hook,
-		      const struct packet *packet)
-{
-	ruleset_view_init(&walk->view, walk->ruleset, get_hook(hook), packet);
-	walk->mark = walk->view.fields[RULESET_FIELD_MARK];
-}
-
-static bool walk_index(struct walk *walk, enum packet_hook hook, size_t index,
-		       const struct packet *packet, struct packet_verdict *out)
-{
-	uint32_t base = ruleset_find_base(walk->ruleset, RULESET_TYPE_FILTER,
-					  get_hook(hook), index);
-
-	if (base == RULESET_NONE)
-		return false;
-	init_view(walk, hook, packet);
-	walk_hooked(walk, hook, base, out);
-	return true;
 }
 
 bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 		      size_t index, const struct packet *packet,
 		      struct packet_verdict *out)
 {
-	struct walk walk = {.ruleset = ruleset, .skips_own = true};
+	struct walk walk = {.ruleset = ruleset,
+			    .packet = packet,
+			    .opened = RULESET_NONE,
+			    .skips_own = true};
+	uint32_t base = ruleset_find_base(ruleset, RULESET_TYPE_FILTER,
+					  get_number(hook), index);
 
-	return walk_index(&walk, hook, index, packet, out);
+	if (base == RULESET_NONE)
+		return false;
+	walk_begin(&walk, hook);
+	walk_hooked(&walk, base, out);
+	return true;
 }
 
-bool ruleset_walk_whole(const struct ruleset *ruleset, enum packet_hook hook,
-			size_t index, const struct packet *packet,
-			struct packet_verdict *out)
-{
-	struct walk walk = {.ruleset = ruleset};
+/* Who hears of chains that do not let the packet pass; false: that is enough. */
+struct listener {
+	bool (*hear)(void *user, const struct packet_verdict *verdict);
+	void *user;
+};
 
-	return walk_index(&walk, hook, index, packet, out);
+/* All base chains of one hook. False: the listener has heard enough. */
+static bool walk_hook(struct walk *walk, enum packet_hook hook,
+		      const struct listener *listener)
+{
+	walk_begin(walk, hook);
+	for (size_t i = 0;; i++) {
+		uint32_t base = ruleset_find_base(walk->ruleset, RULESET_TYPE_FILTER,
+						  get_number(hook), i);
+		struct packet_verdict verdict;
+
+		if (base == RULESET_NONE)
+			return true;
+		walk_hooked(walk, base, &verdict);
+		if (verdict.fate != PACKET_PASSES &&
+		    !listener->hear(listener->user, &verdict))
+			return false;
+	}
+}
+
+static void walk_path(struct walk *walk, const struct listener *listener)
+{
+	bool forwarded = walk->packet->out[0] != '\0';
+	bool goes_on = true;
+
+	for (size_t i = 0; i < PACKET_HOOK_COUNT && goes_on; i++) {
+		enum packet_hook hook = (enum packet_hook)i;
+
+		if (hook == PACKET_HOOK_INPUT ? !forwarded
+					      : hook < PACKET_HOOK_INPUT || forwarded)
+			goes_on = walk_hook(walk, hook, listener);
+	}
+}
+
+/* The first that drops decides; else the first that may. */
+static bool keep_worst(void *user, const struct packet_verdict *verdict)
+{
+	struct packet_verdict *worst = user;
+
+	if (verdict->fate == PACKET_DROPPED || worst->fate == PACKET_PASSES)
+		*worst = *verdict;
+	return verdict->fate != PACKET_DROPPED;
 }
 
 void ruleset_walk(const struct ruleset *ruleset, enum packet_hook hook,
 		  const struct packet *packet, struct packet_verdict *out)
 {
-	struct walk walk = {.ruleset = ruleset};
-	struct packet_verdict result = {.fate = PACKET_PASSES};
-	uint32_t base;
+	struct walk walk = {
+		.ruleset = ruleset, .packet = packet, .opened = RULESET_NONE};
 
-	init_view(&walk, hook, packet);
-	for (size_t i = 0; result.fate != PACKET_DROPPED; i++) {
+	*out = (struct packet_verdict){.fate = PACKET_PASSES};
+	(void)walk_hook(&walk, hook, &(struct listener){keep_worst, out});
+}
+
+void ruleset_walk_path(const struct ruleset *ruleset, const struct packet *packet,
+		       struct packet_verdict *out)
+{
+	struct walk walk = {
+		.ruleset = ruleset, .packet = packet, .opened = RULESET_NONE};
+
+	*out = (struct packet_verdict){.fate = PACKET_PASSES};
+	walk_path(&walk, &(struct listener){keep_worst, out});
+}
+
+struct visitor {
+	void (*visit)(void *user, const struct packet_verdict *verdict);
+	void *user;
+};
+
+static bool tell_visitor(void *user, const struct packet_verdict *verdict)
+{
+	const struct visitor *visitor = user;
+
+	visitor->visit(visitor->user, verdict);
+	return true;
+}
+
+void ruleset_visit_path(const struct ruleset *ruleset, const struct packet *packet,
+			void (*visit)(void *user, const struct packet_verdict *verdict),
+			void *user)
+{
+	struct walk walk = {
+		.ruleset = ruleset, .packet = packet, .opened = RULESET_NONE};
+	struct visitor visitor = {visit, user};
+
+	walk_path(&walk, &(struct listener){tell_visitor, &visitor});
+}
+
+static bool is_same_base(const struct packet_verdict *a, const struct packet_verdict *b)
+{
+	return strcmp(a->family, b->family) == 0 && strcmp(a->table, b->table) == 0 &&
+	       strcmp(a->base_chain, b->base_chain) == 0;
+}
+
+bool ruleset_passes_by(const struct ruleset *ruleset,
+		       const struct packet_verdict *place, const struct packet *packet,
+		       const char *chain)
+{
+	struct walk walk = {
+		.ruleset = ruleset, .packet = packet, .opened = RULESET_NONE};
+
+	walk_begin(&walk, place->hook);
+	for (size_t i = 0;; i++) {
+		uint32_t base = ruleset_find_base(ruleset, RULESET_TYPE_FILTER,
+						  get_number(place->hook), i);
 		struct packet_verdict verdict;
 
-		base = ruleset_find_base(ruleset, RULESET_TYPE_FILTER, get_hook(hook),
-					 i);
 		if (base == RULESET_NONE)
-			break;
-		walk_hooked(&walk, hook, base, &verdict);
-		if (verdict.fate == PACKET_DROPPED ||
-		    (verdict.fate == PACKET_UNKNOWN && result.fate == PACKET_PASSES))
-			result = verdict;
+			return false;
+		set_base(&walk, base, &verdict);
+		if (!is_same_base(place, &verdict))
+			continue;
+		walk.opened = ruleset_find_chain_index(
+			ruleset, ruleset_get_chain(ruleset, base)->table, chain);
+		walk_hooked(&walk, base, &verdict);
+		return verdict.fate == PACKET_PASSES;
 	}
-	*out = result;
+}
+
+void ruleset_walk_translation(const struct ruleset *ruleset,
+			      const struct packet *packet, struct packet_verdict *out)
+{
+	struct walk walk = {.ruleset = ruleset,
+			    .packet = packet,
+			    .opened = RULESET_NONE,
+			    .is_nat = true};
+	struct packet_verdict verdict;
+	uint32_t base;
+
+	*out = (struct packet_verdict){.fate = PACKET_PASSES};
+	walk_begin(&walk, PACKET_HOOK_PREROUTING);
+	for (size_t i = 0; out->fate != PACKET_DROPPED; i++) {
+		base = ruleset_find_base(ruleset, RULESET_TYPE_NAT, NF_INET_PRE_ROUTING,
+					 i);
+		if (base == RULESET_NONE ||
+		    ruleset_get_chain(ruleset, base)->priority >= RULESET_NAT_PRIORITY)
+			return;
+		walk_hooked(&walk, base, &verdict);
+		if (verdict.fate != PACKET_PASSES)
+			(void)keep_worst(out, &verdict);
+	}
 }

@@ -17,11 +17,25 @@ static bool has_chain(const struct facts_firewall *firewall, const struct drop *
 				  drop->verdict.table, chain, &view);
 }
 
+bool drop_is_owned(const struct facts_firewall *firewall, const struct drop *drop)
+{
+	struct ruleset_chain_view view;
+
+	return firewall->ruleset && !drop->legacy &&
+	       ruleset_find_chain(firewall->ruleset, drop->verdict.family,
+				  drop->verdict.table, drop->verdict.base_chain,
+				  &view) &&
+	       view.is_owned;
+}
+
 enum advice_kind advice_get_kind(const struct facts_firewall *firewall,
 				 const struct drop *drop)
 {
 	const struct packet_verdict *verdict = &drop->verdict;
 
+	/* What tools look after is where packets come in and are forwarded. */
+	if (verdict->hook != PACKET_HOOK_INPUT && verdict->hook != PACKET_HOOK_FORWARD)
+		return verdict->is_xtables ? ADVICE_IPTABLES : ADVICE_NFT;
 	if (strcmp(verdict->table, "fw4") == 0)
 		return ADVICE_FW4;
 	if (strcmp(verdict->table, "firewalld") == 0 ||
@@ -31,8 +45,7 @@ enum advice_kind advice_get_kind(const struct facts_firewall *firewall,
 		return ADVICE_FIREWALLD;
 	if (!verdict->is_xtables)
 		return ADVICE_NFT;
-	if (strcmp(verdict->base_chain, "FORWARD") == 0 &&
-	    has_chain(firewall, drop, "DOCKER-USER"))
+	if (strcmp(verdict->base_chain, "FORWARD") == 0 && drop->docker_passes)
 		return ADVICE_DOCKER;
 	if (has_chain(firewall, drop, "ufw-before-forward") ||
 	    has_chain(firewall, drop, "ufw6-before-forward"))
@@ -68,26 +81,35 @@ static bool drop_is_plain(const struct drop *drop)
 	       name_is_plain(drop->verdict.base_chain);
 }
 
-void advice_add_forward(const struct facts *facts, const struct drop *drop,
-			struct finding *finding)
+/* Whoever made that table has to do it; integrate cannot help. */
+static void keep_owned(const struct facts *facts, const struct drop *drop,
+		       struct finding *finding)
 {
-	enum advice_kind kind = advice_get_kind(&facts->firewall, drop);
+	uint32_t mark = facts->conf.backend.mark;
+
+	if (advice_get_kind(&facts->firewall, drop) == ADVICE_FIREWALLD)
+		finding_keep(finding,
+			     "NftablesTableOwner=no in /etc/firewalld/firewalld.conf, "
+			     "and restart firewalld: until then nobody else may put a "
+			     "rule there. Then integrate = auto in [backend] of %s",
+			     facts->conf_file);
+	else
+		finding_keep(
+			finding,
+			"have the program that owns this table (flags owner) put "
+			"ct mark and %#x == %#x accept first in that chain: nobody "
+			"else may, and integrate cannot help",
+			mark, mark);
+}
+
+/* How the rule stays where it was put. */
+static void keep_forward(const struct facts *facts, const struct drop *drop,
+			 struct finding *finding)
+{
 	uint32_t mark = facts->conf.backend.mark;
 	bool ipv6 = strcmp(drop->verdict.family, "ip6") == 0;
-	char command[COMMAND_SIZE];
 
-	if (!drop_is_plain(drop))
-		return;
-	if (drop->verdict.is_xtables)
-		finding_fix(finding, "%s -I %s -m connmark --mark %#x/%#x -j ACCEPT",
-			    format_iptables(drop, command),
-			    kind == ADVICE_DOCKER ? "DOCKER-USER"
-						  : drop->verdict.base_chain,
-			    mark, mark);
-	else
-		finding_fix(finding, "%s ct mark and %#x == %#x accept",
-			    format_nft(drop, command), mark, mark);
-	switch (kind) {
+	switch (advice_get_kind(&facts->firewall, drop)) {
 	case ADVICE_NFT:
 		finding_keep(finding,
 			     "the same rule in /etc/nftables.conf, or integrate = auto "
@@ -130,15 +152,54 @@ void advice_add_forward(const struct facts *facts, const struct drop *drop,
 	}
 }
 
-void advice_add_early(const struct drop *drop, struct finding *finding)
+void advice_add_forward(const struct facts *facts, const struct drop *drop,
+			struct finding *finding)
 {
+	enum advice_kind kind = advice_get_kind(&facts->firewall, drop);
+	uint32_t mark = facts->conf.backend.mark;
 	char command[COMMAND_SIZE];
 
-	finding_keep(finding,
-		     "give that chain a priority of %d or above: then the mark "
-		     "of leases is set before it is asked",
-		     DROP_MARK_PRIORITY + 1);
-	if (!drop_is_plain(drop) || (drop->families & DROP_IPV4) == 0)
+	if (drop_is_owned(&facts->firewall, drop)) {
+		keep_owned(facts, drop, finding);
+		return;
+	}
+	if (!drop_is_plain(drop))
+		return;
+	if (drop->verdict.is_xtables)
+		finding_fix(finding, "%s -I %s -m connmark --mark %#x/%#x -j ACCEPT",
+			    format_iptables(drop, command),
+			    kind == ADVICE_DOCKER ? DROP_DOCKER_CHAIN
+						  : drop->verdict.base_chain,
+			    mark, mark);
+	else
+		finding_fix(finding, "%s ct mark and %#x == %#x accept",
+			    format_nft(drop, command), mark, mark);
+	if (drop->verdict.hook == PACKET_HOOK_FORWARD)
+		keep_forward(facts, drop, finding);
+	else
+		finding_keep(finding, "the same rule where yours are kept: integrate "
+				      "is for chains at the forward hook");
+}
+
+void advice_add_early(const struct facts *facts, const struct drop *drop,
+		      struct finding *finding)
+{
+	char command[COMMAND_SIZE];
+	bool is_owned = drop_is_owned(&facts->firewall, drop);
+	bool forward = drop->verdict.hook == PACKET_HOOK_FORWARD;
+
+	if (forward)
+		finding_keep(finding,
+			     "give that chain a priority of %d or above: then the "
+			     "mark of leases is set before it is asked",
+			     RULESET_MARK_PRIORITY + 1);
+	else
+		finding_keep(finding, "have that chain let new traffic to the ports of "
+				      "leases (portreeve list) pass, or drop at the "
+				      "forward hook, where leases are known");
+	if (!drop_is_plain(drop) || (drop->families & DROP_IPV4) == 0 ||
+	    (!forward && drop->verdict.priority <= RULESET_NAT_PRIORITY) ||
+	    drop->verdict.hook == PACKET_HOOK_INGRESS || is_owned)
 		return;
 	if (drop->verdict.is_xtables)
 		finding_fix(finding, "%s -I %s -m conntrack --ctstate DNAT -j ACCEPT",
@@ -249,6 +310,12 @@ void advice_add_input(const struct facts *facts, const struct drop *drop,
 {
 	if (!drop_is_plain(drop) || !name_is_plain(ports->interface))
 		return;
+	if (drop_is_owned(&facts->firewall, drop) &&
+	    advice_get_kind(&facts->firewall, drop) != ADVICE_FIREWALLD) {
+		finding_keep(finding, "have the program that owns this table (flags "
+				      "owner) accept them: nobody else may");
+		return;
+	}
 	switch (advice_get_kind(&facts->firewall, drop)) {
 	case ADVICE_NFT:
 		fix_nft(drop, ports, finding);

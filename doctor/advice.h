@@ -15,6 +15,8 @@ enum advice_kind {
 	ADVICE_FW4,
 };
 
+/** May nobody but the program that made the table put a rule there? */
+bool drop_is_owned(const struct facts_firewall *firewall, const struct drop *drop);
 enum advice_kind advice_get_kind(const struct facts_firewall *firewall,
 				 const struct drop *drop);
 
@@ -22,7 +24,8 @@ enum advice_kind advice_get_kind(const struct facts_firewall *firewall,
 void advice_add_forward(const struct facts *facts, const struct drop *drop,
 			struct finding *finding);
 /** The same for a chain that the mark comes too late for. */
-void advice_add_early(const struct drop *drop, struct finding *finding);
+void advice_add_early(const struct facts *facts, const struct drop *drop,
+		      struct finding *finding);
 
 /** Ports of this host that a LAN needs. */
 struct advice_ports {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "doctor/check.h"
 
+#include <linux/netfilter_ipv4.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,9 +41,9 @@ static void ask_lan(const struct facts *facts, uint32_t index, bool ipv6,
 			packets_make_leased(facts, lan, rows[i].protocol, ipv6);
 		struct packet answer = packets_make_answer(&leased);
 
-		drops_ask(drops, &facts->firewall, PACKET_HOOK_FORWARD, &leased,
+		drops_ask(drops, &facts->firewall, &leased,
 			  &(struct drops_case){.lan = index, .what = rows[i].what});
-		drops_ask(drops, &facts->firewall, PACKET_HOOK_FORWARD, &answer,
+		drops_ask(drops, &facts->firewall, &answer,
 			  &(struct drops_case){.lan = index, .what = WHAT_ANSWER});
 	}
 }
@@ -77,13 +78,15 @@ static bool will_integrate(const struct facts *facts, const struct drop *drop)
 {
 	const struct conf_chain *chain = &facts->conf.backend.integrate;
 
-	if (facts->daemon.state != FACTS_DAEMON_ABSENT)
+	if (facts->daemon.state != FACTS_DAEMON_ABSENT || drop->legacy ||
+	    drop->verdict.hook != PACKET_HOOK_FORWARD ||
+	    drop_is_owned(&facts->firewall, drop))
 		return false;
 	if (chain->how == CONF_INTEGRATE_CHAIN)
 		return strcmp(chain->family, drop->verdict.family) == 0 &&
 		       strcmp(chain->table, drop->verdict.table) == 0 &&
 		       strcmp(chain->chain, drop->verdict.base_chain) == 0;
-	return chain->how == CONF_INTEGRATE_AUTO && !drop->legacy;
+	return chain->how == CONF_INTEGRATE_AUTO;
 }
 
 static void say_dropped(const struct facts *facts, const struct drop *drop,
@@ -123,23 +126,38 @@ static void say_early(const struct facts *facts, const struct drop *drop,
 	char reason[DROP_CHAIN_SIZE];
 	char part[WHERE_SIZE];
 
-	finding_say(finding, drop->sure ? FINDING_PROBLEM : FINDING_UNKNOWN,
-		    "%s (priority %d) %s leased traffic (%s%s) before portreeve has "
-		    "marked it: %s%s",
-		    drop_format_chain(drop, chain), (int)drop->verdict.priority,
-		    drop->sure ? "drops" : "may drop",
-		    drop_get_families(drop->families), format_part(facts, drop, part),
-		    drop_format_reason(drop, reason),
-		    drop->families == DROP_IPV4
-			    ? ""
-			    : ". For IPv6 no rule there can tell leases from others");
-	advice_add_early(drop, finding);
+	finding_say(
+		finding, drop->sure ? FINDING_PROBLEM : FINDING_UNKNOWN,
+		"%s (priority %d) %s leased traffic (%s%s) before portreeve has "
+		"marked it: %s%s",
+		drop_format_chain(drop, chain), (int)drop->verdict.priority,
+		drop->sure ? "drops" : "may drop", drop_get_families(drop->families),
+		format_part(facts, drop, part), drop_format_reason(drop, reason),
+		drop->families == DROP_IPV4 || drop->verdict.hook != PACKET_HOOK_FORWARD
+			? ""
+			: ". For IPv6 no rule there can tell leases from others");
+	advice_add_early(facts, drop, finding);
 }
 
+/* Where the mark comes too late for the packets that it keeps out. */
 static bool drop_is_early(const struct drop *drop)
 {
-	return !drop->legacy && drop->verdict.priority < DROP_MARK_PRIORITY &&
-	       (drop->what & (WHAT_UDP | WHAT_TCP)) != 0;
+	bool new = (drop->what & (WHAT_UDP | WHAT_TCP)) != 0;
+
+	if (drop->legacy)
+		return false;
+	switch (drop->verdict.hook) {
+	case PACKET_HOOK_INGRESS:
+		return true;
+	case PACKET_HOOK_PREROUTING:
+		return new || drop->verdict.priority <= NF_IP_PRI_CONNTRACK;
+	case PACKET_HOOK_FORWARD:
+		return new && drop->verdict.priority < RULESET_MARK_PRIORITY;
+	case PACKET_HOOK_INPUT:
+	case PACKET_HOOK_POSTROUTING:
+		break;
+	}
+	return false;
 }
 
 /* What is left to say: the families that no chain keeps out. */

@@ -62,7 +62,7 @@ static void ask_row(const struct facts *facts, uint32_t index,
 			packet.multicast = true;
 			packet.destination = group;
 		}
-		drops_ask(drops, &facts->firewall, PACKET_HOOK_INPUT, &packet, &which);
+		drops_ask(drops, &facts->firewall, &packet, &which);
 	}
 }
 

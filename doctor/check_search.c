@@ -15,8 +15,7 @@ static bool answers_get_in(const struct facts *facts, const struct lan_info *lan
 	packet.source_port = 1900;
 	packet.destination_port = PACKETS_CLIENT_PORT;
 	if (facts->firewall.ruleset)
-		ruleset_walk(facts->firewall.ruleset, PACKET_HOOK_INPUT, &packet,
-			     &verdict);
+		ruleset_walk_path(facts->firewall.ruleset, &packet, &verdict);
 	return verdict.fate == PACKET_PASSES &&
 	       legacy_walk(&facts->firewall.legacy[0], NF_INET_LOCAL_IN, &packet)
 			       .fate == PACKET_PASSES;

@@ -6,9 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* More base chains at one hook than anybody has. */
-#define CHAINS_MAX 256
-
 static bool drop_is_chain(const struct drop *drop, const struct packet_verdict *verdict,
 			  bool legacy)
 {
@@ -18,45 +15,75 @@ static bool drop_is_chain(const struct drop *drop, const struct packet_verdict *
 	       strcmp(drop->verdict.base_chain, verdict->base_chain) == 0;
 }
 
-static void drops_note(struct drops *drops, const struct packet_verdict *verdict,
-		       bool legacy, unsigned int family, const struct drops_case *which)
+bool drops_have(const struct drops *drops, const struct drop *drop)
 {
-	bool sure = verdict->fate == PACKET_DROPPED;
-	struct drop *drop = NULL;
-
-	for (size_t i = 0; i < drops->count && !drop; i++)
-		if (drop_is_chain(&drops->list[i], verdict, legacy))
-			drop = &drops->list[i];
-	if (!drop && drops->count == DROPS_MAX)
-		return;
-	if (!drop) {
-		drop = &drops->list[drops->count++];
-		*drop = (struct drop){.verdict = *verdict, .legacy = legacy};
-	}
-	/* What is certain is told, and for which packets; what is not, if it is all. */
-	if (sure && !drop->sure)
-		*drop = (struct drop){
-			.verdict = *verdict, .legacy = legacy, .sure = true};
-	if (sure != drop->sure)
-		return;
-	drop->families |= family;
-	drop->lans |= UINT32_C(1) << which->lan;
-	drop->what |= which->what;
+	for (size_t i = 0; i < drops->count; i++)
+		if (drop_is_chain(&drops->list[i], &drop->verdict, drop->legacy))
+			return true;
+	return false;
 }
 
-static void ask_legacy(struct drops *drops, const struct facts_firewall *firewall,
-		       enum packet_hook hook, const struct packet *packet,
-		       const struct drops_case *which)
-{
-	bool input = hook == PACKET_HOOK_INPUT;
-	struct legacy_verdict found =
-		legacy_walk(&firewall->legacy[packet->ipv6],
-			    input ? NF_INET_LOCAL_IN : NF_INET_FORWARD, packet);
-	struct packet_verdict verdict = {
-		.fate = found.fate, .table = "filter", .is_xtables = true};
+/* One packet while chains are asked. */
+struct question {
+	struct drops *drops;
+	const struct facts_firewall *firewall;
+	const struct packet *packet;
+	const struct drops_case *which;
+};
 
-	if (found.fate == PACKET_PASSES ||
-	    firewall->legacy[packet->ipv6].state != LEGACY_READ)
+static struct drop *drops_find(struct drops *drops,
+			       const struct packet_verdict *verdict, bool legacy)
+{
+	for (size_t i = 0; i < drops->count; i++)
+		if (drop_is_chain(&drops->list[i], verdict, legacy))
+			return &drops->list[i];
+	if (drops->count == DROPS_MAX)
+		return NULL;
+	drops->list[drops->count] = (struct drop){
+		.verdict = *verdict, .legacy = legacy, .docker_passes = !legacy};
+	return &drops->list[drops->count++];
+}
+
+static void drops_note(const struct question *question,
+		       const struct packet_verdict *verdict, bool legacy)
+{
+	const struct packet *packet = question->packet;
+	bool sure = verdict->fate == PACKET_DROPPED;
+	struct drop *drop = drops_find(question->drops, verdict, legacy);
+
+	if (!drop)
+		return;
+	/* What is certain is told, and for which packets; what is not, if it is all. */
+	if (sure && !drop->sure)
+		*drop = (struct drop){.verdict = *verdict,
+				      .legacy = legacy,
+				      .sure = true,
+				      .docker_passes = !legacy};
+	if (sure != drop->sure)
+		return;
+	drop->families |= packet->ipv6 ? DROP_IPV6 : DROP_IPV4;
+	drop->lans |= UINT32_C(1) << question->which->lan;
+	drop->what |= question->which->what;
+	drop->docker_passes = drop->docker_passes &&
+			      ruleset_passes_by(question->firewall->ruleset, verdict,
+						packet, DROP_DOCKER_CHAIN);
+}
+
+static void ask_legacy(const struct question *question)
+{
+	const struct packet *packet = question->packet;
+	const struct legacy_table *table = &question->firewall->legacy[packet->ipv6];
+	bool input = packet->out[0] == '\0';
+	struct legacy_verdict found =
+		legacy_walk(table, input ? NF_INET_LOCAL_IN : NF_INET_FORWARD, packet);
+	struct packet_verdict verdict = {
+		.fate = found.fate,
+		.hook = input ? PACKET_HOOK_INPUT : PACKET_HOOK_FORWARD,
+		.table = "filter",
+		.is_xtables = true,
+	};
+
+	if (found.fate == PACKET_PASSES || table->state != LEGACY_READ)
 		return;
 	(void)snprintf(verdict.family, sizeof(verdict.family), "%s",
 		       packet->ipv6 ? "ip6" : "ip");
@@ -65,29 +92,24 @@ static void ask_legacy(struct drops *drops, const struct facts_firewall *firewal
 	memcpy(verdict.chain, verdict.base_chain, sizeof(verdict.chain));
 	/* Rules have no handles there: any but 0. */
 	verdict.handle = found.by_policy ? 0 : 1;
-	drops_note(drops, &verdict, true, packet->ipv6 ? DROP_IPV6 : DROP_IPV4, which);
+	drops_note(question, &verdict, true);
+}
+
+static void take_verdict(void *user, const struct packet_verdict *verdict)
+{
+	const struct question *question = user;
+
+	drops_note(question, verdict, false);
 }
 
 void drops_ask(struct drops *drops, const struct facts_firewall *firewall,
-	       enum packet_hook hook, const struct packet *packet,
-	       const struct drops_case *which)
+	       const struct packet *packet, const struct drops_case *which)
 {
-	struct packet unmarked = *packet;
-	struct packet_verdict verdict;
+	struct question question = {drops, firewall, packet, which};
 
-	if (packet->is_new)
-		unmarked.mark = 0;
-	for (size_t i = 0; firewall->ruleset && i < CHAINS_MAX; i++) {
-		if (!ruleset_walk_whole(firewall->ruleset, hook, i, packet, &verdict))
-			break;
-		if (verdict.priority < DROP_MARK_PRIORITY)
-			(void)ruleset_walk_whole(firewall->ruleset, hook, i, &unmarked,
-						 &verdict);
-		if (verdict.fate != PACKET_PASSES)
-			drops_note(drops, &verdict, false,
-				   packet->ipv6 ? DROP_IPV6 : DROP_IPV4, which);
-	}
-	ask_legacy(drops, firewall, hook, packet, which);
+	if (firewall->ruleset)
+		ruleset_visit_path(firewall->ruleset, packet, take_verdict, &question);
+	ask_legacy(&question);
 }
 
 const char *drop_get_families(unsigned int families)

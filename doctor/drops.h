@@ -10,14 +10,16 @@
 #define DROP_IPV4 0x1u
 #define DROP_IPV6 0x2u
 
-/** Where our own forward chain stands: chains before it see new flows without mark. */
-#define DROP_MARK_PRIORITY RULESET_MARK_PRIORITY
+/** The chain that Docker leaves to the owner. */
+#define DROP_DOCKER_CHAIN "DOCKER-USER"
 
 /** A chain that drops, or may drop, packets that should pass. */
 struct drop {
 	struct packet_verdict verdict; /* of the first one */
 	bool legacy;		       /* a chain of iptables-legacy */
 	bool sure;		       /* it drops some for certain */
+	/** They would pass if the chain that Docker leaves to its owner took them. */
+	bool docker_passes;
 	unsigned int families;
 	uint32_t lans;	   /* bits by index */
 	unsigned int what; /* bits, as the caller numbers packets */
@@ -35,12 +37,13 @@ struct drops_case {
 };
 
 /**
- * Ask every chain of the hook what becomes of the packet, and note those that do not
- * let it pass. Pure.
+ * Ask every chain on the way of the packet what becomes of it, and note those that do
+ * not let it pass. Pure.
  */
 void drops_ask(struct drops *drops, const struct facts_firewall *firewall,
-	       enum packet_hook hook, const struct packet *packet,
-	       const struct drops_case *which);
+	       const struct packet *packet, const struct drops_case *which);
+/** Has that chain been noted there too? */
+bool drops_have(const struct drops *drops, const struct drop *drop);
 
 /** "IPv4", "IPv6", "IPv4 and IPv6". Owns: static. */
 const char *drop_get_families(unsigned int families);

@@ -59,10 +59,27 @@ struct packet packets_make_leased(const struct facts *facts, const struct lan_in
 				.destination_port = PACKETS_CLIENT_PORT + 1,
 				.mark = facts->conf.backend.mark};
 
+	if (packet.translated) {
+		packet.outer_destination = facts->network.wan.address;
+		packet.outer_port = packet.destination_port;
+	}
 	if (!addr_parse(far_hosts[ipv6], &packet.source))
 		packet.source = (struct ip_addr){{0}};
 	packet_set_name(packet.in, facts->network.wan.name);
 	packet_set_name(packet.out, lan->name);
+	return packet;
+}
+
+struct packet packets_make_hairpin(const struct facts *facts,
+				   const struct lan_info *from,
+				   const struct lan_info *lan, uint8_t protocol)
+{
+	struct packet packet = packets_make_leased(facts, lan, protocol, false);
+
+	/* Another host than the one that it goes to. */
+	packet.source = packets_get_own(from, false);
+	packet.source.bytes[15] ^= packet.source.bytes[15] == 5 ? 0x1 : 0x4;
+	packet_set_name(packet.in, from->name);
 	return packet;
 }
 

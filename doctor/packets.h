@@ -18,6 +18,10 @@ struct packet packets_make_request(const struct lan_info *lan, uint8_t protocol,
 /** The first packet of a leased flow, on its way from the WAN to a host of that LAN. */
 struct packet packets_make_leased(const struct facts *facts, const struct lan_info *lan,
 				  uint8_t protocol, bool ipv6);
+/** The same from a host of another LAN, or of the same, by the address of the WAN. */
+struct packet packets_make_hairpin(const struct facts *facts,
+				   const struct lan_info *from,
+				   const struct lan_info *lan, uint8_t protocol);
 /** What the host answers to it. */
 struct packet packets_make_answer(const struct packet *leased);
 

@@ -288,7 +288,101 @@ def test_forward_early(gateway, firewall):
     gateway.mend(found)
     found = gateway.doctor().one("forward-early")
     assert found["subject"] == "IPv6" and found["fix"] is None, found
-    assert "-149 or above" in found["lasting"]
+    assert "-154 or above" in found["lasting"]
+
+
+HOOKED = """table %s elsewhere {
+    chain drops {
+        type filter hook %s; policy accept;
+        %s drop
+    }
+}"""
+
+
+@pytest.mark.parametrize("port,family,hook,rule,name", [
+    (27002, "inet", "prerouting priority raw", 'iifname "wan0" ct state invalid', "forward-early"),
+    (27003, "ip", "prerouting priority mangle", "ip daddr 203.0.113.1 udp dport > 1024",
+     "forward-early"),
+    (27004, "netdev", 'ingress device "wan0" priority 0', "meta l4proto udp", "forward-early"),
+    (27005, "inet", "postrouting priority mangle", 'iifname "wan0"', "forward-dropped"),
+])
+def test_forward_dropped_elsewhere(lab, gateway, firewall, port, family, hook, rule,
+                                   name):
+    """Other hooks than forward keep packets out just as well."""
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", port, port, 600)
+    gateway.gw.nft(HOOKED % (family, hook, rule))
+    target = (lab.WAN_ADDRESS, port)
+    assert lab.udp_arrives(lab.inet1, target, lab.lan1, port) is None
+    result = gateway.doctor()
+    found = result.one(name)
+    assert f"chain drops of table {family} elsewhere" in found["text"], result
+    if name == "forward-dropped":
+        gateway.mend(found)
+        assert gateway.doctor().exit == 0
+        assert lab.udp_arrives(lab.inet1, target, lab.lan1, port)
+    else:
+        assert found["fix"] is None and "portreeve list" in found["lasting"], found
+
+
+def test_forward_dropped_by_an_owner(gateway, firewall):
+    """Where nobody else may put a rule, no command says so."""
+    owner = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, text=True,
+                             stdout=subprocess.DEVNULL, preexec_fn=gateway.gw.enter)
+    owner.stdin.write(
+        "add table inet kept { flags owner; }; add chain inet kept f { type filter "
+        'hook forward priority 10; policy drop; }; add rule inet kept f iifname "lan0" '
+        "accept\n")
+    owner.stdin.flush()
+    wait_for(lambda: "lan0" in gateway.gw.run(
+        ["nft", "list", "ruleset", "inet"]).stdout.partition("table inet kept")[2],
+        "the table")
+    try:
+        found = gateway.doctor().one("forward-dropped")
+        assert found["fix"] is None and "flags owner" in found["lasting"], found
+        assert "integrate cannot help" in found["lasting"]
+    finally:
+        owner.communicate()
+
+
+def test_forward_dropped_above_docker(lab, gateway, firewall):
+    """A rule in DOCKER-USER comes too late for what a rule before it drops."""
+    lab.gw.nft("delete table inet lab_firewall")
+    loaded = hostfirewall.FIREWALLS["docker"](lab)
+    try:
+        loaded.load()
+        gateway.shell("iptables-nft -I FORWARD -i wan0 -m conntrack --ctstate NEW -j DROP")
+        found = gateway.doctor().one("forward-dropped", subject="IPv4")
+        assert "iptables -I FORWARD " in found["fix"], found
+        gateway.mend(found)
+        assert not [one for one in gateway.doctor().get("forward-dropped", state="problem")
+                    if one["subject"] == "IPv4"]
+    finally:
+        loaded.unload()
+
+
+def test_mark_is_lost(gateway, firewall):
+    """What one chain makes of the mark, the next one sees."""
+    gateway.gw.nft("""table inet qos {
+        chain first {
+            type filter hook forward priority -140;
+            iifname "wan0" ct mark set 0x1
+        }
+    }""")
+    result = gateway.doctor()
+    found = result.one("forward-dropped", "unknown")
+    assert "lab_firewall" in found["text"], result
+
+
+def block_before(gateway):
+    gateway.gw.nft("""table inet own {
+        chain before {
+            type filter hook prerouting priority raw;
+            iifname "lan0" udp dport { 1900, 5351 } drop
+            iifname "lan0" tcp dport 49152 drop
+        }
+    }""")
+    return "chain before of table inet own"
 
 
 def block_native(gateway):
@@ -316,7 +410,7 @@ def block_legacy(gateway):
     return "chain INPUT of iptables (table filter, iptables-legacy)"
 
 
-@pytest.mark.parametrize("block", [block_native, block_iptables, block_legacy])
+@pytest.mark.parametrize("block", [block_native, block_iptables, block_legacy, block_before])
 def test_input_blocked(gateway, firewall, block):
     """On one LAN, by each kind of firewall; guest0 is open."""
     chain = block(gateway)
