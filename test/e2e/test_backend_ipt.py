@@ -228,6 +228,27 @@ def test_lock_that_somebody_holds(lab, tool):
     assert tool.dump() == [stripped(rule())]
 
 
+def hold(lab, seconds):
+    """Somebody who has the lock by now, and for so long."""
+    holder = lab.gw.start(["flock", LOCK, "sh", "-c", f"echo held; exec sleep {seconds}"])
+    wait_for(lambda: "held" in holder.output(), "the lock to be taken")
+    return holder
+
+
+def test_lock_is_waited_for(lab, tools):
+    """For seconds at the start; for a moment later, as others do their work."""
+    holder = hold(lab, 1)
+    tool = tools().start()
+    assert tool.sync(rule(external=7)) == (1, 0)
+    assert holder.wait() == 0
+    assert tool.output().count(LOCK + " for more than") == 1
+    holder = hold(lab, 0.1)
+    tool.apply("add " + rule())
+    assert holder.wait() == 0
+    assert tool.output().count(LOCK + " for more than") == 1
+    assert tool.dump() == sorted([stripped(rule(external=7)), stripped(rule())])
+
+
 ACCEPT = "-m connmark --mark 0x10000000/0x10000000 -m comment --comment portreeve -j ACCEPT"
 
 
