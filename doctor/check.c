@@ -5,8 +5,8 @@ void check_all(const struct facts *facts, struct findings *findings)
 {
 	static void (*const checks[])(const struct facts *facts,
 				      struct findings *findings) = {
-		check_daemon,  check_network, check_kernel,
-		check_forward, check_input,   check_translation,
+		check_daemon,  check_network, check_kernel,	 check_forward,
+		check_hairpin, check_input,   check_translation, check_elsewhere,
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

@@ -28,6 +28,10 @@ void check_kernel(const struct facts *facts, struct findings *findings);
 void check_forward(const struct facts *facts, struct findings *findings);
 /** input-blocked */
 void check_input(const struct facts *facts, struct findings *findings);
+/** hairpin-dropped */
+void check_hairpin(const struct facts *facts, struct findings *findings);
+/** translated-elsewhere */
+void check_elsewhere(const struct facts *facts, struct findings *findings);
 /** no-translation */
 void check_translation(const struct facts *facts, struct findings *findings);
 

@@ -39,7 +39,8 @@ SLACK_S = 6.0
 IDS = ["config-bad", "daemon-not-running", "daemon-degraded", "no-default-route",
        "wan-missing", "wan-private", "wan-cgnat", "lan-wan-swapped", "lan-missing",
        "nftables-missing", "conntrack-missing", "forwarding-off", "reverse-path",
-       "forward-dropped", "forward-early", "input-blocked", "other-igd", "no-translation"]
+       "forward-dropped", "forward-early", "hairpin-dropped", "input-blocked", "other-igd",
+       "no-translation", "translated-elsewhere"]
 MEMBERS = {"id", "subject", "state", "text", "fix", "lasting"}
 
 
@@ -372,6 +373,47 @@ def test_mark_is_lost(gateway, firewall):
     result = gateway.doctor()
     found = result.one("forward-dropped", "unknown")
     assert "lab_firewall" in found["text"], result
+
+
+def test_hairpin_dropped(lab, gateway, firewall):
+    """What is for everybody but the neighbours; and where nobody gets in, that is told."""
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 27006, 27006, 600)
+    target = (lab.WAN_ADDRESS, 27006)
+    assert lab.udp_arrives(lab.lan2, target, lab.lan1, 27006)
+    gateway.gw.nft('insert rule inet lab_firewall forward iifname "lan0" oifname "lan0" drop')
+    assert lab.udp_arrives(lab.lan2, target, lab.lan1, 27006) is None
+    result = gateway.doctor()
+    assert result.problems() == {"hairpin-dropped"}, result
+    gateway.mend(result.one("hairpin-dropped"))
+    assert gateway.doctor().exit == 0
+    assert lab.udp_arrives(lab.lan2, target, lab.lan1, 27006)
+    drop_native(gateway)
+    assert gateway.doctor().problems() == {"forward-dropped"}
+
+
+def test_translated_elsewhere(lab, gateway, firewall):
+    """A DMZ host before us has it all, as a packet finds; behind us it has the rest."""
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", 27007, 27007, 600)
+    target = (lab.WAN_ADDRESS, 27007)
+    for priority, swallows in (("dstnat - 10", True), ("dstnat", False)):
+        gateway.gw.nft(f"""table ip dmz {{
+            chain pre {{
+                type nat hook prerouting priority {priority};
+                iifname "wan0" dnat to {lab.lan2.ipv4}
+            }}
+        }}""")
+        result = gateway.doctor()
+        arrives = lab.udp_arrives(lab.inet1, target, lab.lan1, 27007)
+        gateway.gw.nft("delete table ip dmz")
+        assert bool(arrives) is not swallows
+        if swallows:
+            assert result.problems() == {"translated-elsewhere"}, result
+            found = result.one("translated-elsewhere")
+            assert "chain pre of table ip dmz" in found["text"], found
+        else:
+            assert result.exit == 0, result
 
 
 def block_before(gateway):
