@@ -58,10 +58,12 @@ int core_attach_worker(struct core *core, const struct worker_ops *worker, int f
  * follows; the owner hears `serving` when all is done. Admins who asked by `serial` or
  * before are answered then. *workers: LAN_PROTOCOL_... of the workers that the owner
  * ends cleanly and replaces, because they were told once what is another thing now.
+ * remark: said behind the keys that only a restart changes.
  * Errors: -errno, logged: nothing has changed, and these admins are told why.
  */
 int core_reload(struct core *core, const struct conf *next, uint32_t serial,
-		uint8_t *workers) __attribute__((warn_unused_result));
+		const char *remark, uint8_t *workers)
+	__attribute__((warn_unused_result));
 /** There is no configuration to use; text says why. */
 void core_refuse_reload(struct core *core, uint32_t serial, const char *text);
 

@@ -8,6 +8,7 @@
 #include "daemon/reload.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -276,14 +277,16 @@ static int reload_check(struct core *core, struct reload_check *check,
 }
 
 static void reload_begin(struct core *core, const struct reload_check *check,
-			 uint32_t serial)
+			 uint32_t serial, const char *remark)
 {
 	struct core_reload *reload = &core->reload;
 	const struct reload_diff *diff = &check->diff;
 
 	reload->active = true;
 	reload->serial = serial;
-	memcpy(reload->restart, diff->restart, sizeof(reload->restart));
+	(void)snprintf(reload->restart, sizeof(reload->restart), "%.*s%s",
+		       (int)(sizeof(reload->restart) - strlen(remark) - 1),
+		       diff->restart, diff->restart[0] != '\0' ? remark : "");
 	/* where rules stand in the file may be news */
 	core->conf = check->next;
 	if (diff->changed) {
@@ -294,7 +297,7 @@ static void reload_begin(struct core *core, const struct reload_check *check,
 }
 
 int core_reload(struct core *core, const struct conf *next, uint32_t serial,
-		uint8_t *workers)
+		const char *remark, uint8_t *workers)
 {
 	struct reload_check *check = calloc(1, sizeof(*check));
 	char error[CONF_ERROR_MAX] = "out of memory";
@@ -308,7 +311,7 @@ int core_reload(struct core *core, const struct conf *next, uint32_t serial,
 		core_refuse_reload(core, serial, error);
 	} else {
 		*workers = check->diff.workers;
-		reload_begin(core, check, serial);
+		reload_begin(core, check, serial, remark);
 	}
 	free(check);
 	return code;

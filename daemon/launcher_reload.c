@@ -13,6 +13,7 @@
 #include "base/msg.h"
 #include "daemon/launcher_private.h"
 #include "daemon/notify.h"
+#include "daemon/prepare.h"
 #include "daemon/reload.h"
 
 /* A configuration that ends core so often is left alone. */
@@ -61,10 +62,24 @@ static void reload_explain(int error, char text[CONF_ERROR_MAX])
 			       "CAP_DAC_OVERRIDE");
 }
 
+/* It is not used before the next start, which would fail. */
+static bool reload_misses_user(const struct conf *now, const struct conf *next)
+{
+	const char *missing = NULL;
+
+	if (strcmp(now->global.user, next->global.user) != 0 ||
+	    strcmp(now->global.net_user, next->global.net_user) != 0)
+		missing = prepare_find_missing_user(next);
+	if (missing)
+		log_warning("reload: there is no user \"%s\", which [global] names",
+			    missing);
+	return missing != NULL;
+}
+
 void launcher_reload(struct launcher *launcher)
 {
 	struct launcher_reload *reload = &launcher->reload;
-	const struct role_reload body = {
+	struct role_reload body = {
 		.serial = reload->serial,
 		.number = reload->number + 1,
 	};
@@ -86,6 +101,7 @@ void launcher_reload(struct launcher *launcher)
 		return;
 	}
 	reload->number = body.number;
+	body.user_missing = reload_misses_user(launcher->conf, &reload->next);
 	error = launcher_send_conf(launcher, &reload->next, &body);
 	if (error < 0) {
 		reload->answered = body.number;

@@ -8,6 +8,7 @@
 #include "daemon/launcher.h"
 #include "daemon/module.h"
 #include "daemon/options.h"
+#include "daemon/prepare.h"
 #include "daemon/role.h"
 
 static int run_single(const struct conf *conf, const char *file)
@@ -16,6 +17,19 @@ static int run_single(const struct conf *conf, const char *file)
 	const struct module_core *core = fd < 0 ? NULL : module_load(MODULE_CORE, fd);
 
 	return core ? core->run_single(conf, file) : EXIT_STATUS_ERROR;
+}
+
+/* Not an error: it may be made later, or this be for another machine. */
+static int check_conf(const struct conf *conf, const char *file)
+{
+	const char *missing = prepare_find_missing_user(conf);
+
+	if (missing)
+		log_warning("there is no user \"%s\", which [global] names: portreeved "
+			    "does not start without it",
+			    missing);
+	(void)printf("%s: no errors\n", file ? file : CONF_DEFAULT_FILE);
+	return EXIT_SUCCESS;
 }
 
 static int run_with_conf(const struct options *options)
@@ -27,11 +41,8 @@ static int run_with_conf(const struct options *options)
 		log_error("%s", error);
 		return EXIT_STATUS_USAGE;
 	}
-	if (options->action == OPTIONS_CHECK_CONFIG) {
-		(void)printf("%s: no errors\n",
-			     options->file ? options->file : CONF_DEFAULT_FILE);
-		return EXIT_SUCCESS;
-	}
+	if (options->action == OPTIONS_CHECK_CONFIG)
+		return check_conf(&conf, options->file);
 	return options->action == OPTIONS_SINGLE ? run_single(&conf, options->file)
 						 : launcher_run(&conf, options->file);
 }

@@ -71,6 +71,18 @@ int prepare_find_users(const struct conf *conf, struct prepare_users *out)
 	return error;
 }
 
+const char *prepare_find_missing_user(const struct conf *conf)
+{
+	const char *const names[] = {conf->global.user, conf->global.net_user};
+	const char *missing = NULL;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !missing; i++)
+		if (names[i][0] != '\0' && !getpwnam(names[i]))
+			missing = names[i];
+	endpwent();
+	return missing;
+}
+
 /* Names of the store's files begin so. */
 static bool prepare_is_store_file(const char *name)
 {

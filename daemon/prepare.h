@@ -23,6 +23,12 @@ int prepare_find_users(const struct conf *conf, struct prepare_users *out)
 	__attribute__((warn_unused_result));
 
 /**
+ * The user that the configuration names and that does not exist, so that a start would
+ * fail; NULL = there is none.
+ */
+const char *prepare_find_missing_user(const struct conf *conf);
+
+/**
  * Make the directories of the store and of the control socket where they are missing,
  * for core's user. One that is there and empty and root's was made for us by the
  * service manager, and is handed over; any other is left as it is, and must be writable

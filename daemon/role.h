@@ -35,8 +35,9 @@ enum role_msg {
 };
 
 struct role_reload {
-	uint32_t serial; /* of the last call of an admin that it answers */
-	uint32_t number; /* of the configurations that core was given; 0 = none */
+	uint32_t serial;       /* of the last call of an admin that it answers */
+	uint32_t number;       /* of the configurations that core was given; 0 = none */
+	uint32_t user_missing; /* 1 = it names, anew, a user that does not exist */
 };
 
 struct role_refusal {

@@ -116,8 +116,12 @@ static int role_core_reload(struct role_core *role, const void *body, int fd)
 	if (error < 0)
 		return error;
 	memcpy(&answer.reload, body, sizeof(answer.reload));
-	answer.error =
-		core_reload(role->core, &role->conf, answer.reload.serial, &workers);
+	answer.error = core_reload(
+		role->core, &role->conf, answer.reload.serial,
+		answer.reload.user_missing
+			? " (there is no such user: portreeved would not start)"
+			: "",
+		&workers);
 	answer.workers = workers;
 	return msg_channel_send(role->launcher, ROLE_MSG_RELOADED, &answer,
 				sizeof(answer));

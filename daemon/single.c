@@ -214,7 +214,8 @@ static void single_on_reload(evutil_socket_t number, short what, void *user)
 	if (conf_load(single->file, &next, text) < 0) {
 		log_error("reload: %s; nothing has changed", text);
 		core_refuse_reload(single->core, single->serial, text);
-	} else if (core_reload(single->core, &next, single->serial, &workers) == 0) {
+	} else if (core_reload(single->core, &next, single->serial, "", &workers) ==
+		   0) {
 		single_follow_conf(single, &next, workers);
 	}
 }

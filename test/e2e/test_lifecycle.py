@@ -301,8 +301,11 @@ def test_wrong_configuration(lab, daemon_factory, text, line, word):
 def test_check_config(lab, daemon_factory):
     daemon = daemon_factory("[limits]\nleases-total = 5\n")
     done = lab.gw.run([daemon.binary, "-c", daemon.file, "--check-config"])
-    assert done.returncode == 0, done.stdout
+    assert (done.returncode, done.stdout) == (0, f"{daemon.file}: no errors\n")
     assert daemon.table() == ""
+    daemon.configure("[global]\nnet-user = nosuch\n")
+    done = lab.gw.run([daemon.binary, "-c", daemon.file, "--check-config"])
+    assert done.returncode == 0 and 'there is no user "nosuch"' in done.stdout, done.stdout
 
 
 def test_named_file_is_missing(lab, daemon_factory):

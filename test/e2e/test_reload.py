@@ -163,6 +163,18 @@ def test_restart_only(daemon):
     assert "as it was" not in daemon.log()
 
 
+def test_user_who_does_not_exist(daemon_factory):
+    """With it the next start would fail: told when it comes into the file."""
+    daemon = daemon_factory().start()
+    daemon.configure("[global]\nnet-user = nosuch\n")
+    done = daemon.run_tool("reload")
+    assert done.returncode == 0, done.stdout
+    assert "[global] net-user (there is no such user" in done.stdout, done.stdout
+    daemon.wait_log('there is no user "nosuch"')
+    daemon.configure("[global]\nnet-user = root\n")
+    assert daemon.run_tool("reload").stdout.endswith(" [global] net-user\n")
+
+
 # --- rules ---
 
 @contextlib.contextmanager
