@@ -23,6 +23,7 @@
 struct wan_view {
 	struct links links;
 	uint32_t default_metric;
+	bool nexthops; /* a way out goes by an object of its own */
 	size_t place;  /* of the link that the last address was of */
 	bool overflow; /* more links than there may be */
 	int error;     /* -ENOMEM */
@@ -63,6 +64,8 @@ static int watch_join(struct mnl_socket *watch)
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]) && error == 0; i++)
 		error = netlink_join_group(watch, groups[i]);
+	/* older kernels than 5.3 have neither these nor routes by them */
+	(void)!netlink_join_group(watch, RTNLGRP_NEXTHOP);
 	return error;
 }
 
@@ -370,6 +373,8 @@ static void take_route(struct wan_view *view, const struct nlmsghdr *message)
 		hop_read_first(attributes.at[RTA_MULTIPATH], &hop);
 	(void)attribute_read_u32(attributes.at[RTA_OIF], &hop.ifindex);
 	(void)address_read(attributes.at[RTA_GATEWAY], AF_INET, &hop.gateway);
+	if (attributes.at[RTA_NH_ID])
+		view->nexthops = true;
 	if (route_is_half(message))
 		route_mark_half(&view->links, hop.ifindex);
 	else
@@ -562,6 +567,10 @@ static bool message_is_news(const struct wan_view *seen, const struct nlmsghdr *
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
 		return route_leads_out(message);
+	case RTM_NEWNEXTHOP:
+	case RTM_DELNEXTHOP:
+		/* routes by it go without a word of their own */
+		return seen->nexthops;
 	default: /* the kernel's set of types, not ours */
 		return false;
 	}

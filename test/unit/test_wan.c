@@ -431,6 +431,25 @@ static void test_default_route_details(void **state)
 	wait_until(fixture, tw0_route_tells_the_router);
 }
 
+/* The kernel says nothing of the routes that go with a nexthop. */
+static void test_nexthop_objects(void **state)
+{
+	struct fixture *fixture = *state;
+
+	run("ip addr add 192.0.2.1/24 dev tw0");
+	wait_until(fixture, tw0_has_address);
+	if (system("ip nexthop add id 7 via 192.0.2.254 dev tw0 2>/dev/null") != 0)
+		skip(); /* the kernel has none */
+	run("ip route add default nhid 7");
+	wait_until(fixture, tw0_is_default);
+	assert_true(tw0_route_tells_the_router(&fixture->links));
+	run("ip nexthop del id 7");
+	wait_until(fixture, no_default);
+	/* others than that of a way out are noise */
+	run("ip nexthop add id 8 via 192.0.2.253 dev tw0 && ip nexthop del id 8");
+	assert_false(wan_drain(fixture->wan));
+}
+
 static bool tw0_has_half_a_route(const struct links *links)
 {
 	return tw0(links)->half_route;
@@ -529,6 +548,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_default_route, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_default_route_details, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_nexthop_objects, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_routes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overrun, setup, teardown),
