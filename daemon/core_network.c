@@ -30,11 +30,45 @@ bool core_read_network(struct core *core, struct network *out)
 	return false;
 }
 
+/* Does another LAN have the interface that was this one's? */
+static bool is_taken_over(const struct network *before, const struct network *now,
+			  size_t lan)
+{
+	for (size_t i = 0; i < now->lan_count; i++)
+		if (i != lan && now->lans[i].ifindex == before->lans[lan].ifindex)
+			return true;
+	return false;
+}
+
+/*
+ * Who loses an interface hears of it before another gains it, as when names are
+ * swapped: else a worker's own sockets would be in its way.
+ */
+static void core_tell_lost(struct core *core, const struct network *before)
+{
+	const struct network *now = &core->network;
+
+	for (size_t i = 0; i < now->lan_count; i++) {
+		struct lan_info gone = now->lans[i];
+
+		if (before->lans[i].ifindex == 0 ||
+		    before->lans[i].ifindex == gone.ifindex ||
+		    !is_taken_over(before, now, i))
+			continue;
+		gone.ifindex = 0;
+		gone.address_count = 0;
+		gone.network_count = 0;
+		for (size_t w = 0; w < WORKERS_MAX; w++)
+			core_worker_send_lan(&core->workers[w], &gone);
+	}
+}
+
 static void core_tell_network(struct core *core, const struct network *before)
 {
 	const struct network *now = &core->network;
 	bool wan_changed = !wan_choice_equal(&before->wan, &now->wan);
 
+	core_tell_lost(core, before);
 	for (size_t w = 0; w < WORKERS_MAX; w++) {
 		if (wan_changed)
 			core_worker_send_wan(&core->workers[w]);

@@ -213,21 +213,23 @@ static int make_gateway(void **state)
 	return 0;
 }
 
-static int start_core(void **state)
+/* lans: sections of the configuration */
+static int start_core_with(const char *lans)
 {
 	static const struct core_events events = {
 		.ready = on_ready,
 		.serving = on_serving,
 		.worker_ended = on_worker_ended,
 	};
-	static const char text[] =
-		"[wan]\ninterface = wan0\npinholes = off\nbit-rate-up = 40M\n[lan "
-		"lan0]\n[backend]\n"
-		"type = memory\n[limits]\nlifetime-min = 1\nrequests-per-second = 0\n"
+	static const char format[] =
+		"[wan]\ninterface = wan0\npinholes = off\nbit-rate-up = 40M\n%s"
+		"[backend]\ntype = memory\n[limits]\nlifetime-min = "
+		"1\nrequests-per-second = 0\n"
 		"[global]\nstate-dir =\nlog-level = error\n";
 	char error[CONF_ERROR_MAX];
+	char text[512];
 
-	(void)state;
+	assert_true(snprintf(text, sizeof(text), format, lans) < (int)sizeof(text));
 	assert_int_equal(conf_parse("f", text, strlen(text), &lab.conf, error), 0);
 	memcpy(lab.directory, "/tmp/core-XXXXXX", sizeof("/tmp/core-XXXXXX"));
 	assert_non_null(mkdtemp(lab.directory));
@@ -243,6 +245,19 @@ static int start_core(void **state)
 	lab.upnp = attach(&upnp_ops);
 	lab.pcp = attach(&pcp_ops);
 	return 0;
+}
+
+static int start_core(void **state)
+{
+	(void)state;
+	return start_core_with("[lan lan0]\n");
+}
+
+static int start_core_of_two(void **state)
+{
+	(void)state;
+	assert_true(netns_run("ip link add lan1 type bridge"));
+	return start_core_with("[lan lan0]\n[lan lan1]\n");
 }
 
 static int stop_core(void **state)
@@ -467,6 +482,35 @@ static void test_wan(void **state)
 		assert_int_equal(message.type, MSG_WAN);
 }
 
+/* Names are swapped: never has one LAN what the worker still has open for the other. */
+static void test_names_swapped(void **state)
+{
+	uint32_t told[2] = {0, 0};
+	uint32_t first = if_nametoindex("lan0");
+	struct message message;
+	struct lan_info lan;
+
+	(void)state;
+	while (wait_message(lab.pcp, &message, QUIET_MS))
+		assert_true(message.type != MSG_REPLY);
+	told[0] = first;
+	told[1] = if_nametoindex("lan1");
+	assert_true(netns_run("printf 'link set lan0 down\nlink set lan0 name swap0\n"
+			      "link set lan1 name lan0\nlink set swap0 name lan1\n' | "
+			      "ip -batch -"));
+	while (told[1] != first) {
+		expect(lab.pcp, MSG_LAN, &lan, sizeof(lan));
+		assert_true(lan.lan < 2);
+		assert_true(lan.ifindex == 0 || lan.ifindex != told[1 - lan.lan]);
+		assert_true(lan.ifindex != 0 || lan.address_count == 0);
+		told[lan.lan] = lan.ifindex;
+	}
+	while (wait_message(lab.pcp, &message, QUIET_MS))
+		assert_true(message.type != MSG_REPLY);
+	assert_true(netns_run("ip link del lan0 && ip link set lan1 name lan0 && "
+			      "ip link set lan0 up"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +524,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_deaf_worker, start_core,
 						stop_core),
 		cmocka_unit_test_setup_teardown(test_wan, start_core, stop_core),
+		cmocka_unit_test_setup_teardown(test_names_swapped, start_core_of_two,
+						stop_core),
 	};
 
 	if (netns_make_pair(&lab.pair) != 0) {
