@@ -109,6 +109,17 @@ struct backend_events {
 	void (*disturbed)(void *user);
 };
 
+/** What keeps a backend from its work, or from a part of it, for longer: bits. */
+enum backend_trouble {
+	/** It has no IPv6: rules of that family are refused, and passed over by sync().
+	 */
+	BACKEND_TROUBLE_NO_IPV6 = 1 << 0,
+	/** Somebody puts rules before ours again and again, which decide instead. */
+	BACKEND_TROUBLE_OVERTAKEN = 1 << 1,
+	/** The rule of backend_config.accept cannot be made. */
+	BACKEND_TROUBLE_ACCEPT = 1 << 2,
+};
+
 struct backend;
 
 /**
@@ -172,6 +183,8 @@ struct backend_ops {
 			struct rule_counters *out);
 	/** Descriptor that becomes readable when event() should be called, or -1. */
 	int (*fd)(struct backend *backend);
+	/** Bits of enum backend_trouble; NULL where there is never any. */
+	unsigned int (*get_troubles)(const struct backend *backend);
 	void (*event)(struct backend *backend);
 };
 

@@ -8,6 +8,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -30,6 +31,7 @@ struct backend {
 	struct ipt_touched touched;
 	struct flows flows;
 	struct ipt_counts counts;
+	struct ipt_rank rank;
 	int timer; /* of looks at the tables */
 	int epoll; /* the descriptors of looks and flows, as one */
 	bool has_ipv6;
@@ -564,6 +566,12 @@ static int ipt_fd(struct backend *backend)
 	return backend->epoll;
 }
 
+static unsigned int ipt_get_troubles(const struct backend *backend)
+{
+	return (backend->has_ipv6 ? 0U : BACKEND_TROUBLE_NO_IPV6) |
+	       (backend->rank.lost ? BACKEND_TROUBLE_OVERTAKEN : 0U);
+}
+
 static bool is_whole(struct backend *backend, enum ipt_table_name name)
 {
 	struct ipt_table table;
@@ -575,6 +583,9 @@ static bool is_whole(struct backend *backend, enum ipt_table_name name)
 			       ipt_sync_get_table(name));
 	if (error == 0)
 		error = ipt_sync_check(&table, &backend->layout, name);
+	if (error == 0 && name == IPT_NAT4 &&
+	    ipt_rank_is_wrong(&backend->rank, &table, &backend->layout, clock_now_ms()))
+		error = -ENOENT;
 	ipt_table_close(&table);
 	return error != -ENOENT;
 }
@@ -618,6 +629,7 @@ static const struct backend_ops ops = {
 	.dump = ipt_dump,
 	.counters = ipt_counters,
 	.fd = ipt_fd,
+	.get_troubles = ipt_get_troubles,
 	.event = ipt_event,
 };
 

@@ -208,6 +208,9 @@ size_t ipt_table_count_others(const struct ipt_table *table, const char *chain,
 int ipt_table_place(struct ipt_table *table, const char *chain,
 		    const struct ipt_list *rule, bool wanted)
 	__attribute__((warn_unused_result));
+/** True when a rule of others, before ours, decides about packets. */
+bool ipt_table_is_overtaken(const struct ipt_table *table, const char *chain,
+			    const struct ipt_list *wanted);
 /** True when ipt_table_make_jump() has nothing to do, place aside. */
 bool ipt_table_has_jump(const struct ipt_table *table, const char *chain,
 			const struct ipt_list *wanted);
@@ -226,6 +229,9 @@ int ipt_table_commit(struct ipt_table *table) __attribute__((warn_unused_result)
 #define IPT_BRANCH_LEAVES 16
 #define IPT_BRANCHES (IPT_LEAVES / IPT_BRANCH_LEAVES)
 #define IPT_PROTOCOLS 2
+/** Internal ports of a list: fewer, as many hosts have the same ones. */
+#define IPT_INNER_PORTS 8
+#define IPT_INNERS (65536 / IPT_INNER_PORTS)
 
 struct ipt_held {
 	struct rule rule;
@@ -241,7 +247,7 @@ struct ipt_step;
 struct ipt_model {
 	size_t count;
 	struct ipt_held *outer4[IPT_PROTOCOLS][IPT_LEAVES];
-	struct ipt_held *inner4[IPT_PROTOCOLS][IPT_LEAVES];
+	struct ipt_held *inner4[IPT_PROTOCOLS][IPT_INNERS];
 	struct ipt_held *outer6[IPT_PROTOCOLS][IPT_LEAVES];
 	struct ipt_step *steps; /* of the transaction in the making */
 	size_t step_count;
@@ -398,6 +404,19 @@ int ipt_counts_get(struct ipt_counts *counts, struct ipt_layout *layout,
 		   const struct rule *rule, struct rule_counters *out)
 	__attribute__((warn_unused_result));
 void ipt_counts_drop(struct ipt_counts *counts);
+
+/* --- rules of others before ours --- */
+
+/** How often our jumps were put before others' rules again. */
+struct ipt_rank {
+	unsigned int times;
+	int64_t since_ms; /* the first of them */
+	bool lost;	  /* enough of that: somebody insists */
+};
+
+/** A look at the table nat: true when sync() shall put our jumps first again. */
+bool ipt_rank_is_wrong(struct ipt_rank *rank, const struct ipt_table *table,
+		       const struct ipt_layout *layout, int64_t now_ms);
 
 /* --- the rule in a chain of others --- */
 

@@ -162,12 +162,17 @@ static struct ipt_list *begin_list(struct walk *walk)
 
 static int visit_jump(struct walk *walk, const struct ipt_fixed *fixed, bool first)
 {
+	bool overtaken = ipt_table_is_overtaken(walk->table, fixed->chain, &walk->list);
+
 	if (walk->mode == CREATE)
 		return 0;
 	if (walk->mode == COMPARE)
 		return ipt_table_has_jump(walk->table, fixed->chain, &walk->list)
 			       ? 0
 			       : -ENOENT;
+	if (first && overtaken &&
+	    ipt_table_has_jump(walk->table, fixed->chain, &walk->list))
+		walk->difference.others_added++;
 	return ipt_table_make_jump(walk->table, fixed->chain, &walk->list, first);
 }
 

@@ -259,6 +259,36 @@ bool ipt_table_has_jump(const struct ipt_table *table, const char *chain,
 	return jumps.strays == 0 && jumps.wanted == wanted->count;
 }
 
+/* After these a packet sees no more of the chain: what there is in table nat. */
+static bool is_final(const char *target)
+{
+	static const char *const names[] = {
+		"ACCEPT", "DROP", "RETURN",   "QUEUE",	"MASQUERADE",
+		"SNAT",	  "DNAT", "REDIRECT", "NETMAP", "NFQUEUE"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(target, names[i]) == 0)
+			return true;
+	return false;
+}
+
+bool ipt_table_is_overtaken(const struct ipt_table *table, const char *chain,
+			    const struct ipt_list *wanted)
+{
+	const struct ipt_family *family = table->family;
+
+	for (const void *there = family->first_rule(chain, table->handle); there;
+	     there = family->next_rule(there, table->handle)) {
+		const char *target = family->get_target(there, table->handle);
+
+		if (is_wanted(table, there, wanted))
+			return false;
+		if (target && is_final(target))
+			return true;
+	}
+	return false;
+}
+
 /* Errors: -errno; 1 when there was one to take away. jumps: those to our chains, too.
  */
 static int delete_one(struct ipt_table *table, const char *chain,

@@ -453,6 +453,7 @@ const struct ledger_figures *ledger_get_figures(struct ledger *ledger)
 	ledger->figures.store_failed =
 		ledger->figures.store_on &&
 		(!ledger->books.store || ledger->books.store_failed);
+	ledger->figures.troubles = ledger_get_troubles(ledger);
 	return &ledger->figures;
 }
 

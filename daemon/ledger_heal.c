@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* That somebody else changed our part of the firewall, and that it is right again. */
+#include "backends/backend.h"
 #include "base/log.h"
 #include "daemon/ledger_private.h"
 
@@ -15,4 +16,13 @@ void ledger_report_heal(struct ledger *ledger, size_t added, size_t removed,
 		log_warning("someone changed our firewall rules; put right, "
 			    "restored=%zu strays=%zu",
 			    added, removed);
+}
+
+unsigned int ledger_get_troubles(const struct ledger *ledger)
+{
+	const struct books *books = &ledger->books;
+
+	return books->backend && books->backend_ops->get_troubles
+		       ? books->backend_ops->get_troubles(books->backend)
+		       : 0;
 }

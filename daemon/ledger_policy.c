@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/backend.h"
 #include "daemon/admission.h"
 #include "daemon/ledger_private.h"
 #include "daemon/policy.h"
@@ -70,6 +71,10 @@ bool ledger_is_forbidden(const struct ledger *ledger, const struct lease *lease)
 
 	if (lease->origin == ORIGIN_STATIC)
 		return false;
+	/* no packet would ever get through */
+	if (!addr_is_ipv4(&lease->internal) &&
+	    (ledger_get_troubles(ledger) & BACKEND_TROUBLE_NO_IPV6) != 0)
+		return true;
 	/* V6FW-1: no lease is to be had there, by whatever rules */
 	if (conf->wan.pinholes == CONF_PINHOLES_OFF && !addr_is_ipv4(&lease->internal))
 		return true;
@@ -130,7 +135,10 @@ int ledger_withdraw(struct ledger *ledger, const struct store_time *at)
 	free(ids);
 	if (count > 0)
 		log_notice("%zu leases have ended: the configuration does not allow "
-			   "them",
-			   count);
+			   "them%s",
+			   count,
+			   ledger_get_troubles(ledger) & BACKEND_TROUBLE_NO_IPV6
+				   ? ", or the firewall has no IPv6"
+				   : "");
 	return error;
 }

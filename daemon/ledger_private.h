@@ -98,6 +98,9 @@ int ledger_commit_ends(struct ledger *ledger, const struct store_time *at, bool 
 void ledger_report_heal(struct ledger *ledger, size_t added, size_t removed,
 			int64_t now_ms);
 
+/** Bits of enum backend_trouble. */
+unsigned int ledger_get_troubles(const struct ledger *ledger);
+
 /* ledger_pinhole.c */
 /** Packets that the pinhole has let in since it was made, renewals and all. */
 uint64_t ledger_count_pinhole(struct ledger *ledger, const struct lease *lease,

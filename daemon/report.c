@@ -528,6 +528,19 @@ static size_t status_find_problems(const struct report_status *status,
 		  "address add 192.0.0.9/32 dev lo, and 2001:1::1/128 for IPv6"}},
 		{figures->backend_failed,
 		 {"backend", "the firewall does not take changes; see the log"}},
+		{(figures->troubles & BACKEND_TROUBLE_NO_IPV6) != 0 &&
+			 status->conf->wan.pinholes == CONF_PINHOLES_ON,
+		 {"no-ip6tables",
+		  "the kernel has no ip6tables: there are no IPv6 pinholes, and those "
+		  "of the owner let nothing in; load the modules ip6_tables and "
+		  "ip6table_mangle and restart portreeved"}},
+		{(figures->troubles & BACKEND_TROUBLE_OVERTAKEN) != 0,
+		 {"overtaken",
+		  "somebody puts rules of iptables before ours again and again: ports "
+		  "are not translated as leases say; see the log"}},
+		{(figures->troubles & BACKEND_TROUBLE_ACCEPT) != 0,
+		 {"integrate-failed",
+		  "the rule of [backend] integrate cannot be made; see the log"}},
 		{figures->store_failed,
 		 {"store", "leases are not written to disk and would not survive a "
 			   "restart; see the log"}},
@@ -580,7 +593,7 @@ static struct json_object *status_problems_new(const struct problem problems[],
 	return array;
 }
 
-#define PROBLEMS_MAX 16
+#define PROBLEMS_MAX 24
 
 static bool status_add_head(struct json_object *object,
 			    const struct report_status *status,

@@ -7,7 +7,7 @@
  *
  *   open [keep-flows] [accept [ip|ip6 TABLE CHAIN]]   close [keep]
  *   network WAN|- LAN,LAN|- ADDR,ADDR|- [NETWORK,NETWORK: one of each LAN]
- *   event MILLISECONDS
+ *   event MILLISECONDS   troubles
  *   add RULE   delete RULE   replace RULE > RULE   (kept until) apply
  *   want RULE  (kept until) sync         dump       counters RULE
  *
@@ -328,6 +328,12 @@ static void do_want(struct tool *tool, char **at)
 	}
 }
 
+static void do_troubles(struct tool *tool)
+{
+	printf("ok %u\n",
+	       tool->ops->get_troubles ? tool->ops->get_troubles(tool->backend) : 0);
+}
+
 static void run(struct tool *tool, char *line)
 {
 	char *at = NULL;
@@ -353,6 +359,8 @@ static void run(struct tool *tool, char *line)
 		do_counters(tool, &at);
 	else if (strcmp(command, "event") == 0)
 		do_event(tool, &at);
+	else if (strcmp(command, "troubles") == 0)
+		do_troubles(tool);
 	else
 		answer(keep_change(tool, command, &at) ? 0 : -EINVAL);
 	(void)fflush(stdout);

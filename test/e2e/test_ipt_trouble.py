@@ -10,8 +10,8 @@ import select
 
 import pytest
 
-from backend import LAN1, Tool, rule
-from test_backend_ipt import ours, run
+from backend import LAN1, WAN, Tool, rule
+from test_backend_ipt import LOOK_MS, ours, run
 
 IPTABLES = "[backend]\ntype = iptables\n"
 
@@ -56,3 +56,47 @@ def test_a_stop_that_leaves_ports_open_says_so(lab, daemon_factory):
     gateway.start()
     assert gateway.stop() == 0
     assert ours(lab) == []
+
+
+FIRST = "-o wan0 -j MASQUERADE"
+
+
+def get_first(lab, chain="POSTROUTING"):
+    return run(lab, f"iptables-legacy -t nat -S {chain}").splitlines()[1]
+
+
+@pytest.mark.parametrize("chain, line", [("POSTROUTING", FIRST),
+                                         ("PREROUTING", "-p udp -j REDIRECT")])
+def test_who_comes_before_us_is_put_behind(lab, tool, chain, line):
+    tool.apply("add " + rule(out=True))
+    run(lab, f"iptables-legacy -t nat -I {chain} {line}")
+    try:
+        assert tool.disturbed() == 1
+        assert tool.sync(rule(out=True)) == (1, 0)
+        assert "-j PORTREEVE" in get_first(lab, chain)
+        with lab.lan1.udp(6000) as source:
+            assert lab.udp_arrives(lab.lan1, ("203.0.113.3", 7000), lab.inet2, 7000,
+                                   source=source) == (WAN, 5000)
+        run(lab, f"iptables-legacy -t nat -I {chain} -p tcp -j LOG")
+        assert tool.disturbed(LOOK_MS) == 0, "that decides nothing"
+    finally:
+        run(lab, f"iptables-legacy -t nat -D {chain} {line}")
+
+
+def test_a_fight_ends(lab, tool):
+    """Somebody insists: after some times he has his way, and one line and status tell."""
+    tool.apply("add " + rule(out=True))
+    run(lab, f"iptables-legacy -t nat -A POSTROUTING {FIRST}")
+    for _ in range(5):
+        run(lab, f"iptables-legacy -t nat -D POSTROUTING {FIRST}")
+        run(lab, f"iptables-legacy -t nat -I POSTROUTING {FIRST}")
+        assert tool.disturbed() == 1
+        tool.sync(rule(out=True))
+    run(lab, f"iptables-legacy -t nat -D POSTROUTING {FIRST}")
+    run(lab, f"iptables-legacy -t nat -I POSTROUTING {FIRST}")
+    assert tool.disturbed(LOOK_MS) == 0
+    assert tool.output().count("again and again") == 1
+    assert tool.do("troubles")[1] == [2]
+    run(lab, f"iptables-legacy -t nat -D POSTROUTING {FIRST}")
+    tool.disturbed(LOOK_MS)
+    assert tool.do("troubles")[1] == [0]

@@ -36,6 +36,7 @@ static struct {
 	unsigned int commits; /* since it was armed */
 	unsigned int fails;   /* the how manieth does; 0 = none */
 	int error;
+	bool no_ipv6; /* a kernel without ip6tables */
 } faults;
 
 /* In the place of the C library's, for the whole program, libraries and all. */
@@ -53,6 +54,18 @@ int fault_call_setsockopt(int fd, int level, int option, const void *value,
 		return -1;
 	}
 	return (int)syscall(SYS_setsockopt, fd, level, option, value, length);
+}
+
+int fault_call_getsockopt(int fd, int level, int option, void *value,
+			  socklen_t *length) __asm__("getsockopt");
+
+int fault_call_getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+{
+	if (faults.no_ipv6 && level == IPPROTO_IPV6 && option >= IP6T_BASE_CTL) {
+		errno = ENOPROTOOPT;
+		return -1;
+	}
+	return (int)syscall(SYS_getsockopt, fd, level, option, value, length);
 }
 
 static struct ip_addr get_addr(const char *text)
@@ -307,6 +320,29 @@ static void test_all_or_nothing(void **state)
 	ops->close(backend, false);
 }
 
+/* Rules that it cannot hold are refused, and told of. */
+static void test_kernel_without_ip6tables(void **state)
+{
+	const struct backend_ops *ops = backend_get_iptables();
+	const struct backend_change change = {
+		.kind = CHANGE_ADD, .after = make_rule("2001:db8::2", 7000, 7000)};
+	struct netns_pair pair;
+	struct backend *backend;
+
+	(void)state;
+	if (netns_make_pair(&pair) < 0 || !netns_enter(pair.gateway))
+		skip();
+	faults.no_ipv6 = true;
+	backend = open_backend(ops);
+	assert_int_equal(ops->get_troubles(backend), BACKEND_TROUBLE_NO_IPV6);
+	assert_int_equal(ops->apply(backend, &change, 1), -EOPNOTSUPP);
+	assert_int_equal(ops->close(backend, false), 0);
+	faults.no_ipv6 = false;
+	backend = open_backend(ops);
+	assert_int_equal(ops->get_troubles(backend), 0);
+	assert_int_equal(ops->close(backend, false), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +351,7 @@ int main(void)
 		cmocka_unit_test(test_names_of_chains),
 		cmocka_unit_test(test_answer_about_nf_tables),
 		cmocka_unit_test(test_all_or_nothing),
+		cmocka_unit_test(test_kernel_without_ip6tables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

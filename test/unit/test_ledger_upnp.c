@@ -32,6 +32,7 @@
 
 struct fixture {
 	struct ledger_lab lab;
+	bool no_ipv6;	   /* of the firewall */
 	bool are_one_host; /* what core finds out of C1 and V6 */
 	struct request requests[LEDGER_GROUP_MAX];
 	struct reply replies[LEDGER_GROUP_MAX];
@@ -60,6 +61,12 @@ static bool same_host(void *user, uint16_t lan, const struct ip_addr *a,
 	       addr_equal(b, &v6);
 }
 
+static unsigned int get_no_ipv6(const struct backend *backend)
+{
+	(void)backend;
+	return BACKEND_TROUBLE_NO_IPV6;
+}
+
 static void open_ledger(struct fixture *fixture)
 {
 	static const struct ledger_events events = {.lease = ledger_lab_ignore_lease,
@@ -70,6 +77,8 @@ static void open_ledger(struct fixture *fixture)
 
 	counting = *backend_get_memory();
 	counting.counters = count_packets;
+	if (fixture->no_ipv6)
+		counting.get_troubles = get_no_ipv6;
 	fixture->lab.backend = &counting;
 	ledger_lab_open(&fixture->lab, &events, fixture);
 }
@@ -767,6 +776,23 @@ static void test_log_of_the_firewall(void **state)
 	ledger_lab_close(&fixture->lab);
 }
 
+/* What the firewall cannot hold is not told as if it did; what the owner made stays. */
+static void test_firewall_without_ipv6(void **state)
+{
+	struct fixture *fixture = *state;
+
+	(void)open_pinhole(fixture, NULL, 0);
+	ask(fixture, REQUEST_ADD, V6, PORT + 1)->origin = ORIGIN_STATIC;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	add(fixture, C1, PORT);
+	fixture->no_ipv6 = true;
+	open_ledger(fixture);
+	assert_int_equal(table_get_count(fixture->lab.ledger->table), 2);
+	assert_int_equal(table_get_ipv6_count(fixture->lab.ledger->table), 1);
+	assert_int_equal(ledger_get_figures(fixture->lab.ledger)->troubles,
+			 BACKEND_TROUBLE_NO_IPV6);
+}
+
 /* V6FW-1: `pinholes = off` is in force from the start on, for what was given before
  * too: in the table, in the firewall, in the store. What the owner made stays. */
 static void test_v6fw1_off(void **state)
@@ -832,6 +858,7 @@ int main(void)
 		TEST(test_log_of_endpoints),
 		TEST(test_log_of_disabled),
 		TEST(test_log_of_the_firewall),
+		TEST(test_firewall_without_ipv6),
 		TEST(test_log_of_refusals),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
