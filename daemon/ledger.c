@@ -502,5 +502,8 @@ void ledger_get_traffic(struct ledger *ledger, const struct lease *lease,
 
 const char *ledger_get_lan_name(const struct ledger *ledger, uint16_t lan)
 {
-	return lan < LANS_MAX ? ledger->books.lan_names[lan] : "";
+	/* a place that is kept for a LAN that left is none */
+	return lan < LANS_MAX && ledger->lan_protocols[lan] != 0
+		       ? ledger->books.lan_names[lan]
+		       : "";
 }

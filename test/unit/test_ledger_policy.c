@@ -187,6 +187,20 @@ static void test_lan_is_not_there(void **state)
 	assert_int_equal(count_forbidden(fixture), 4);
 }
 
+/* The owner's own lease stays; what is told of it is what a restart would tell. */
+static void test_lan_that_left_has_no_name(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lan_info *lan = &fixture->lab.network.lans[0];
+
+	assert_string_equal(ledger_get_lan_name(fixture->lab.ledger, 0), lan->name);
+	lan->protocols = 0;
+	ledger_follow_lans(fixture->lab.ledger, &fixture->lab.network, 0);
+	assert_string_equal(ledger_get_lan_name(fixture->lab.ledger, 0), "");
+	/* but the books have it, for a start where it is a LAN again */
+	assert_string_equal(fixture->lab.ledger->books.lan_names[0], lan->name);
+}
+
 static int end_forbidden(struct fixture *fixture, const uint64_t *ids, size_t count,
 			 size_t *ended)
 {
@@ -319,6 +333,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_what_is_forbidden),
 		TEST(test_lan_is_not_there),
+		TEST(test_lan_that_left_has_no_name),
 		TEST(test_ends),
 		TEST(test_firewall_refuses),
 		TEST(test_set_ends_as_one),
