@@ -186,6 +186,12 @@ struct backend_ops {
 	/** Bits of enum backend_trouble; NULL where there is never any. */
 	unsigned int (*get_troubles)(const struct backend *backend);
 	void (*event)(struct backend *backend);
+	/**
+	 * Remove all that a run with this backend left, for one that has another:
+	 * without an instance, and before privileges are dropped. What cannot be done
+	 * is logged, with the command that does it. NULL where nothing can be left.
+	 */
+	void (*remove_leftovers)(uint32_t mark);
 };
 
 const struct backend_ops *backend_get_nftables(void);

@@ -631,6 +631,7 @@ static const struct backend_ops ops = {
 	.fd = ipt_fd,
 	.get_troubles = ipt_get_troubles,
 	.event = ipt_event,
+	.remove_leftovers = ipt_leftovers_remove,
 };
 
 const struct backend_ops *backend_get_iptables(void)

@@ -446,6 +446,9 @@ int ipt_lock_wait(struct ipt_lock *lock, int patience_ms)
 	__attribute__((warn_unused_result));
 void ipt_lock_release(struct ipt_lock *lock);
 
+/** See remove_leftovers() of struct backend_ops. */
+void ipt_leftovers_remove(uint32_t mark);
+
 /** Take out all that is ours. Errors: -errno. */
 int ipt_sync_remove(struct ipt_table *table, const struct ipt_layout *layout,
 		    enum ipt_table_name name) __attribute__((warn_unused_result));

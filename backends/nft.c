@@ -574,6 +574,7 @@ static const struct backend_ops ops = {
 	.counters = nft_counters,
 	.fd = nft_fd,
 	.event = nft_event,
+	.remove_leftovers = nft_leftovers_remove,
 };
 
 const struct backend_ops *backend_get_nftables(void)

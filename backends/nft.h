@@ -375,4 +375,7 @@ bool nft_watch_drain(struct nft_watch *watch);
 /** The same about tables, chains, rules and sets of others. */
 bool nft_watch_drain_others(struct nft_watch *watch);
 
+/** See remove_leftovers() of struct backend_ops. */
+void nft_leftovers_remove(uint32_t mark);
+
 #endif

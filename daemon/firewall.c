@@ -85,6 +85,28 @@ bool firewall_is_iptables(const struct conf *conf)
 	return !firewall_has_nf_tables();
 }
 
+/* The kernel lists the tables that somebody has asked for, if there are any. */
+static bool firewall_has_legacy(const char *names)
+{
+	int fd = open(names, O_RDONLY | O_CLOEXEC);
+	char first;
+	bool has;
+
+	if (fd < 0)
+		return false;
+	has = read(fd, &first, 1) == 1;
+	(void)close(fd);
+	return has;
+}
+
+bool firewall_may_have_leftovers(const struct conf *conf)
+{
+	if (firewall_is_iptables(conf))
+		return firewall_has_nf_tables();
+	return firewall_has_legacy("/proc/net/ip_tables_names") ||
+	       firewall_has_legacy("/proc/net/ip6_tables_names");
+}
+
 void firewall_get_accept(const struct conf *conf, struct backend_accept *out)
 {
 	const struct conf_chain *integrate = &conf->backend.integrate;

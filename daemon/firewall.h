@@ -24,6 +24,12 @@ bool firewall_is_iptables(const struct conf *conf);
  */
 bool firewall_is_answer(const void *answer, size_t length);
 
+/**
+ * True when a run with another backend may have left rules: the kernel has tables where
+ * they would be. It makes none that is not there.
+ */
+bool firewall_may_have_leftovers(const struct conf *conf);
+
 /** What `integrate` means to a firewall whose tables are those of iptables. Pure. */
 void firewall_get_accept(const struct conf *conf, struct backend_accept *out);
 

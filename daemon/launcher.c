@@ -390,6 +390,30 @@ static int launcher_open_modules(struct launcher *launcher)
 	return 0;
 }
 
+/*
+ * In a process of its own, that has core's code and root's privileges for this one
+ * thing: neither the launcher nor core keeps them. Errors: -errno, logged.
+ */
+static int launcher_remove_leftovers(const struct launcher *launcher)
+{
+	const struct module_core *core;
+	int status = 0;
+	pid_t pid;
+
+	if (!firewall_may_have_leftovers(launcher->conf))
+		return 0;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		core = module_load(MODULE_CORE, launcher->modules[MODULE_CORE]);
+		_exit(core && core->remove_leftovers(launcher->conf) == 0 ? 0 : 1);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status == 0 ? 0 : -EIO;
+}
+
 /* Everything that root must do once, then no more root than needed. */
 static int launcher_prepare(struct launcher *launcher)
 {
@@ -408,6 +432,8 @@ static int launcher_prepare(struct launcher *launcher)
 		error = prepare_find_users(launcher->conf, &launcher->users);
 	if (error == 0)
 		error = prepare_make_directories(launcher->conf, &launcher->users);
+	if (error == 0)
+		error = launcher_remove_leftovers(launcher);
 	if (error == 0)
 		error = sandbox_enter(SANDBOX_LAUNCHER, 0, 0, launcher->raw);
 	return error;

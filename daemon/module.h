@@ -23,6 +23,12 @@ struct role;
 struct module_core {
 	/** Core's part of role_main(): the sandbox is entered already. */
 	int (*run_role)(const struct role *role);
+	/**
+	 * Take the rules out that a run with another backend left; only before the
+	 * sandbox is entered. Errors: -EADDRINUSE: they are another portreeved's,
+	 * logged; -errno.
+	 */
+	int (*remove_leftovers)(const struct conf *conf);
 	/** See single_run(). */
 	int (*run_single)(const struct conf *conf, const char *file);
 };

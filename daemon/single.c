@@ -12,6 +12,7 @@
 #include "daemon/backoff.h"
 #include "daemon/core.h"
 #include "daemon/launcher.h"
+#include "daemon/leftovers.h"
 #include "daemon/notify.h"
 #include "daemon/options.h"
 #include "daemon/prepare.h"
@@ -310,6 +311,8 @@ int single_run(const struct conf *conf, const char *file)
 	log_init("portreeved", conf->global.log_level);
 	single_name_workers(&single);
 	if (!single_load_workers(&single) || prepare_make_directories(conf, &self) < 0)
+		return EXIT_STATUS_ERROR;
+	if (leftovers_remove(conf) < 0)
 		return EXIT_STATUS_ERROR;
 	error = single_init(&single);
 	if (error < 0)
