@@ -411,16 +411,22 @@ static void verdict_log(const struct packet_verdict *before,
 static void foreign_judge(struct foreign *foreign, const struct ruleset *ruleset)
 {
 	struct packet_verdict worst[2] = {{0}};
+	struct packet_verdict taken = {0};
 	struct packet_verdict verdict;
 
 	for (size_t i = 0; foreign->samples_ground && i < foreign->sample_count; i++) {
 		struct packet_verdict *family = &worst[foreign->samples[i].ipv6];
 
-		ruleset_walk(ruleset, PACKET_HOOK_FORWARD, &foreign->samples[i],
-			     &verdict);
+		ruleset_walk_path(ruleset, &foreign->samples[i], &verdict);
 		if (fate_is_worse(verdict.fate, family->fate))
 			*family = verdict;
+		if (foreign->samples[i].ipv6)
+			continue;
+		ruleset_walk_translation(ruleset, &foreign->samples[i], &verdict);
+		if (fate_is_worse(verdict.fate, taken.fate))
+			taken = verdict;
 	}
+	foreign->figures.translation = taken;
 	verdict_log(&foreign->figures.verdicts[0], &worst[0], "IPv4");
 	verdict_log(&foreign->figures.verdicts[1], &worst[1], "IPv6");
 	memcpy(foreign->figures.verdicts, worst, sizeof(worst));

@@ -58,6 +58,8 @@ struct foreign_figures {
 	uint64_t restored; /* times that somebody removed one and it was put back */
 	/** A marked packet of a lease, by family of the address: IPv4, IPv6. */
 	struct packet_verdict verdicts[2];
+	/** Who translates such a packet before we are asked, IPv4: PACKET_DROPPED. */
+	struct packet_verdict translation;
 	bool chain_missing; /* FOREIGN_CHAIN and there is no such chain */
 };
 

@@ -29,6 +29,7 @@ bool foreign_make_packet(const struct foreign_sample *sample,
 		.translated = !sample->ipv6,
 		.source_port = 40000,
 		.destination_port = 50000,
+		.outer_port = 50000,
 		.mark = sample->mark,
 	};
 
@@ -37,6 +38,9 @@ bool foreign_make_packet(const struct foreign_sample *sample,
 	    !find_host(network, sample->lan, sample->ipv6, &packet.destination) ||
 	    !addr_parse(sample->ipv6 ? "2620:fe::fe" : "9.9.9.9", &packet.source))
 		return false;
+	for (size_t i = 0; i < network->address_count; i++)
+		if (addr_is_ipv4(&network->addresses[i]))
+			packet.outer_destination = network->addresses[i];
 	memcpy(packet.in, network->wan, sizeof(packet.in));
 	memcpy(packet.out, network->lans[sample->lan], sizeof(packet.out));
 	*out = packet;

@@ -95,6 +95,19 @@ static void find_drop(const struct packet_verdict *verdict, const char *family,
 	out->count++;
 }
 
+static void find_taken(const struct packet_verdict *verdict,
+		       struct report_problems *out)
+{
+	if (verdict->fate != PACKET_DROPPED)
+		return;
+	out->items[out->count].code = "translated-elsewhere";
+	(void)snprintf(out->items[out->count].text, sizeof(out->items[0].text),
+		       "chain %s %s %s translates what is for leases before they are "
+		       "asked: portreeve doctor tells what to do",
+		       verdict->family, verdict->table, verdict->base_chain);
+	out->count++;
+}
+
 void report_find_foreign(const struct conf *conf, const struct foreign_figures *figures,
 			 struct report_problems *out)
 {
@@ -105,6 +118,7 @@ void report_find_foreign(const struct conf *conf, const struct foreign_figures *
 		return;
 	find_drop(&figures->verdicts[0], "IPv4", out);
 	find_drop(&figures->verdicts[1], "IPv6", out);
+	find_taken(&figures->translation, out);
 	if (!figures->chain_missing)
 		return;
 	out->items[out->count].code = "integrate-missing";

@@ -10,7 +10,7 @@ struct conf;
 struct json_object;
 
 /** Problems whose texts are made at run time. */
-#define REPORT_PROBLEMS_MAX 3
+#define REPORT_PROBLEMS_MAX 4
 struct report_problems {
 	size_t count;
 	struct {

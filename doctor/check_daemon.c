@@ -85,7 +85,9 @@ static bool problem_is_ours(const struct facts *facts,
 		if (strcmp(codes[i], problem->code) == 0)
 			return true;
 	/* Who cannot read the firewall has to believe the daemon. */
-	return strcmp(problem->code, "forward-dropped") == 0 && facts->firewall.ruleset;
+	return facts->firewall.ruleset &&
+	       (strcmp(problem->code, "forward-dropped") == 0 ||
+		strcmp(problem->code, "translated-elsewhere") == 0);
 }
 
 /* Without what it says of us: who reads that has asked us already. */

@@ -392,7 +392,7 @@ def test_hairpin_dropped(lab, gateway, firewall):
     assert gateway.doctor().problems() == {"forward-dropped"}
 
 
-def test_translated_elsewhere(lab, gateway, firewall):
+def test_translated_elsewhere(lab, gateway, keeper, firewall):
     """A DMZ host before us has it all, as a packet finds; behind us it has the rest."""
     with pcp.Client(lab.lan1) as client:
         client.grant("udp", 27007, 27007, 600)
@@ -406,6 +406,10 @@ def test_translated_elsewhere(lab, gateway, firewall):
         }}""")
         result = gateway.doctor()
         arrives = lab.udp_arrives(lab.inet1, target, lab.lan1, 27007)
+        if swallows:
+            wait_for(lambda: "translated-elsewhere" in {
+                problem["code"] for problem in
+                keeper.get().json_any("status")["status"]["problems"]}, "the problem")
         gateway.gw.nft("delete table ip dmz")
         assert bool(arrives) is not swallows
         if swallows:

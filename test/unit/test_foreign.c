@@ -57,6 +57,8 @@ static struct backend_network make_network(void)
 	struct backend_network network = {
 		.wan = "wan0", .lan_count = 1, .lans = {"lan0"}};
 
+	network.address_count = 1;
+	assert_true(addr_parse("203.0.113.5", &network.addresses[0]));
 	network.lan_network_counts[0] = 2;
 	assert_true(prefix_parse("192.168.1.0/24", &network.lan_networks[0][0]));
 	assert_true(prefix_parse("2001:db8:2::/64", &network.lan_networks[0][1]));
@@ -315,6 +317,49 @@ static void test_chain_before_the_mark(void **state)
 	foreign_close(foreign, false);
 }
 
+/* What is not at the forward hook is no business of integrate, but is told. */
+static void test_other_hooks(void **state)
+{
+	static const struct {
+		const char *text;
+		enum packet_fate fate;
+		enum packet_fate translation;
+	} rows[] = {
+		{"table inet t { chain c { type filter hook prerouting priority raw; "
+		 "iifname wan0 drop; }\n}",
+		 PACKET_DROPPED, PACKET_PASSES},
+		{"table ip t { chain c { type filter hook prerouting priority mangle; "
+		 "ip daddr 203.0.113.5 drop; }\n}",
+		 PACKET_DROPPED, PACKET_PASSES},
+		{"table netdev t { chain c { type filter hook ingress device wan0 "
+		 "priority 0; policy drop; }\n}",
+		 PACKET_DROPPED, PACKET_PASSES},
+		{"table inet t { chain c { type filter hook postrouting priority 0; "
+		 "oifname lan0 drop; }\n}",
+		 PACKET_DROPPED, PACKET_PASSES},
+		{"table ip t { chain c { type nat hook prerouting priority -110; "
+		 "iifname wan0 dnat to 192.168.1.3; }\n}",
+		 PACKET_PASSES, PACKET_DROPPED},
+		{"table ip t { chain c { type nat hook prerouting priority -100; "
+		 "iifname wan0 dnat to 192.168.1.3; }\n}",
+		 PACKET_PASSES, PACKET_PASSES},
+	};
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ruleset_lab_flush();
+		ruleset_lab_load(NFT, rows[i].text);
+		refresh(foreign);
+		assert_int_equal(count_ours(), 0);
+		assert_int_equal(get_fate(foreign, 0), rows[i].fate);
+		assert_int_equal(foreign_get_figures(foreign)->translation.fate,
+				 rows[i].translation);
+	}
+	ruleset_lab_flush();
+	foreign_close(foreign, false);
+}
+
 static void test_families(void **state)
 {
 	const struct foreign_config config = {
@@ -436,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_chain_before_the_mark),
 		cmocka_unit_test(test_families),
 		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_other_hooks),
 		cmocka_unit_test(test_another_mark),
 		cmocka_unit_test(test_no_wan),
 		cmocka_unit_test(test_ports),
