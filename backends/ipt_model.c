@@ -30,7 +30,8 @@ static struct ipt_held **get_outer(struct ipt_model *model, const struct rule *r
 
 static struct ipt_held **get_inner(struct ipt_model *model, const struct rule *rule)
 {
-	return &model->inner4[get_protocol(rule)][rule->internal_port / IPT_LEAF_PORTS];
+	return &model->inner4[get_protocol(rule)]
+			     [rule->internal_port / IPT_INNER_PORTS];
 }
 
 /* --- the order in a leaf: what is asked first comes first --- */

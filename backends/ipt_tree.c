@@ -91,10 +91,16 @@ static const struct ipt_held *get_outer(const struct ipt_layout *layout,
 	return layout->model.outer4[place->protocol][place->leaf];
 }
 
-static const struct ipt_held *get_inner(const struct ipt_layout *layout,
-					const struct ipt_place *place)
+/* Those of a leaf are many lists. NULL: that was the last. */
+static const struct ipt_held *const *get_inner(const struct ipt_layout *layout,
+					       const struct ipt_place *place,
+					       unsigned int index)
 {
-	return layout->model.inner4[place->protocol][place->leaf];
+	const unsigned int lists = IPT_LEAF_PORTS / IPT_INNER_PORTS;
+	struct ipt_held *const *first =
+		&layout->model.inner4[place->protocol][place->leaf * lists];
+
+	return index < lists ? (const struct ipt_held *const *)&first[index] : NULL;
 }
 
 /* A rule for all keeps its port from other hosts; for the few peers of others it is not
@@ -109,6 +115,17 @@ static bool has_flow_out(const struct ipt_held *held)
 	return held->rule.flow && rule_is_ipv4_host(&held->rule.external);
 }
 
+static bool has_inner(const struct ipt_layout *layout, const struct ipt_place *place)
+{
+	const struct ipt_held *const *list;
+
+	for (unsigned int i = 0; (list = get_inner(layout, place, i)) != NULL; i++)
+		for (const struct ipt_held *held = *list; held; held = held->next_inner)
+			if (held->rule.outbound || has_flow_out(held))
+				return true;
+	return false;
+}
+
 bool ipt_tree_has_leaf(const struct ipt_layout *layout, const struct ipt_place *place)
 {
 	const struct ipt_held *held = get_outer(layout, place);
@@ -118,10 +135,7 @@ bool ipt_tree_has_leaf(const struct ipt_layout *layout, const struct ipt_place *
 	for (; held; held = held->next_outer)
 		if (is_held(held))
 			return true;
-	for (held = get_inner(layout, place); held; held = held->next_inner)
-		if (held->rule.outbound || has_flow_out(held))
-			return true;
-	return false;
+	return has_inner(layout, place);
 }
 
 static struct ipt_place get_sibling(const struct ipt_place *place, unsigned int index)
@@ -157,18 +171,24 @@ static void fill_held(const struct ipt_layout *layout, const struct ipt_place *p
 	ipt_lease_add_held(place->protocol, ports, count, list);
 }
 
+/* Flows are first in their list. */
+static void fill_inner(const struct ipt_held *first, struct ipt_list *list)
+{
+	for (const struct ipt_held *held = first; held; held = held->next_inner)
+		if (has_flow_out(held))
+			ipt_lease_add_snat(&held->rule, true, list);
+	for (const struct ipt_held *held = first; held; held = held->next_inner)
+		if (held->rule.outbound)
+			ipt_lease_add_snat(&held->rule, false, list);
+}
+
 static void fill_snat(const struct ipt_layout *layout, const struct ipt_place *place,
 		      struct ipt_list *list)
 {
-	/* Flows are first in their list. */
-	for (const struct ipt_held *held = get_inner(layout, place); held;
-	     held = held->next_inner)
-		if (has_flow_out(held))
-			ipt_lease_add_snat(&held->rule, true, list);
-	for (const struct ipt_held *held = get_inner(layout, place); held;
-	     held = held->next_inner)
-		if (held->rule.outbound)
-			ipt_lease_add_snat(&held->rule, false, list);
+	const struct ipt_held *const *inner;
+
+	for (unsigned int i = 0; (inner = get_inner(layout, place, i)) != NULL; i++)
+		fill_inner(*inner, list);
 	fill_held(layout, place, list);
 }
 
