@@ -325,7 +325,7 @@ static void hosts_restore(struct core_hosts *own)
 
 	while ((lease = table_get_next(table, lease)))
 		(void)hosts_hold(own->hosts, lease);
-	hosts_finish_restore(own->hosts);
+	hosts_finish_restore(own->hosts, clock_now_ms());
 }
 
 int core_hosts_open(struct core *core)

@@ -10,12 +10,13 @@
 
 #include "daemon/hosts_private.h"
 
-/* Never asked. */
-#define LONG_AGO_MS (INT64_MIN / 2)
-
 struct hosts *hosts_new(void)
 {
-	return calloc(1, sizeof(struct hosts));
+	struct hosts *hosts = calloc(1, sizeof(*hosts));
+
+	if (hosts)
+		hosts->restored_ms = HOSTS_LONG_AGO_MS;
+	return hosts;
 }
 
 void hosts_free(struct hosts *hosts)
@@ -73,6 +74,7 @@ static struct card *card_get(struct hosts *hosts, const uint8_t *mac, uint16_t l
 	if (!card)
 		return NULL;
 	card->key = key;
+	card->many_ms = HOSTS_LONG_AGO_MS;
 	HASH_ADD(hh, hosts->cards, key, sizeof(card->key), card);
 	if (card->hh.tbl)
 		return card;
@@ -172,7 +174,7 @@ static struct host *host_add(struct hosts *hosts, const struct ip_addr *addr,
 		return NULL;
 	host->addr = *addr;
 	host->lan = lan;
-	host->asked_ms = LONG_AGO_MS;
+	host->asked_ms = host->heard_ms = host->answered_ms = HOSTS_LONG_AGO_MS;
 	HASH_ADD(hh, hosts->hosts, addr, sizeof(host->addr), host);
 	if (!host->hh.tbl) {
 		free(host);
@@ -236,10 +238,11 @@ bool hosts_is_held(const struct hosts *hosts, const struct ip_addr *addr, uint16
 	return host && host->leases > 0 && host->lan == lan;
 }
 
-void hosts_finish_restore(struct hosts *hosts)
+void hosts_finish_restore(struct hosts *hosts, int64_t now_ms)
 {
+	hosts->restored_ms = now_ms;
 	for (struct card *card = hosts->cards; card; card = card->hh.next) {
-		card->shared = card->owned_count[HOST_IPV4] > 1;
+		card->paired = card->owned_count[HOST_IPV4] > 1;
 	}
 }
 
@@ -254,10 +257,27 @@ static void host_set_lan(struct hosts *hosts, struct host *host, uint16_t lan)
 				card_get(hosts, host->owner->key.mac, lan));
 }
 
+/* What is told again is no answer. */
+static void host_set_state(struct hosts *hosts, struct host *host,
+			   const struct host_news *news, struct card *card,
+			   int64_t now_ms)
+{
+	bool answered = host->state == HOST_ANSWERS && host->heard == card;
+
+	if (host->heard != card)
+		host->heard_ms = now_ms;
+	host->state = news->state;
+	if (host->state == HOST_ANSWERS && !answered)
+		host->answered_ms = now_ms;
+	host_set_heard(hosts, host, card);
+}
+
 struct host *hosts_take_news(struct hosts *hosts, const struct lan_info *lan,
-			     const struct host_news *news, struct card_key *before)
+			     const struct host_news *news, int64_t now_ms,
+			     struct card_key *before)
 {
 	bool has_card = news->state != HOST_FORGOTTEN && news->state != HOST_FAILED;
+	const struct host_news nothing = {.state = HOST_FORGOTTEN};
 	struct host *host = hosts_find_host(hosts, &news->addr);
 	struct card *card;
 
@@ -269,8 +289,8 @@ struct host *hosts_take_news(struct hosts *hosts, const struct lan_info *lan,
 		*before = host->heard->key;
 	card = has_card ? card_get(hosts, news->mac, lan->lan) : NULL;
 	host_set_lan(hosts, host, lan->lan);
-	host->state = card ? news->state : (has_card ? HOST_FORGOTTEN : news->state);
-	host_set_heard(hosts, host, card);
+	/* without memory for the card it is as if it were not heard */
+	host_set_state(hosts, host, has_card && !card ? &nothing : news, card, now_ms);
 	if (host->leases > 0)
 		return host;
 	/* heard of last */
@@ -284,7 +304,7 @@ void hosts_learn(struct hosts *hosts, const struct lan_info *lan,
 {
 	struct card_key before;
 
-	(void)hosts_take_news(hosts, lan, news, &before);
+	(void)hosts_take_news(hosts, lan, news, HOSTS_LONG_AGO_MS, &before);
 }
 
 void hosts_forget_empty(struct hosts *hosts, struct host *host)

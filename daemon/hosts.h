@@ -23,6 +23,12 @@ struct hosts;
 #define HOSTS_OF_CARD_MAX 8u
 /** IPv6 addresses of one card that are looked at: a machine has many. */
 #define HOSTS_OF_CARD6_MAX 32u
+/** A card that has answered at several IPv4 addresses in turn stands for several
+ * machines until it has answered at one only for as long. */
+#define HOSTS_MANY_MS INT64_C(600000)
+/** After a start, before it is known who is about: no lease follows a card that was
+ * heard at any third address. */
+#define HOSTS_HEARING_MS INT64_C(120000)
 /** An address is not asked for again before. */
 #define HOSTS_ASK_PAUSE_MS INT64_C(1000)
 
@@ -82,7 +88,7 @@ bool hosts_hold(struct hosts *hosts, const struct lease *lease);
 void hosts_release(struct hosts *hosts, const struct lease *lease);
 /** Leases of an earlier run are held: a card that has some at two IPv4 addresses stands
  * for two machines. */
-void hosts_finish_restore(struct hosts *hosts);
+void hosts_finish_restore(struct hosts *hosts, int64_t now_ms);
 
 /** What stays at addr is mac's; NULL: nobody's. */
 void hosts_set_owner(struct hosts *hosts, const struct ip_addr *addr,

@@ -65,6 +65,41 @@ static size_t get_limit(enum host_family family)
 	return family == HOST_IPV4 ? HOSTS_OF_CARD_MAX : HOSTS_OF_CARD6_MAX;
 }
 
+static bool is_within(const struct hearing *hearing, int64_t begin_ms,
+		      int64_t length_ms)
+{
+	return hearing->now_ms - begin_ms < length_ms;
+}
+
+static void card_set_many(const struct hearing *hearing, struct card *card)
+{
+	card->many_ms = hearing->now_ms;
+	card->paired = true;
+}
+
+/* It has answered at several addresses, not long ago; or has leases at several since.
+ */
+static bool card_is_many(const struct hearing *hearing, const struct card *card)
+{
+	return is_within(hearing, card->many_ms, HOSTS_MANY_MS) ||
+	       (card->paired && card->owned_count[HOST_IPV4] > 1);
+}
+
+/* An answer of now: a card that goes on answering here and there is still many. */
+static void card_note_answer(const struct hearing *hearing, const struct host *host)
+{
+	struct card *card = host->heard;
+
+	if (card->owned_count[HOST_IPV4] < 2)
+		card->paired = false;
+	if (host->answered_ms != hearing->now_ms || hosts_get_family(host) != HOST_IPV4)
+		return;
+	if (is_within(hearing, card->many_ms, HOSTS_MANY_MS) &&
+	    !addr_equal(&card->answered, &host->addr))
+		card_set_many(hearing, card);
+	card->answered = host->addr;
+}
+
 /*
  * A card that answers at several IPv4 addresses is no machine that has moved. Where it
  * was heard but not asked since, it is asked: *waits, until the kernel has found out.
@@ -78,7 +113,7 @@ static bool card_stands_for_many(struct hearing *hearing, const struct host *fro
 	size_t looked = 0;
 
 	*waits = false;
-	if (card->shared)
+	if (card_is_many(hearing, card))
 		return true;
 	if (hosts_get_family(from) == HOST_IPV6)
 		return false;
@@ -90,8 +125,43 @@ static bool card_stands_for_many(struct hearing *hearing, const struct host *fro
 			return true;
 		if (host == from || host == to)
 			continue;
-		if (is_there(host))
+		if (is_there(host) ||
+		    is_within(hearing, hearing->hosts->restored_ms, HOSTS_HEARING_MS))
 			return true;
+		*waits = true;
+		decide_ask(hearing, host);
+	}
+	return false;
+}
+
+/*
+ * Whoever DHCP gave an IPv4 address to has no other one. A card that answers at another
+ * one, too, after it came here, answers for a machine that sleeps or is behind it, or
+ * says what is not true: *waits, until the kernel has found out.
+ */
+static bool stranger_has_another(struct hearing *hearing, const struct host *here,
+				 bool *waits)
+{
+	struct card *card = here->heard;
+	struct host *host;
+	size_t looked = 0;
+
+	*waits = false;
+	if (hosts_get_family(here) == HOST_IPV6)
+		return false;
+	if (card_is_many(hearing, card))
+		return true;
+	DL_FOREACH2(card->heard[HOST_IPV4], host, heard_next)
+	{
+		if (looked++ == HOSTS_OF_CARD_MAX)
+			return true;
+		if (host == here)
+			continue;
+		if (host->answered_ms >= here->heard_ms &&
+		    is_within(hearing, host->answered_ms, HOSTS_MANY_MS)) {
+			card_set_many(hearing, card);
+			return true;
+		}
 		*waits = true;
 		decide_ask(hearing, host);
 	}
@@ -207,29 +277,32 @@ static void consider_stranger(struct hearing *hearing, struct host *host)
 	}
 	if (to)
 		decide(hearing, HOST_STEP_MOVE, host, to, host->owner);
-	decide(hearing, HOST_STEP_END, host, NULL, host->heard);
+	if (!stranger_has_another(hearing, host, &waits) && !waits)
+		decide(hearing, HOST_STEP_END, host, NULL, host->heard);
 }
 
-/* The owner answers where its leases are. Whoever has its card at another address, too,
- * shares it, or it has both. */
-static void keep_here(struct host *host)
+/* The owner answers where its leases are, having been asked. Whoever has its card at
+ * another address, too, shares it, or it has both. */
+static void keep_here(struct hearing *hearing, struct host *host)
 {
-	if (!host->has_target || !is_there(host))
+	if (!host->has_target || !is_there(host) ||
+	    (host->state == HOST_ANSWERS && host->answered_ms != hearing->now_ms))
 		return;
 	host->has_target = false;
-	if (addr_is_ipv4(&host->addr))
-		host->owner->shared = true;
+	if (hosts_get_family(host) == HOST_IPV4)
+		card_set_many(hearing, host->owner);
 }
 
 static void hear_card(struct hearing *hearing, struct host *host)
 {
+	card_note_answer(hearing, host);
 	if (host->leases > 0 && !host->owner) {
 		hosts_give_host(hearing->hosts, host, host->heard);
 		decide(hearing, HOST_STEP_NOTE, host, NULL, host->heard);
 	} else if (host->owner && host->owner != host->heard) {
 		consider_stranger(hearing, host);
 	} else if (host->owner) {
-		keep_here(host);
+		keep_here(hearing, host);
 	}
 	consider_others(hearing, host);
 }
@@ -251,6 +324,18 @@ static void consider_target(struct hearing *hearing, struct host *from)
 		consider_move(hearing, from, to);
 }
 
+/* A card is at one address less: are those the only ones now that are others' too? */
+static void consider_strangers(struct hearing *hearing, const struct card *card,
+			       enum host_family family)
+{
+	struct host *host, *next;
+	size_t looked = 0;
+
+	DL_FOREACH_SAFE2(card->heard[family], host, next, heard_next)
+	if (looked++ < get_limit(family) && host->owner && host->owner != card)
+		consider_stranger(hearing, host);
+}
+
 /* Nobody answers at an address, which a card was heard at before: what waits for that,
  * there or at other addresses of the card, goes on. */
 static void hear_failure(struct hearing *hearing, struct host *host,
@@ -268,6 +353,7 @@ static void hear_failure(struct hearing *hearing, struct host *host,
 	DL_FOREACH_SAFE2(card->owned[family], from, next, owned_next)
 	if (looked++ < get_limit(family) && from != host)
 		consider_target(hearing, from);
+	consider_strangers(hearing, card, family);
 }
 
 void hosts_hear(struct hosts *hosts, const struct lan_info *lan,
@@ -280,7 +366,7 @@ void hosts_hear(struct hosts *hosts, const struct lan_info *lan,
 	struct host *host;
 
 	out->count = 0;
-	host = hosts_take_news(hosts, lan, news, &before);
+	host = hosts_take_news(hosts, lan, news, now_ms, &before);
 	if (!host)
 		return;
 	if (host->heard)

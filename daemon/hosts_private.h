@@ -30,7 +30,9 @@ struct card {
 	struct host *heard[HOST_FAMILIES]; /* it is there, as far as we know */
 	struct host *owned[HOST_FAMILIES]; /* its leases are there */
 	size_t owned_count[HOST_FAMILIES];
-	bool shared; /* answers at several IPv4 addresses: a repeater, or a server */
+	int64_t many_ms; /* when it last answered at several IPv4 addresses in turn */
+	bool paired;	 /* and has leases at several since */
+	struct ip_addr answered; /* the IPv4 address that it last answered at */
 	UT_hash_handle hh;
 };
 
@@ -42,6 +44,8 @@ struct host {
 	struct card *owner; /* whose leases it has; NULL = not known */
 	size_t leases;
 	int64_t asked_ms;
+	int64_t heard_ms;      /* since when the card is heard here */
+	int64_t answered_ms;   /* when it last began to answer */
 	bool has_target;       /* leases go there when nobody answers here */
 	struct ip_addr target; /* the owner answers there */
 	UT_hash_handle hh;
@@ -55,7 +59,11 @@ struct hosts {
 	struct card *cards;
 	struct host *loose;
 	size_t loose_count;
+	int64_t restored_ms; /* leases of an earlier run came */
 };
+
+/* Long before anything that we know of. */
+#define HOSTS_LONG_AGO_MS (INT64_MIN / 2)
 
 enum host_family hosts_get_family(const struct host *host);
 /** Errors: NULL where there is none. */
@@ -64,11 +72,12 @@ struct card *hosts_find_card(const struct hosts *hosts, const struct card_key *k
 /** card: NULL = nobody's. */
 void hosts_give_host(struct hosts *hosts, struct host *host, struct card *card);
 /**
- * Take in what the kernel tells; *before is whose card was there, untouched if
+ * Take in what the kernel tells now; *before is whose card was there, untouched if
  * nobody's. Errors: NULL where the host is not one to be looked at.
  */
 struct host *hosts_take_news(struct hosts *hosts, const struct lan_info *lan,
-			     const struct host_news *news, struct card_key *before);
+			     const struct host_news *news, int64_t now_ms,
+			     struct card_key *before);
 /** Nobody is there: forget it, unless it has leases. */
 void hosts_forget_empty(struct hosts *hosts, struct host *host);
 

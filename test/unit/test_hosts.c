@@ -149,6 +149,14 @@ static void settle(struct fixture *fixture, const char *at, uint8_t machine)
 	assert_true(hear(fixture, at, HOST_ANSWERS, machine));
 }
 
+/* The kernel asks the card at the address, which answers; true: nothing is to be done
+ * then. */
+static bool answer(struct fixture *fixture, const char *at, uint8_t machine)
+{
+	(void)hear(fixture, at, HOST_HEARD, machine);
+	return hear(fixture, at, HOST_ANSWERS, machine);
+}
+
 /* DHCP: the address is another machine's. It must answer first. */
 static void test_stranger(void **state)
 {
@@ -171,6 +179,99 @@ static void test_stranger(void **state)
 	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
 	hosts_set_owner(fixture->hosts, &fixture->out.list[0].addr, mac);
 	assert_true(hear(fixture, A, HOST_ANSWERS, M2));
+}
+
+/* Another one that had an address before: DHCP's next, if it gave that up. */
+static void test_stranger_from_elsewhere(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, C, HOST_ANSWERS, M2));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	/* told again, and nobody was asked in between */
+	assert_true(hear(fixture, C, HOST_ANSWERS, M2));
+	assert_true(hear(fixture, C, HOST_HEARD, M2));
+	assert_false(hear(fixture, C, HOST_FAILED, 0));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+	/* one that has it still, before the other */
+	fixture_reset(fixture);
+	settle(fixture, A, M1);
+	assert_true(answer(fixture, C, M2));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	assert_false(did(fixture, HOST_STEP_END, A, NULL));
+	/* or has had it for ever, as the owner wrote down */
+	fixture_reset(fixture);
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, C, HOST_FIXED, M2));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M2));
+}
+
+/* A card that answers for a machine besides its own: a proxy while that one sleeps, a
+ * repeater, or one that says what is not true. */
+static void test_proxy(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, C, HOST_HEARD, M2));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	assert_true(answer(fixture, C, M2));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M2));
+	/* it wakes, and sleeps again */
+	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M2));
+	/* and for long it is the only one there */
+	assert_true(hear(fixture, C, HOST_FAILED, 0));
+	fixture->now_ms += HOSTS_MANY_MS;
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+}
+
+/* What it has answered long ago is asked again. */
+static void test_proxy_is_asked_again(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_true(hear(fixture, C, HOST_HEARD, M2));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(answer(fixture, C, M2));
+	assert_true(hear(fixture, A, HOST_ANSWERS, M2));
+	fixture->now_ms += HOSTS_MANY_MS;
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	assert_true(hear(fixture, C, HOST_HEARD, M2));
+	assert_false(hear(fixture, C, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+}
+
+/* Two hosts take each other's address: each keeps its leases. */
+static void test_swap(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	settle(fixture, B, M2);
+	assert_false(hear(fixture, A, HOST_HEARD, M2));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_true(did(fixture, HOST_STEP_PROBE, B, NULL));
+	assert_false(did(fixture, HOST_STEP_END, A, NULL));
+	assert_false(hear(fixture, B, HOST_HEARD, M1));
+	assert_int_equal(fixture->out.count, 1);
+	assert_true(did(fixture, HOST_STEP_PROBE, B, NULL));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_int_equal(fixture->out.count, 3);
+	assert_int_equal(fixture->out.list[0].step, HOST_STEP_MOVE);
+	assert_true(did(fixture, HOST_STEP_MOVE, B, A));
+	assert_true(did(fixture, HOST_STEP_END, B, NULL));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
 }
 
 /* Asked once, not for every packet. */
@@ -202,6 +303,8 @@ static void test_follows(void **state)
 	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
 	assert_true(did(fixture, HOST_STEP_PROBE, A, NULL));
 	assert_int_equal(fixture->out.count, 1);
+	/* told again, and nobody was asked in between */
+	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
 	assert_false(hear(fixture, A, HOST_FAILED, 0));
 	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
 	assert_int_equal(fixture->out.count, 1);
@@ -234,12 +337,82 @@ static void test_card_of_two(void **state)
 
 	settle(fixture, A, M1);
 	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
-	assert_true(hear(fixture, A, HOST_ANSWERS, M1));
+	assert_true(answer(fixture, A, M1));
 	/* one of them sleeps */
 	assert_true(hear(fixture, A, HOST_FAILED, 0));
 	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
 	assert_true(hear(fixture, A, HOST_FORGOTTEN, 0));
 	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+}
+
+/* A host that had two addresses for a while goes on with the new one. */
+static void test_of_two_no_more(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(answer(fixture, A, M1));
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(answer(fixture, B, M1));
+	fixture->now_ms += HOSTS_MANY_MS / 2;
+	assert_true(answer(fixture, B, M1));
+	/* it asks there at once */
+	hold(fixture, B, M1);
+	fixture->now_ms += HOSTS_MANY_MS / 2;
+	assert_false(answer(fixture, B, M1));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+}
+
+/* Behind a repeater somebody is always about: whoever sleeps keeps what is its own. */
+static void test_repeater_all_day(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(answer(fixture, A, M1));
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	for (unsigned int i = 0; i < 100; i++) {
+		fixture->now_ms += HOSTS_MANY_MS / 4;
+		assert_true(answer(fixture, C, M1));
+		(void)hear(fixture, C, HOST_HEARD, M1);
+		fixture->now_ms += HOSTS_MANY_MS / 4;
+		assert_true(answer(fixture, B, M1));
+		(void)hear(fixture, B, HOST_HEARD, M1);
+	}
+	assert_true(hear(fixture, C, HOST_FAILED, 0));
+	assert_true(answer(fixture, B, M1));
+}
+
+/* Where both have leases, that tells them apart for as long as they have. */
+static void test_pair(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	hold(fixture, B, M1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(answer(fixture, A, M1));
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	fixture->now_ms += 10 * HOSTS_MANY_MS;
+	assert_true(answer(fixture, B, M1));
+	release(fixture, B);
+	assert_false(answer(fixture, B, M1));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+}
+
+/* Not those of a machine that asks at its new address at once. */
+static void test_asks_before_it_is_followed(void **state)
+{
+	struct fixture *fixture = *state;
+
+	settle(fixture, A, M1);
+	hold(fixture, B, M1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	(void)hear(fixture, A, HOST_HEARD, M1);
+	assert_false(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
 }
 
 /* A card that answers at several other addresses is a repeater: which one is it? */
@@ -309,6 +482,14 @@ static void test_both(void **state)
 	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
 	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
 	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+	assert_true(did(fixture, HOST_STEP_END, A, NULL));
+	/* or at two others: which of them is it? */
+	fixture_reset(fixture);
+	settle(fixture, A, M1);
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(hear(fixture, C, HOST_ANSWERS, M1));
+	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
+	assert_int_equal(fixture->out.count, 1);
 	assert_true(did(fixture, HOST_STEP_END, A, NULL));
 }
 
@@ -460,7 +641,7 @@ static void test_learn(void **state)
 	fill_mac(stranger.mac, M2);
 	fill_mac(owner.mac, M1);
 	hold(fixture, A, M1);
-	hosts_finish_restore(fixture->hosts);
+	hosts_finish_restore(fixture->hosts, fixture->now_ms);
 	hosts_learn(fixture->hosts, &fixture->lan, &stranger);
 	hosts_learn(fixture->hosts, &fixture->lan, &owner);
 	assert_false(hear(fixture, A, HOST_ANSWERS, M2));
@@ -475,9 +656,37 @@ static void test_restored_pair(void **state)
 
 	hold(fixture, A, M1);
 	hold(fixture, B, M1);
-	hosts_finish_restore(fixture->hosts);
+	hosts_finish_restore(fixture->hosts, fixture->now_ms);
 	assert_true(hear(fixture, A, HOST_FAILED, 0));
 	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+}
+
+/* Nothing is known of who is about: where a card was heard at a third address, whoever
+ * of them it is shall have the time to be heard. */
+static void test_restored(void **state)
+{
+	struct fixture *fixture = *state;
+	struct host_news third = {.addr = address(C), .state = HOST_HEARD};
+
+	fill_mac(third.mac, M1);
+	hold(fixture, A, M1);
+	hosts_finish_restore(fixture->hosts, fixture->now_ms);
+	hosts_learn(fixture->hosts, &fixture->lan, &third);
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_true(hear(fixture, B, HOST_ANSWERS, M1));
+	fixture->now_ms += HOSTS_HEARING_MS;
+	assert_false(hear(fixture, B, HOST_HEARD, M1));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_PROBE, C, NULL));
+	assert_false(hear(fixture, C, HOST_FAILED, 0));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
+	/* at one other address alone */
+	fixture_reset(fixture);
+	hold(fixture, A, M1);
+	hosts_finish_restore(fixture->hosts, fixture->now_ms);
+	assert_true(hear(fixture, A, HOST_FAILED, 0));
+	assert_false(hear(fixture, B, HOST_ANSWERS, M1));
+	assert_true(did(fixture, HOST_STEP_MOVE, A, B));
 }
 
 /* An entry goes with its last lease, unless its machine is there. */
@@ -542,10 +751,18 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_stranger),
+		TEST(test_stranger_from_elsewhere),
+		TEST(test_proxy),
+		TEST(test_proxy_is_asked_again),
+		TEST(test_swap),
 		TEST(test_asks_are_few),
 		TEST(test_follows),
 		TEST(test_follows_at_once),
 		TEST(test_card_of_two),
+		TEST(test_of_two_no_more),
+		TEST(test_repeater_all_day),
+		TEST(test_pair),
+		TEST(test_asks_before_it_is_followed),
 		TEST(test_card_of_many),
 		TEST(test_waits_for_others),
 		TEST(test_both),
@@ -559,6 +776,7 @@ int main(void)
 		TEST(test_other_lan),
 		TEST(test_learn),
 		TEST(test_restored_pair),
+		TEST(test_restored),
 		TEST(test_release),
 		TEST(test_flood),
 	};
