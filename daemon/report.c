@@ -427,6 +427,11 @@ struct problem {
 	const char *text;
 };
 
+struct problem_row {
+	bool is;
+	struct problem problem;
+};
+
 static bool status_worker_down(const struct report_status *status)
 {
 	for (size_t i = 0; i < status->worker_count; i++)
@@ -486,10 +491,7 @@ static size_t status_find_problems(const struct report_status *status,
 {
 	const struct ledger_figures *figures = ledger_get_figures(status->ledger);
 	const struct wan_choice *wan = &status->network->wan;
-	const struct {
-		bool is;
-		struct problem problem;
-	} rows[] = {
+	const struct problem_row rows[] = {
 		{wan->route == WAN_ROUTE_NONE,
 		 {"no-default-route", "there is no IPv4 default route"}},
 		{wan->route == WAN_ROUTE_LAN,
@@ -523,9 +525,8 @@ static size_t status_find_problems(const struct report_status *status,
 		{status_find_missing(status, missing), {"lan-missing", missing}},
 		{status->anycast_missing,
 		 {"anycast",
-		  "pcp-anycast is on, but an anycast address is on no interface; do: "
-		  "ip "
-		  "address add 192.0.0.9/32 dev lo, and 2001:1::1/128 for IPv6"}},
+		  "pcp-anycast is on, but no interface has its address; do: ip address "
+		  "add 192.0.0.9/32 dev lo, and 2001:1::1/128 for IPv6"}},
 		{figures->backend_failed,
 		 {"backend", "the firewall does not take changes; see the log"}},
 		{(figures->troubles & BACKEND_TROUBLE_NO_IPV6) != 0 &&
