@@ -135,8 +135,11 @@ static void walk(const struct ruleset *ruleset, bool ipv6, uint8_t protocol)
 	     ruleset_walk_one(ruleset, PACKET_HOOK_FORWARD, i, &packet, &verdict); i++)
 		if (verdict.base_chain[0] == '\0' && verdict.handle != 0)
 			abort();
+	ruleset_walk_path(ruleset, &packet, &verdict);
+	(void)ruleset_passes_by(ruleset, &verdict, &packet, verdict.chain);
+	ruleset_walk_translation(ruleset, &packet, &verdict);
 	packet.out[0] = '\0';
-	ruleset_walk(ruleset, PACKET_HOOK_INPUT, &packet, &verdict);
+	ruleset_walk_path(ruleset, &packet, &verdict);
 	if (verdict.fate == PACKET_PASSES && verdict.handle != 0)
 		abort();
 }
