@@ -42,6 +42,18 @@ static struct prefix get_private(size_t index)
 	return prefix;
 }
 
+static bool is_private(const struct prefix *network)
+{
+	for (size_t i = 0; i < PRIVATE_COUNT; i++) {
+		const struct prefix private = get_private(i);
+
+		if (network->length >= private.length &&
+		    prefix_contains(&private, &network->addr))
+			return true;
+	}
+	return false;
+}
+
 static struct prefix get_host(const struct ip_addr *addr)
 {
 	return (struct prefix){.addr = *addr, .length = 128};
@@ -166,25 +178,31 @@ static void fill_hairpin(const struct ipt_layout *layout, struct ipt_list *list)
 						      .chain = CHAIN_HAIRPIN_FROM});
 }
 
-static void fill_hairpin_from(const struct ipt_layout *layout, struct ipt_list *list)
+static void add_lans(const struct backend_network *network, bool only_private,
+		     enum ipt_action action, struct ipt_list *list)
 {
-	const struct backend_network *network = &layout->network;
-
 	for (size_t i = 0; i < network->lan_count; i++)
 		for (size_t j = 0; j < network->lan_network_counts[i]; j++) {
 			const struct ipt_spec spec = {
 				.source = network->lan_networks[i][j],
-				.action = IPT_DO_MASQUERADE,
+				.action = action,
 			};
 
-			if (addr_is_ipv4(&spec.source.addr))
+			if (addr_is_ipv4(&spec.source.addr) &&
+			    (!only_private || is_private(&spec.source)))
 				ipt_list_add(list, &spec);
 		}
 }
 
+static void fill_hairpin_from(const struct ipt_layout *layout, struct ipt_list *list)
+{
+	add_lans(&layout->network, false, IPT_DO_MASQUERADE, list);
+}
+
 /*
  * Other hosts' traffic whose source port is a leased one gets another: see
- * nft_ruleset.nft. Not that of the gateway itself.
+ * nft_ruleset.nft. Not that of the gateway itself, nor of networks that are routed and
+ * no LANs of ours: the host may not translate these at all.
  */
 static void fill_held(const struct ipt_layout *layout, struct ipt_list *list)
 {
@@ -201,10 +219,7 @@ static void fill_held(const struct ipt_layout *layout, struct ipt_list *list)
 		ipt_list_add(list,
 			     &(const struct ipt_spec){.destination = get_private(i),
 						      .action = IPT_DO_RETURN});
-	for (size_t i = 0; i < PRIVATE_COUNT; i++)
-		ipt_list_add(list, &(const struct ipt_spec){
-					   .source = get_private(i),
-					   .action = IPT_DO_MASQUERADE_RANDOM});
+	add_lans(&layout->network, true, IPT_DO_MASQUERADE_RANDOM, list);
 }
 
 const struct ipt_fixed *ipt_fixed_get(size_t index)

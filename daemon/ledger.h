@@ -52,7 +52,7 @@ struct ledger_figures {
 	uint64_t requests, granted, refused;
 	uint64_t heals; /* times the kernel had to be put right */
 	bool store_on, store_failed, backend_failed;
-	bool store_damaged; /* leases were lost at start */
+	bool store_damaged;    /* leases were lost at start */
 	unsigned int troubles; /* of the firewall: bits of enum backend_trouble */
 	int64_t epoch_origin_ms;
 };

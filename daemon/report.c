@@ -484,6 +484,12 @@ static bool status_find_missing(const struct report_status *status,
 	return count > 0;
 }
 
+static bool has_trouble(const struct ledger_figures *figures,
+			enum backend_trouble trouble)
+{
+	return (figures->troubles & trouble) != 0;
+}
+
 /* Each row: is it so, and how to say it. */
 static size_t status_find_problems(const struct report_status *status,
 				   char missing[LAN_MISSING_SIZE],
@@ -529,19 +535,15 @@ static size_t status_find_problems(const struct report_status *status,
 		  "add 192.0.0.9/32 dev lo, and 2001:1::1/128 for IPv6"}},
 		{figures->backend_failed,
 		 {"backend", "the firewall does not take changes; see the log"}},
-		{(figures->troubles & BACKEND_TROUBLE_NO_IPV6) != 0 &&
+		{has_trouble(figures, BACKEND_TROUBLE_NO_IPV6) &&
 			 status->conf->wan.pinholes == CONF_PINHOLES_ON,
-		 {"no-ip6tables",
-		  "the kernel has no ip6tables: there are no IPv6 pinholes, and those "
-		  "of the owner let nothing in; load the modules ip6_tables and "
-		  "ip6table_mangle and restart portreeved"}},
-		{(figures->troubles & BACKEND_TROUBLE_OVERTAKEN) != 0,
-		 {"overtaken",
-		  "somebody puts rules of iptables before ours again and again: ports "
-		  "are not translated as leases say; see the log"}},
-		{(figures->troubles & BACKEND_TROUBLE_ACCEPT) != 0,
-		 {"integrate-failed",
-		  "the rule of [backend] integrate cannot be made; see the log"}},
+		 {"no-ip6tables", "the kernel has no ip6tables, so that there are no "
+				  "IPv6 pinholes; see the log"}},
+		{has_trouble(figures, BACKEND_TROUBLE_OVERTAKEN),
+		 {"overtaken", "rules before ours in iptables translate ports, not "
+			       "leases; see the log"}},
+		{has_trouble(figures, BACKEND_TROUBLE_ACCEPT),
+		 {"integrate-failed", "integrate cannot be done; see the log"}},
 		{figures->store_failed,
 		 {"store", "leases are not written to disk and would not survive a "
 			   "restart; see the log"}},
