@@ -57,6 +57,7 @@ static void ledger_disturbed(void *user)
 {
 	struct ledger *ledger = user;
 
+	ledger->own_failure = false;
 	ledger->events->disturbed(ledger->user);
 }
 
@@ -335,6 +336,7 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 {
 	struct books *books = &ledger->books;
 	bool moved = !addr_equal(&books->external, &network->wan.address);
+	unsigned int held_back;
 	int error;
 
 	ledger_follow_lans(ledger, network, 0);
@@ -351,7 +353,9 @@ int ledger_set_network(struct ledger *ledger, const struct network *network,
 	if (error == 0)
 		return 0;
 	ledger->network_behind = true;
-	log_error("the firewall does not take our interfaces: %s", strerror(-error));
+	if (log_limit_pass(&ledger->refused_limit, now_ms, &held_back))
+		log_error("the firewall does not take our interfaces: %s",
+			  strerror(-error));
 	return error;
 }
 
@@ -399,9 +403,12 @@ bool ledger_heal(struct ledger *ledger, const struct store_time *at)
 	unsigned int held_back;
 	int error = books_sync(&ledger->books, at->now_ms, &added, &removed);
 
-	ledger_report_heal(ledger, added, removed, at->now_ms);
+	if (!ledger->own_failure && !ledger->network_behind)
+		ledger_report_heal(ledger, added, removed, at->now_ms);
 	if (error == 0 && ledger->network_behind)
 		error = ledger_apply_network(ledger, at->now_ms);
+	if (error == 0)
+		ledger->own_failure = false;
 	ledger->figures.backend_failed = error != 0;
 	if (error != 0 && log_limit_pass(&ledger->heal_limit, at->now_ms, &held_back))
 		log_error("cannot put the firewall right: %s", strerror(-error));

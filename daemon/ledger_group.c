@@ -321,16 +321,19 @@ int ledger_apply(struct ledger *ledger, const struct lease_change *changes,
 	int error = books_apply(&ledger->books, changes, count, now_ms);
 	size_t added = 0, removed = 0;
 	unsigned int held_back;
+	const bool own = error != -ENOENT; /* nobody else has changed anything */
 
-	if (error == -ENOENT) {
+	if (!own) {
 		error = books_sync(&ledger->books, now_ms, &added, &removed);
 		ledger_report_heal(ledger, added, removed, now_ms);
 	}
 	/* What is not possible says nothing about the rest; all else has us compare. */
 	ledger->figures.backend_failed = error != 0 && error != -EEXIST &&
 					 error != -EINVAL && error != -EOPNOTSUPP;
-	if (ledger->figures.backend_failed)
+	if (ledger->figures.backend_failed) {
+		ledger->own_failure = own;
 		ledger->events->disturbed(ledger->user);
+	}
 	if (error != 0 && !ledger->figures.backend_failed)
 		log_debug("the firewall has no place for %zu changes: %s", count,
 			  strerror(-error));

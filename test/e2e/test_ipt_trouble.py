@@ -7,10 +7,11 @@ kernels that lack something.
 import contextlib
 import fcntl
 import select
+import time
 
 import pytest
 
-from backend import LAN1, WAN, Tool, rule
+from backend import LAN1, WAN, Tool, ToolError, rule
 from test_backend_ipt import LOOK_MS, ours, run
 
 IPTABLES = "[backend]\ntype = iptables\n"
@@ -43,6 +44,16 @@ def test_the_end_waits_for_the_lock(lab, tool):
     tool.process.stdin.close()
     assert tool.process.wait(10) == 0
     assert ours(lab) == [] and "<3>" not in tool.output()
+
+
+def test_who_asks_while_the_lock_is_held_does_not_wait_in_a_row(lab, tool):
+    with lock_held(lab):
+        begin = time.monotonic()
+        for external in range(5000, 5060):
+            with pytest.raises(ToolError, match="^EBUSY$"):
+                tool.apply("add " + rule(external=external))
+        assert time.monotonic() - begin < 60 * 0.05
+    tool.apply("add " + rule())
 
 
 def test_a_stop_that_leaves_ports_open_says_so(lab, daemon_factory):
@@ -100,3 +111,11 @@ def test_a_fight_ends(lab, tool):
     run(lab, f"iptables-legacy -t nat -D POSTROUTING {FIRST}")
     tool.disturbed(LOOK_MS)
     assert tool.do("troubles")[1] == [0]
+
+
+def test_a_routed_network_is_not_translated(lab, tool):
+    """Private sources that are no LAN of ours leave as they are, by leased ports too."""
+    tool.apply("add " + rule(external=7777))
+    held = run(lab, "iptables-legacy -t nat -S PORTREEVE-HELD").splitlines()
+    sources = [line.split()[3] for line in held if "MASQUERADE" in line]
+    assert sources == ["192.168.77.0/24", "192.168.78.0/24"]

@@ -751,10 +751,9 @@ static void test_log_of_the_firewall(void **state)
 		enum result result;
 		bool is_trouble;
 	} rows[] = {
-		{-EEXIST, RESULT_CONFLICT, false},
-		{-EOPNOTSUPP, RESULT_BACKEND, false},
-		{-EINVAL, RESULT_BACKEND, false},
-		{-ENOBUFS, RESULT_BACKEND, true},
+		{-EEXIST, RESULT_CONFLICT, false}, {-EOPNOTSUPP, RESULT_BACKEND, false},
+		{-EINVAL, RESULT_BACKEND, false},  {-ENOBUFS, RESULT_BACKEND, true},
+		{-EBUSY, RESULT_BACKEND, true},
 	};
 	struct fixture *fixture = *state;
 	struct backend_ops failing = *fixture->lab.ledger->books.backend_ops;
@@ -773,6 +772,38 @@ static void test_log_of_the_firewall(void **state)
 		assert_int_equal(fixture->lab.ledger->figures.backend_failed,
 				 rows[i].is_trouble);
 	}
+	ledger_lab_close(&fixture->lab);
+}
+
+static int mend_sync(struct backend *backend, const struct rule *rules, size_t count,
+		     size_t *added, size_t *removed)
+{
+	(void)backend;
+	(void)rules;
+	(void)count;
+	*added = 3;
+	*removed = 0;
+	return 0;
+}
+
+/* After a failure of our own no stranger is blamed. */
+static void test_own_failure_is_nobodys(void **state)
+{
+	struct fixture *fixture = *state;
+	struct backend_ops failing = *fixture->lab.ledger->books.backend_ops;
+	struct ledger *ledger = fixture->lab.ledger;
+
+	failing.apply = fail_apply;
+	failing.sync = mend_sync;
+	ledger->books.backend_ops = &failing;
+	apply_error = -EBUSY;
+	ask(fixture, REQUEST_PINHOLE, V6, PORT);
+	assert_int_equal(decide(fixture), RESULT_BACKEND);
+	assert_true(ledger_heal(ledger, &fixture->lab.at));
+	assert_int_equal(ledger->figures.heals, 0);
+	/* but for what the backend has seen */
+	assert_true(ledger_heal(ledger, &fixture->lab.at));
+	assert_int_equal(ledger->figures.heals, 1);
 	ledger_lab_close(&fixture->lab);
 }
 
@@ -859,6 +890,7 @@ int main(void)
 		TEST(test_log_of_disabled),
 		TEST(test_log_of_the_firewall),
 		TEST(test_firewall_without_ipv6),
+		TEST(test_own_failure_is_nobodys),
 		TEST(test_log_of_refusals),
 		TEST(test_v6fw1_off),
 		TEST(test_v6fw2_rules),
