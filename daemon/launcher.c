@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,6 +86,10 @@ static void launcher_on_core_gone(struct launcher *launcher, int wait_status)
 {
 	msg_channel_free(launcher->channel);
 	launcher->channel = NULL;
+	/* One that was killed in the middle of a change held it, and our descriptor
+	 * would for as long as there is no other core. */
+	if (launcher->lock >= 0)
+		(void)flock(launcher->lock, LOCK_UN);
 	if (launcher->phase == LAUNCHER_STOPPING) {
 		/* Asked to stop, it could not: it has said what stays. */
 		if (launcher->status == 0 && WIFEXITED(wait_status))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The launcher: command line, users and directories, and in which order things end."""
 
+import ctypes
+import fcntl
 import os
 import pwd
 import signal
@@ -9,8 +11,9 @@ import time
 
 import pytest
 from daemon import alive, children
-from lab import wait_for
+from lab import LIBC, wait_for
 
+SYS_PIDFD_GETFD = 438
 ROLES = {"core", "upnp", "pcp"}
 
 
@@ -205,3 +208,41 @@ def test_idle_launcher_sleeps(lab, daemon_factory):
         wait_for(lambda: time.monotonic() > end, "half a second")
         return switches() == before
     wait_for(quiet, "half a second without a wake-up")
+
+
+def get_shared(pid, name):
+    """A descriptor of that process's for a file of that name, as a child inherits it."""
+    place = f"/proc/{pid}/fd"
+    number = next(int(fd) for fd in os.listdir(place)
+                  if os.path.basename(os.readlink(f"{place}/{fd}")) == name)
+    process = os.pidfd_open(pid)
+    try:
+        shared = LIBC.syscall(SYS_PIDFD_GETFD, process, number, 0)
+    finally:
+        os.close(process)
+    assert shared >= 0, os.strerror(ctypes.get_errno())
+    return shared
+
+
+def test_core_killed_with_the_lock(lab, daemon_factory):
+    """What core held of iptables' lock is free as soon as it has ended."""
+    daemon = daemon_factory("[backend]\ntype = iptables\n").start()
+    pids = daemon.roles()
+    # (while this one does not end, there is no other core that would let go of it)
+    os.kill(pids["pcp"], signal.SIGSTOP)
+    shared = get_shared(daemon.pid, "xtables.lock")
+    fcntl.flock(shared, fcntl.LOCK_EX)
+    with open(lab.lock, encoding="ascii") as file:
+        def is_free():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        assert not is_free()
+        os.kill(pids["core"], signal.SIGKILL)
+        wait_for(is_free, "the lock to be free", 0.5)
+        assert "core" not in daemon.roles()
+    os.close(shared)
+    wait_for(lambda: "core" in daemon.roles(), "another core")
