@@ -240,6 +240,39 @@ def test_two_addresses(lab, daemon, addresses, monitor):
     assert arrives(lab, 4000, lab.lan1)
 
 
+def test_proxy(lab, daemon, addresses, monitor):
+    """A card that answers for a machine that sleeps, and at its own address, ends nothing"""
+    with natpmp.Client(lab.lan1) as client:
+        assert client.map("udp", 4000, 4000).result == natpmp.OK
+    lab.gw.run(["ping", "-c1", "-W1", lab.lan2.ipv4])
+    addresses.leave(lab.lan1)
+    addresses.set(lab.lan2, lab.lan2.ipv4, lab.lan1.ipv4)
+    addresses.greet(lab.lan2, lab.lan1.ipv4)
+    monitor.wait(lab.lan1.ipv4, rf"lladdr {mac(lab.lan2)} REACHABLE")
+    monitor.wait(lab.lan2.ipv4, "PROBE", "REACHABLE")
+    assert owners(daemon) == {4000: lab.lan1.ipv4}
+    addresses.set(lab.lan2, lab.lan2.ipv4)
+    addresses.set(lab.lan1, lab.lan1.ipv4)
+    addresses.greet(lab.lan1)
+    assert arrives(lab, 4000, lab.lan1)
+
+
+def test_swap(lab, daemon, addresses):
+    """Two hosts take each other's address: each keeps what it has"""
+    hosts = (lab.lan1, 4000, lab.lan2.ipv4), (lab.lan2, 4100, lab.lan1.ipv4)
+    for host, port, _ in hosts:
+        with natpmp.Client(host) as client:
+            assert client.map("udp", port, port).result == natpmp.OK
+        addresses.leave(host)
+    for host, _, new in hosts:
+        addresses.set(host, new)
+        addresses.greet(host, new)
+    wait_for(lambda: owners(daemon) == {port: new for _, port, new in hosts},
+             "the leases to follow", FOLLOW_S)
+    for host, port, new in hosts:
+        assert arrives(lab, port, host, new)
+
+
 def test_sleep(lab, daemon, addresses, monitor):
     """A host that does not answer keeps its leases, and is found by them when it wakes"""
     with natpmp.Client(lab.lan1) as client:
