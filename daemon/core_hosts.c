@@ -47,7 +47,8 @@ struct core_hosts {
 static void hosts_ask_all_later(struct core_hosts *own)
 {
 	static const struct timeval pause = {.tv_sec = ASK_ALL_PAUSE_MS / 1000,
-					     .tv_usec = ASK_ALL_PAUSE_MS % 1000 * 1000};
+					     .tv_usec =
+						     ASK_ALL_PAUSE_MS % 1000 * 1000L};
 
 	if (own->all_due)
 		return;
