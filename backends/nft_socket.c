@@ -137,8 +137,6 @@ static int on_answer(const struct nlmsghdr *answer, void *user)
 	struct ask *ask = user;
 	int result;
 
-	if (answer->nlmsg_flags & NLM_F_DUMP_INTR)
-		ask->interrupted = true;
 	result = ask->visit(answer, ask->user);
 	if (result < 0 && ask->error == 0)
 		ask->error = result;
@@ -185,6 +183,8 @@ static int read_answers(struct nft_socket *nft, uint32_t seq, struct ask *ask)
 
 		if (got < 0)
 			return (int)got;
+		if (netlink_clear_interruption(nft->buffer, (size_t)got))
+			ask->interrupted = true;
 		result = mnl_cb_run(nft->buffer, (size_t)got, seq, nft->port_id,
 				    on_answer, ask);
 		if (result < 0)

@@ -29,6 +29,16 @@ void ruleset_free(struct ruleset *ruleset)
 	free(ruleset);
 }
 
+uint32_t ruleset_get_generation(const struct ruleset *ruleset)
+{
+	return ruleset->generation;
+}
+
+bool ruleset_is_partial(const struct ruleset *ruleset)
+{
+	return ruleset->partial;
+}
+
 static int make_room(struct ruleset_list *list, size_t more, size_t width, size_t max)
 {
 	size_t size = list->size > 0 ? list->size : START_ITEMS;

@@ -24,15 +24,25 @@ struct ruleset;
  */
 #define RULESET_MARK_PRIORITY (-155)
 
-/** Larger ones are not read: -E2BIG. */
+/** Chains beyond that are as if nobody knew what they do. */
 #define RULESET_RULES_MAX 65536
 #define RULESET_NAME_MAX 64
 
-/** Owns: caller frees by ruleset_free(). Errors: -EPERM, -EPROTONOSUPPORT: no nf_tables
- * in this kernel; -E2BIG, -errno. */
+/**
+ * Read the chains of all tables that the kernel calls. Where somebody changes something
+ * all the time, each chain is as it was at one moment, not all of them at the same.
+ * Owns: caller frees by ruleset_free(). Errors: -EPERM, -EPROTONOSUPPORT: no nf_tables
+ * in this kernel; -E2BIG: too many chains, -errno.
+ */
 int ruleset_read(struct ruleset **out) __attribute__((warn_unused_result));
 /** Safe on NULL. */
 void ruleset_free(struct ruleset *ruleset);
+/** The generation of all tables when it was read; 0: there was more than one. */
+uint32_t ruleset_get_generation(const struct ruleset *ruleset);
+/** True when chains of it were not read: too many rules, or never quiet for long
+ * enough.
+ */
+bool ruleset_is_partial(const struct ruleset *ruleset);
 
 /**
  * A packet as a hook sees it: no fragment, without options or extension headers, not
@@ -107,6 +117,13 @@ void ruleset_walk(const struct ruleset *ruleset, enum packet_hook hook,
 bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 		      size_t index, const struct packet *packet,
 		      struct packet_verdict *out);
+/**
+ * The same as if nothing matched that may match or not: PACKET_DROPPED where a chain
+ * lets pass only what it names, PACKET_PASSES where it keeps out only that.
+ */
+bool ruleset_walk_default(const struct ruleset *ruleset, enum packet_hook hook,
+			  size_t index, const struct packet *packet,
+			  struct packet_verdict *out);
 
 /**
  * The same as ruleset_walk() at all hooks that the packet comes by, on its way to this

@@ -144,6 +144,7 @@ struct ruleset_table {
 	bool own;	 /* ours */
 	bool is_owned;	 /* by a socket: nobody else changes it */
 	bool is_xtables; /* iptables (nf_tables variant) looks after it */
+	bool hooked;	 /* a chain of it is called by the kernel */
 };
 
 struct ruleset_chain {
@@ -159,6 +160,7 @@ struct ruleset_chain {
 	int32_t priority;
 	uint32_t first_rule;
 	uint32_t rule_count;
+	bool unread; /* too many rules, or never quiet: it may do anything */
 };
 
 struct ruleset_rule {
@@ -210,6 +212,8 @@ struct ruleset {
 	struct ruleset_list exprs;
 	struct ruleset_list elements;
 	struct if_nameindex *links;
+	uint32_t generation; /* 0: it changed while it was read */
+	bool partial;	     /* a chain is unread */
 };
 
 /** Errors: NULL, out of memory. */

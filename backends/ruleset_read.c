@@ -10,8 +10,15 @@
 #include <string.h>
 
 #define BUFFER_SIZE 65536
-/* Tries while others change what is being read. */
-#define READ_TRIES 3
+/* Passes over everything, while others change what is being read. */
+#define READ_TRIES 2
+/* Tries of one list, of one chain and of one set that others keep changing. */
+#define LIST_TRIES 16
+#define CHAIN_TRIES 4
+#define SET_TRIES 3
+/* FNV-1a over handles: tells whether a chain is the one that was read before. */
+#define HASH_START 0xcbf29ce484222325U
+#define HASH_PRIME 0x100000001b3U
 
 struct reader {
 	struct mnl_socket *mnl;
@@ -20,9 +27,11 @@ struct reader {
 	uint32_t seq;
 	/* Of the dump at hand. */
 	uint32_t set;
+	uint64_t hash;	     /* of the handles of its rules, in order */
 	uint32_t generation; /* of the last that was asked for */
 	bool interrupted;
 	int error;
+	bool busy; /* a dump of this pass was interrupted */
 };
 
 static void close_socket(struct reader *reader)
@@ -47,12 +56,20 @@ static struct nlmsghdr *start(struct reader *reader, uint16_t type, uint16_t fla
 	return header;
 }
 
+/* A rule keeps its handle as long as it is the same. */
+static void note_rule(struct reader *reader, const struct nlmsghdr *message)
+{
+	struct netlink_attrs attrs;
+
+	netlink_attrs_read(&attrs, message, sizeof(struct nfgenmsg));
+	reader->hash ^= ruleset_attrs_get_long(&attrs, NFTA_RULE_HANDLE);
+	reader->hash *= HASH_PRIME;
+}
+
 static int on_message(const struct nlmsghdr *message, void *user)
 {
 	struct reader *reader = user;
 
-	if (message->nlmsg_flags & NLM_F_DUMP_INTR)
-		reader->interrupted = true;
 	if (message->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN)) {
 		struct netlink_attrs attrs;
 
@@ -61,6 +78,8 @@ static int on_message(const struct nlmsghdr *message, void *user)
 		/* It is one answer, and no acknowledgement follows. */
 		return MNL_CB_STOP;
 	}
+	if (message->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE))
+		note_rule(reader, message);
 	reader->error = ruleset_parse_message(reader->ruleset, message, reader->set);
 	return reader->error < 0 ? MNL_CB_STOP : MNL_CB_OK;
 }
@@ -74,6 +93,8 @@ static int receive(struct reader *reader)
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return -errno;
+	if (netlink_clear_interruption(reader->buffer, (size_t)got))
+		reader->interrupted = true;
 	got = mnl_cb_run(reader->buffer, (size_t)got, reader->seq,
 			 mnl_socket_get_portid(reader->mnl), on_message, reader);
 	return got < 0 ? -errno : (int)got;
@@ -95,6 +116,7 @@ static int ask(struct reader *reader, const struct nlmsghdr *request)
 	do
 		result = receive(reader);
 	while (result == MNL_CB_OK);
+	reader->busy = reader->busy || reader->interrupted;
 	if (result == MNL_CB_STOP && reader->error == 0)
 		return reader->interrupted ? -EINTR : 0;
 	if (reader->error < 0)
@@ -104,10 +126,17 @@ static int ask(struct reader *reader, const struct nlmsghdr *request)
 	return error < 0 ? error : result;
 }
 
-static int dump(struct reader *reader, uint16_t type)
+/* A list is short: to read it without an interruption takes a few tries at most. */
+static int read_list(struct reader *reader, uint16_t type, struct ruleset_list *list)
 {
+	int error = -EINTR;
+
 	reader->set = RULESET_NONE;
-	return ask(reader, start(reader, type, NLM_F_DUMP, NFPROTO_UNSPEC));
+	for (unsigned int i = 0; i < LIST_TRIES && error == -EINTR; i++) {
+		list->count = 0;
+		error = ask(reader, start(reader, type, NLM_F_DUMP, NFPROTO_UNSPEC));
+	}
+	return error;
 }
 
 static int ask_generation(struct reader *reader, uint32_t *generation)
@@ -118,27 +147,42 @@ static int ask_generation(struct reader *reader, uint32_t *generation)
 	return error;
 }
 
-/* A set that is too large, or that makes no sense, stays unknown. */
+static int ask_elements(struct reader *reader, const struct ruleset_set *set)
+{
+	const struct ruleset *ruleset = reader->ruleset;
+	struct nlmsghdr *request =
+		start(reader, NFT_MSG_GETSETELEM, NLM_F_DUMP,
+		      ruleset_get_table(ruleset, set->table)->family);
+
+	mnl_attr_put_strz(
+		request, NFTA_SET_ELEM_LIST_TABLE,
+		ruleset_get_name(ruleset,
+				 ruleset_get_table(ruleset, set->table)->name));
+	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET,
+			  ruleset_get_name(ruleset, set->name));
+	return ask(reader, request);
+}
+
+/* A set that is too large, never quiet or gone, or that makes no sense, stays unknown.
+ */
 static int read_elements(struct reader *reader, uint32_t index)
 {
 	struct ruleset *ruleset = reader->ruleset;
 	struct ruleset_set *set = ruleset_get_set(ruleset, index);
-	const struct ruleset_table *table = ruleset_get_table(ruleset, set->table);
-	struct nlmsghdr *request =
-		start(reader, NFT_MSG_GETSETELEM, NLM_F_DUMP, table->family);
-	int error;
+	int error = -EINTR;
 
-	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE,
-			  ruleset_get_name(ruleset, table->name));
-	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET,
-			  ruleset_get_name(ruleset, set->name));
 	reader->set = index;
 	set->first_element = (uint32_t)ruleset->elements.count;
-	error = ask(reader, request);
+	for (unsigned int i = 0; i < SET_TRIES && error == -EINTR; i++) {
+		ruleset->elements.count = set->first_element;
+		set->element_count = 0;
+		error = ask_elements(reader, set);
+	}
 	if (error == 0)
 		error = ruleset_close_set(ruleset, index);
 	set->known = error == 0;
-	if (error == -E2BIG || error == -EINVAL) {
+	if (error == -E2BIG || error == -EINVAL || error == -EINTR ||
+	    error == -ENOENT) {
 		ruleset->elements.count = set->first_element;
 		set->element_count = 0;
 		return 0;
@@ -157,28 +201,122 @@ static int read_all_elements(struct reader *reader)
 	return error;
 }
 
+/* How far the lists were filled before a chain. */
+struct fill {
+	size_t bytes;
+	size_t rules;
+	size_t exprs;
+};
+
+static struct fill get_fill(const struct ruleset *ruleset)
+{
+	return (struct fill){
+		.bytes = ruleset->bytes.count,
+		.rules = ruleset->rules.count,
+		.exprs = ruleset->exprs.count,
+	};
+}
+
+static void set_fill(struct ruleset *ruleset, const struct fill *fill)
+{
+	ruleset->bytes.count = fill->bytes;
+	ruleset->rules.count = fill->rules;
+	ruleset->exprs.count = fill->exprs;
+}
+
+static int ask_rules(struct reader *reader, const struct ruleset_chain *chain)
+{
+	const struct ruleset *ruleset = reader->ruleset;
+	const struct ruleset_table *table = ruleset_get_table(ruleset, chain->table);
+	struct nlmsghdr *request =
+		start(reader, NFT_MSG_GETRULE, NLM_F_DUMP, table->family);
+
+	mnl_attr_put_strz(request, NFTA_RULE_TABLE,
+			  ruleset_get_name(ruleset, table->name));
+	mnl_attr_put_strz(request, NFTA_RULE_CHAIN,
+			  ruleset_get_name(ruleset, chain->name));
+	reader->hash = HASH_START;
+	return ask(reader, request);
+}
+
+/*
+ * The kernel counts as an interruption whatever anybody changes anywhere: a chain that
+ * has the same rules twice in a row was read whole all the same. One that never has, or
+ * has too many, is not known.
+ */
+static int read_chain(struct reader *reader, uint32_t index)
+{
+	struct ruleset *ruleset = reader->ruleset;
+	struct ruleset_chain *chain = ruleset_get_chain(ruleset, index);
+	const struct fill fill = get_fill(ruleset);
+	uint64_t hash = 0;
+	int error = -EINTR;
+
+	for (unsigned int i = 0; i < CHAIN_TRIES && error == -EINTR; i++) {
+		set_fill(ruleset, &fill);
+		error = ask_rules(reader, chain);
+		if (error == -EINTR && reader->hash == hash)
+			error = 0;
+		hash = reader->hash;
+	}
+	if (error != -E2BIG && error != -EINTR)
+		return error == -ENOENT ? 0 : error;
+	set_fill(ruleset, &fill);
+	chain->unread = true;
+	ruleset->partial = true;
+	return 0;
+}
+
+/* Chains of a table that has none at any hook decide nothing. */
+static bool is_chain_wanted(const struct ruleset *ruleset, uint32_t index)
+{
+	const struct ruleset_table *table =
+		ruleset_get_table(ruleset, ruleset_get_chain(ruleset, index)->table);
+
+	return table->hooked && !table->own;
+}
+
+/* Those that hooks call first: if there is no room for all, the others wait. */
+static int read_chains(struct reader *reader)
+{
+	const struct ruleset *ruleset = reader->ruleset;
+	const uint32_t count = (uint32_t)ruleset->chains.count;
+	int error = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (ruleset_get_chain(ruleset, i)->is_base)
+			ruleset_get_table(ruleset, ruleset_get_chain(ruleset, i)->table)
+				->hooked = true;
+	for (uint32_t i = 0; error == 0 && i < count * 2; i++)
+		if (ruleset_get_chain(ruleset, i % count)->is_base == (i < count) &&
+		    is_chain_wanted(ruleset, i % count))
+			error = read_chain(reader, i % count);
+	return error;
+}
+
 /* In this order: each names what came before it. */
 static int read_parts(struct reader *reader)
 {
-	int error = dump(reader, NFT_MSG_GETTABLE);
+	struct ruleset *ruleset = reader->ruleset;
+	int error = read_list(reader, NFT_MSG_GETTABLE, &ruleset->tables);
 
 	if (error == 0)
-		error = dump(reader, NFT_MSG_GETCHAIN);
+		error = read_list(reader, NFT_MSG_GETCHAIN, &ruleset->chains);
 	if (error < 0)
 		return error;
-	ruleset_sort_chains(reader->ruleset);
-	error = dump(reader, NFT_MSG_GETSET);
+	ruleset_sort_chains(ruleset);
+	error = read_list(reader, NFT_MSG_GETSET, &ruleset->sets);
 	if (error < 0)
 		return error;
-	ruleset_sort_sets(reader->ruleset);
-	error = dump(reader, NFT_MSG_GETRULE);
+	ruleset_sort_sets(ruleset);
+	error = read_chains(reader);
 	if (error < 0)
 		return error;
-	ruleset_sort_rules(reader->ruleset);
+	ruleset_sort_rules(ruleset);
 	return read_all_elements(reader);
 }
 
-/* -EINTR, -ENOENT: somebody changed something meanwhile. */
+/* The ruleset has a generation if nobody has changed anything meanwhile. */
 static int try_read(struct reader *reader)
 {
 	uint32_t before;
@@ -186,6 +324,7 @@ static int try_read(struct reader *reader)
 	int error;
 
 	ruleset_free(reader->ruleset);
+	reader->busy = false;
 	reader->ruleset = ruleset_new();
 	if (!reader->ruleset)
 		return -ENOMEM;
@@ -195,23 +334,24 @@ static int try_read(struct reader *reader)
 	if (error < 0)
 		return error == -EINVAL ? -EPROTONOSUPPORT : error;
 	error = read_parts(reader);
-	if (error < 0)
-		return error == -ENOENT ? -EINTR : error;
-	error = ask_generation(reader, &after);
-	if (error < 0)
-		return error;
-	return before == after ? 0 : -EINTR;
+	if (error == 0)
+		error = ask_generation(reader, &after);
+	if (error == 0 && before == after)
+		reader->ruleset->generation = before;
+	return error;
 }
 
+/* Where somebody is so fast that dumps are interrupted, a second pass is no better. */
 int ruleset_read(struct ruleset **out)
 {
 	struct reader reader = {.buffer = malloc(BUFFER_SIZE)};
 	int error = reader.buffer ? open_socket(&reader) : -ENOMEM;
 
-	if (error == 0)
-		error = -EINTR;
-	for (unsigned int i = 0; i < READ_TRIES && error == -EINTR; i++)
+	for (unsigned int i = 0; i < READ_TRIES && error == 0; i++) {
 		error = try_read(&reader);
+		if (error == 0 && (reader.ruleset->generation != 0 || reader.busy))
+			break;
+	}
 	close_socket(&reader);
 	free(reader.buffer);
 	if (error < 0)

@@ -24,6 +24,7 @@ struct walk {
 	bool is_marked;	      /* our own forward chain is behind */
 	bool is_mark_strange; /* others had changed the mark before it */
 	bool skips_own;	      /* rules of ours in chains of others */
+	bool skips_unsure;    /* what may match or not */
 	bool is_nat;	      /* who translates takes it */
 	uint32_t opened;      /* a chain that accepts all; RULESET_NONE: none */
 	unsigned int steps;
@@ -57,8 +58,10 @@ static unsigned int walk_chain(struct walk *walk, uint32_t index)
 
 	if (walk->opened != RULESET_NONE && index == walk->opened)
 		return MAY_PASS;
-	if (index == RULESET_NONE || walk->depth == RULESET_DEPTH_MAX)
-		return MAY_PASS | MAY_DROP | MAY_RETURN;
+	if (index == RULESET_NONE || walk->depth == RULESET_DEPTH_MAX ||
+	    ruleset_get_chain(walk->ruleset, index)->unread)
+		return walk->skips_unsure ? MAY_RETURN
+					  : MAY_PASS | MAY_DROP | MAY_RETURN;
 	chain = ruleset_get_chain(walk->ruleset, index);
 	walk->depth++;
 	for (uint32_t i = 0; i < chain->rule_count && !frame.ended; i++) {
@@ -114,14 +117,18 @@ static void take_decision(void *user, const struct ruleset_verdict *verdict,
 			  enum ruleset_truth truth)
 {
 	struct frame *frame = user;
-	unsigned int outcomes = get_outcomes(frame, verdict);
-	bool comes_back = verdict->decision == RULESET_JUMP && outcomes & MAY_RETURN;
+	bool sure = truth == RULESET_TRUE && verdict->decision != RULESET_ANYTHING;
+	unsigned int outcomes;
+	bool comes_back;
 
+	if (frame->walk->skips_unsure && !sure)
+		return;
+	outcomes = get_outcomes(frame, verdict);
+	comes_back = verdict->decision == RULESET_JUMP && outcomes & MAY_RETURN;
 	/* To come back from a jump is to go on here. */
 	if (verdict->decision == RULESET_JUMP)
 		outcomes &= ~(unsigned int)MAY_RETURN;
-	if (outcomes != 0 &&
-	    (truth == RULESET_MAYBE || verdict->decision == RULESET_ANYTHING))
+	if (outcomes != 0 && !sure)
 		note_unsure(frame);
 	frame->outcomes |= outcomes;
 	if (truth == RULESET_TRUE && !comes_back)
@@ -300,6 +307,19 @@ static void walk_hooked(struct walk *walk, uint32_t index, struct packet_verdict
 	walk_base(walk, index, out);
 }
 
+static bool walk_index(struct walk *walk, enum packet_hook hook, size_t index,
+		       struct packet_verdict *out)
+{
+	uint32_t base = ruleset_find_base(walk->ruleset, RULESET_TYPE_FILTER,
+					  get_number(hook), index);
+
+	if (base == RULESET_NONE)
+		return false;
+	walk_begin(walk, hook);
+	walk_hooked(walk, base, out);
+	return true;
+}
+
 bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 		      size_t index, const struct packet *packet,
 		      struct packet_verdict *out)
@@ -308,14 +328,21 @@ bool ruleset_walk_one(const struct ruleset *ruleset, enum packet_hook hook,
 			    .packet = packet,
 			    .opened = RULESET_NONE,
 			    .skips_own = true};
-	uint32_t base = ruleset_find_base(ruleset, RULESET_TYPE_FILTER,
-					  get_number(hook), index);
 
-	if (base == RULESET_NONE)
-		return false;
-	walk_begin(&walk, hook);
-	walk_hooked(&walk, base, out);
-	return true;
+	return walk_index(&walk, hook, index, out);
+}
+
+bool ruleset_walk_default(const struct ruleset *ruleset, enum packet_hook hook,
+			  size_t index, const struct packet *packet,
+			  struct packet_verdict *out)
+{
+	struct walk walk = {.ruleset = ruleset,
+			    .packet = packet,
+			    .opened = RULESET_NONE,
+			    .skips_own = true,
+			    .skips_unsure = true};
+
+	return walk_index(&walk, hook, index, out);
 }
 
 /* Who hears of chains that do not let the packet pass; false: that is enough. */

@@ -97,3 +97,16 @@ bool netlink_drain(const struct netlink_inlet *inlet, netlink_take *take, void *
 	}
 	return lost;
 }
+
+bool netlink_clear_interruption(void *messages, size_t length)
+{
+	struct nlmsghdr *message = messages;
+	bool interrupted = false;
+	int left = (int)length;
+
+	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		interrupted = interrupted || message->nlmsg_flags & NLM_F_DUMP_INTR;
+		message->nlmsg_flags &= (uint16_t)~NLM_F_DUMP_INTR;
+	}
+	return interrupted;
+}

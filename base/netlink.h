@@ -47,6 +47,12 @@ void netlink_attrs_read(struct netlink_attrs *attrs, const struct nlmsghdr *mess
 /** nest may be NULL: nothing in it. */
 void netlink_attrs_read_nest(struct netlink_attrs *attrs, const struct nlattr *nest);
 
+/**
+ * Take the flag from messages that says that a dump was interrupted, for libmnl ends a
+ * dump there. True when one had it.
+ */
+bool netlink_clear_interruption(void *messages, size_t length);
+
 /** Where news is read from, and how much of it at once. */
 struct netlink_inlet {
 	struct mnl_socket *socket;

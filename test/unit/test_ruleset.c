@@ -542,6 +542,8 @@ static void test_large_sets(void **state)
 /* More rules than anybody has: said so, instead of half of them. */
 static void test_too_many_rules(void **state)
 {
+	struct packet packet = ruleset_lab_make_packet(LAB_TCP4);
+	struct packet_verdict verdict;
 	struct ruleset *ruleset = NULL;
 	FILE *pipe;
 
@@ -551,11 +553,30 @@ static void test_too_many_rules(void **state)
 	assert_non_null(pipe);
 	(void)fputs("table ip t {\nchain c {\n", pipe);
 	for (unsigned int i = 0; i <= RULESET_RULES_MAX; i++)
-		(void)fputs("accept\n", pipe);
-	(void)fputs("}\n}\n", pipe);
+		(void)fputs("counter\n", pipe);
+	(void)fputs("}\nchain f {\ntype filter hook forward priority 0; policy drop;\n"
+		    "jump c\n}\n}\n"
+		    "table ip u {\nchain f {\ntype filter hook forward priority 1;\n"
+		    "policy drop;\n}\n}\n",
+		    pipe);
 	assert_int_equal(pclose(pipe), 0);
-	assert_int_equal(ruleset_read(&ruleset), -E2BIG);
-	assert_null(ruleset);
+	assert_int_equal(ruleset_read(&ruleset), 0);
+	assert_true(ruleset_is_partial(ruleset));
+	assert_true(
+		ruleset_walk_one(ruleset, PACKET_HOOK_FORWARD, 0, &packet, &verdict));
+	assert_int_equal(verdict.fate, PACKET_UNKNOWN);
+	assert_true(ruleset_walk_default(ruleset, PACKET_HOOK_FORWARD, 0, &packet,
+					 &verdict));
+	assert_int_equal(verdict.fate, PACKET_DROPPED);
+	assert_true(
+		ruleset_walk_one(ruleset, PACKET_HOOK_FORWARD, 1, &packet, &verdict));
+	assert_int_equal(verdict.fate, PACKET_DROPPED);
+	ruleset_free(ruleset);
+	/* of a table that no hook leads to, nothing is read */
+	ruleset_lab_load(NFT, "delete chain ip t f");
+	assert_int_equal(ruleset_read(&ruleset), 0);
+	assert_false(ruleset_is_partial(ruleset));
+	ruleset_free(ruleset);
 	ruleset_lab_flush();
 }
 
