@@ -48,6 +48,15 @@ bool foreign_make_packet(const struct foreign_sample *sample,
 
 /** Rules of ours in chains of others, at most. */
 #define FOREIGN_RULES_MAX 16
+/** Chains that refuse one, of which is told. */
+#define FOREIGN_REFUSED_MAX 4
+
+/** A chain that keeps leased traffic out and into which no rule can be put. */
+struct foreign_refusal {
+	char chain[8 + 2 * RULESET_NAME_MAX];
+	bool owned; /* its table is another program's, by the flag owner */
+	int error;  /* -errno */
+};
 
 /** What `status` says. */
 struct foreign_figures {
@@ -61,6 +70,12 @@ struct foreign_figures {
 	/** Who translates such a packet before we are asked, IPv4: PACKET_DROPPED. */
 	struct packet_verdict translation;
 	bool chain_missing; /* FOREIGN_CHAIN and there is no such chain */
+	bool partial;	    /* there are more rules than are read */
+	size_t left_out;    /* chains that want a rule beyond FOREIGN_RULES_MAX */
+	size_t refused_count;
+	struct foreign_refusal refused[FOREIGN_REFUSED_MAX];
+	int error; /* of the last refresh, -errno */
+	int64_t failed_since_ms;
 };
 
 /**
@@ -81,7 +96,8 @@ bool foreign_drain(struct foreign *foreign);
  * Read the ruleset and put our rules where they belong: one, first in its chain, no
  * other. Errors: -errno, logged once for each kind in a row.
  */
-int foreign_refresh(struct foreign *foreign, const struct backend_network *network);
+int foreign_refresh(struct foreign *foreign, const struct backend_network *network,
+		    int64_t now_ms);
 /** True when a rule of others may translate that port at the WAN. */
 bool foreign_has_port(const struct foreign *foreign, uint8_t protocol, uint16_t port);
 const struct foreign_figures *foreign_get_figures(const struct foreign *foreign);

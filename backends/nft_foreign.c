@@ -25,6 +25,10 @@
 #define CHANGE_OCTETS 1024
 /* User data of a rule is a list of type, length and value; this type is the comment. */
 #define USERDATA_COMMENT 0
+/* One that nft does not know and leaves alone: this program has put the rule there. */
+#define USERDATA_MADE 0x70
+/* Tries of a dump that is interrupted. */
+#define FIND_TRIES 3
 
 bool nft_place_equal(const struct nft_place *a, const struct nft_place *b)
 {
@@ -77,6 +81,7 @@ struct look {
 	bool compared; /* it is compared with `mark` */
 	bool accepts;
 	bool named;
+	bool by_match; /* named as iptables does it */
 	uint32_t reg;
 	uint32_t mask;
 	uint32_t mark;
@@ -133,6 +138,7 @@ static void look_at_match(struct look *look, const struct nftnl_expr *expr)
 		look->named =
 			length >= sizeof(FOREIGN_COMMENT) &&
 			memcmp(octets, FOREIGN_COMMENT, sizeof(FOREIGN_COMMENT)) == 0;
+		look->by_match = look->named;
 		look->other = look->other || !look->named;
 		return;
 	}
@@ -187,13 +193,13 @@ static int look_at(struct nftnl_expr *expr, void *user)
 	return 0;
 }
 
-static bool has_comment(const struct nftnl_rule *rule)
+static bool has_text(const struct nftnl_rule *rule, uint8_t type)
 {
 	uint32_t left = 0;
 	const uint8_t *at = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &left);
 
 	while (at && left >= 2 && left - 2 >= at[1]) {
-		if (at[0] == USERDATA_COMMENT && at[1] == sizeof(FOREIGN_COMMENT) &&
+		if (at[0] == type && at[1] == sizeof(FOREIGN_COMMENT) &&
 		    memcmp(at + 2, FOREIGN_COMMENT, sizeof(FOREIGN_COMMENT)) == 0)
 			return true;
 		left -= 2U + at[1];
@@ -219,7 +225,7 @@ static int on_rule(const struct nlmsghdr *answer, void *user)
 		return -ENOMEM;
 	if (nftnl_rule_nlmsg_parse(answer, rule) == 0) {
 		find->begun = true;
-		look.named = has_comment(rule);
+		look.named = has_text(rule, USERDATA_COMMENT);
 		(void)nftnl_expr_foreach(rule, look_at, &look);
 		if (look.named && look.compared && look.accepts && !look.other &&
 		    find->count < NFT_ACCEPTS_MAX)
@@ -227,27 +233,42 @@ static int on_rule(const struct nlmsghdr *answer, void *user)
 				.handle = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE),
 				.mark = look.mark,
 				.first = first,
+				.made = look.by_match || has_text(rule, USERDATA_MADE),
 			};
 	}
 	nftnl_rule_free(rule);
 	return 0;
 }
 
-int nft_foreign_find(struct nft_socket *nft, const struct nft_place *place,
-		     struct nft_accept found[NFT_ACCEPTS_MAX], size_t *count)
+static int ask_chain(struct nft_socket *nft, const struct nft_place *place,
+		     struct find *find)
 {
-	struct find find = {.found = found};
 	struct nlmsghdr *request =
 		nftnl_nlmsg_build_hdr((char *)nft->buffer, NFT_MSG_GETRULE,
 				      place_get_family(place), NLM_F_DUMP, nft->seq++);
-	int error;
 
 	mnl_attr_put_strz(request, NFTA_RULE_TABLE, place->table);
 	mnl_attr_put_strz(request, NFTA_RULE_CHAIN, place->chain);
-	error = nft_socket_ask(nft, request, on_rule, &find);
-	if (error == 0 || error == -ENOENT)
+	return nft_socket_ask(nft, request, on_rule, find);
+}
+
+/* Changes of whatever chain interrupt a dump. One of this chain is news, and it will be
+ * looked at again. */
+int nft_foreign_find(struct nft_socket *nft, const struct nft_place *place,
+		     struct nft_accept found[NFT_ACCEPTS_MAX], size_t *count)
+{
+	struct find find;
+	int error = -EINTR;
+
+	for (int i = 0; i < FIND_TRIES && error == -EINTR; i++) {
+		find = (struct find){.found = found};
+		error = ask_chain(nft, place, &find);
+	}
+	if (error == -ENOENT || error == -EINTR)
+		error = 0;
+	if (error == 0)
 		*count = find.count;
-	return error == -ENOENT ? 0 : error;
+	return error;
 }
 
 /* --- our rule as the kernel takes it --- */
@@ -353,8 +374,9 @@ static void put_accept(struct nlmsghdr *header)
 static void put_rule(struct nlmsghdr *header, const struct nft_place *place,
 		     uint32_t mark)
 {
-	uint8_t userdata[2 + sizeof(FOREIGN_COMMENT)] = {USERDATA_COMMENT,
-							 sizeof(FOREIGN_COMMENT)};
+	uint8_t userdata[2 * (2 + sizeof(FOREIGN_COMMENT))] = {USERDATA_COMMENT,
+							       sizeof(FOREIGN_COMMENT)};
+	uint8_t *made = userdata + sizeof(userdata) / 2;
 	struct nlattr *list = mnl_attr_nest_start(header, NFTA_RULE_EXPRESSIONS);
 
 	if (place->xtables)
@@ -364,6 +386,8 @@ static void put_rule(struct nlmsghdr *header, const struct nft_place *place,
 	put_accept(header);
 	mnl_attr_nest_end(header, list);
 	memcpy(userdata + 2, FOREIGN_COMMENT, sizeof(FOREIGN_COMMENT));
+	memcpy(made, userdata, sizeof(userdata) / 2);
+	made[0] = USERDATA_MADE;
 	/* iptables keeps its comments in a match of their own. */
 	if (!place->xtables)
 		mnl_attr_put(header, NFTA_RULE_USERDATA, sizeof(userdata), userdata);
@@ -399,7 +423,8 @@ int nft_foreign_commit(struct nft_socket *nft, uint32_t generation, uint32_t mar
 	if (!bytes)
 		return -ENOMEM;
 	header = nftnl_batch_begin((char *)bytes, nft->seq++);
-	put_number(header, NFNL_BATCH_GENID, generation);
+	if (generation != 0)
+		put_number(header, NFNL_BATCH_GENID, generation);
 	used = header->nlmsg_len;
 	for (size_t i = 0; i < count; i++)
 		used += put_change(nft, bytes + used, mark, &changes[i]);

@@ -30,6 +30,8 @@ struct nft_accept {
 	uint64_t handle;
 	uint32_t mark;
 	bool first; /* of its chain */
+	/** By this program, as user data or a comment of iptables say; else by hand. */
+	bool made;
 };
 
 /** Rules of ours in one chain that are looked at; more of them wait for the next time.
@@ -41,8 +43,10 @@ struct nft_accept {
 int nft_foreign_get_generation(struct nft_socket *nft, uint32_t *generation)
 	__attribute__((warn_unused_result));
 
-/** Rules of ours in a chain, in their order. None where there is no such chain.
- * Errors: -errno. */
+/**
+ * Rules of ours in a chain, in their order. None where there is no such chain. Of a
+ * chain that somebody changes meanwhile, what was seen of it. Errors: -errno.
+ */
 int nft_foreign_find(struct nft_socket *nft, const struct nft_place *place,
 		     struct nft_accept found[NFT_ACCEPTS_MAX], size_t *count)
 	__attribute__((warn_unused_result));
@@ -56,7 +60,8 @@ struct nft_foreign_change {
 #define NFT_FOREIGN_CHANGES_MAX 64
 
 /**
- * Make all changes or none, if nobody has changed anything since that generation.
+ * Make all changes or none, if nobody has changed anything since that generation;
+ * generation 0: whatever they did.
  * Errors: -ERESTART: somebody has; -errno.
  */
 int nft_foreign_commit(struct nft_socket *nft, uint32_t generation, uint32_t mark,

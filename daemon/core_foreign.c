@@ -76,13 +76,33 @@ static bool error_is_passing(int error)
 	return false;
 }
 
+/* The kernel tells nobody that a table went with the program that owned it. */
+static bool core_foreign_is_in_trouble(const struct core *core)
+{
+	const struct foreign_figures *figures = foreign_get_figures(core->foreign);
+
+	return figures->refused_count > 0 || figures->left_out > 0 || figures->partial;
+}
+
+/* Unless there are news before. */
+static void core_foreign_plan_retry(struct core *core)
+{
+	const struct timeval delay = {.tv_sec = CORE_FOREIGN_RETRY_S};
+
+	if (core->foreign_timer && !core->foreign_due)
+		(void)event_add(core->foreign_timer, &delay);
+}
+
 static void core_foreign_refresh(struct core *core)
 {
-	int error = foreign_refresh(core->foreign, ledger_get_network(core->ledger));
+	int error = foreign_refresh(core->foreign, ledger_get_network(core->ledger),
+				    clock_now_ms());
 
 	core->foreign_told_ms = clock_now_ms();
 	if (error_is_passing(error))
 		core_foreign_plan(core);
+	else if (error < 0 || core_foreign_is_in_trouble(core))
+		core_foreign_plan_retry(core);
 }
 
 void core_foreign_follow_conf(struct core *core)

@@ -106,8 +106,10 @@ struct core {
 /** The firewall besides our table is looked at so long after others changed it; longer
  * and longer while they go on, and soon again when they have been quiet. */
 #define CORE_FOREIGN_PAUSE_MIN_MS 100
-#define CORE_FOREIGN_PAUSE_MAX_MS 900
+#define CORE_FOREIGN_PAUSE_MAX_MS 700
 #define CORE_FOREIGN_QUIET_MS 3000
+/* Where something is wrong that nobody may tell us the end of. */
+#define CORE_FOREIGN_RETRY_S 5
 
 /** A worker that has not opened its sockets by then does not hold up the others. */
 #define CORE_SERVING_MAX_MS 3000

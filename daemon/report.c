@@ -608,7 +608,7 @@ static bool status_add_head(struct json_object *object,
 	size_t count = status_find_problems(status, missing, problems, PROBLEMS_MAX);
 	struct report_problems foreign;
 
-	report_find_foreign(status->conf, status->foreign, &foreign);
+	report_find_foreign(status->conf, status->foreign, at->now_ms, &foreign);
 	for (size_t i = 0; i < foreign.count && count < PROBLEMS_MAX; i++)
 		problems[count++] =
 			(struct problem){foreign.items[i].code, foreign.items[i].text};

@@ -3,6 +3,7 @@
 #define DAEMON_REPORT_FOREIGN_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "backends/foreign.h"
 
@@ -10,12 +11,12 @@ struct conf;
 struct json_object;
 
 /** Problems whose texts are made at run time. */
-#define REPORT_PROBLEMS_MAX 4
+#define REPORT_PROBLEMS_MAX 12
 struct report_problems {
 	size_t count;
 	struct {
 		const char *code;
-		char text[128 + 2 * RULESET_NAME_MAX];
+		char text[192 + 2 * RULESET_NAME_MAX];
 	} items[REPORT_PROBLEMS_MAX];
 };
 
@@ -26,6 +27,6 @@ struct report_problems {
 struct json_object *report_integration_new(const struct conf *conf,
 					   const struct foreign_figures *figures);
 void report_find_foreign(const struct conf *conf, const struct foreign_figures *figures,
-			 struct report_problems *out);
+			 int64_t now_ms, struct report_problems *out);
 
 #endif

@@ -396,3 +396,74 @@ def test_at_the_priority_of_mangle(lab, daemon_factory):
         assert integration(daemon)["ipv4"] == "passes"
     finally:
         lab.gw.nft("delete table inet late")
+
+
+@contextlib.contextmanager
+def stranger(lab):
+    """Somebody who changes a set of theirs some 90 times a second."""
+    lab.gw.nft("add table inet busy\nadd set inet busy s { type ipv4_addr; }")
+    busy = lab.gw.start(["sh", "-c", "i=0; while :; do i=$((i + 1)); "
+                         'echo "add element inet busy s { 10.0.$((i / 250)).$((i % 250)) }"; '
+                         "sleep 0.01; done | nft -i"])
+    try:
+        yield
+    finally:
+        busy.kill()
+
+
+BIG = ("table inet big {{\nchain x {{\n{rules}\n}}\nchain forward {{\n"
+       "type filter hook forward priority 0; policy drop;\nct state established accept\n"
+       "iifname lan0 accept\njump x\n}}\n}}\n")
+
+
+def load_big(lab, count):
+    rules = "\n".join(f"ip saddr 11.{i >> 16}.{i >> 8 & 255}.{i & 255} counter drop"
+                      for i in range(count))
+    lab.gw.nft(BIG.format(rules=rules))
+
+
+def count_in_chain(lab, table="big"):
+    text = lab.gw.run(["nft", "list", "chain", "inet", table, "forward"]).stdout
+    return len(hostfirewall.OURS.findall(text))
+
+
+def test_busy_stranger(lab, daemon_factory, load):
+    """Changes without end of something else hide neither what is lost nor the end."""
+    load_big(lab, 10000)
+    daemon = daemon_factory(configure("auto")).start()
+    assert count_in_chain(lab) == 1
+    with stranger(lab):
+        for _ in range(3):
+            lab.gw.nft("flush chain inet big forward\nadd rule inet big forward ct state "
+                       "established accept\nadd rule inet big forward jump x")
+            wait_for(lambda: count_in_chain(lab) == 1, "our rule", 2 * RESTORED_S)
+        wait_for(lambda: integration(daemon)["rules"] == ["inet big forward"], "a true status")
+        assert not daemon.json_any("status")["status"]["problems"]
+        daemon.stop()
+        assert count_in_chain(lab) == 0
+
+
+OWNED = ("add table inet owned { flags owner; }; "
+         "add chain inet owned forward { type filter hook forward priority 10; policy drop; }; "
+         'add rule inet owned forward ct state established accept; '
+         'add rule inet owned forward iifname "lan0" accept')
+
+
+def test_table_with_an_owner(lab, daemon_factory, load):
+    """Its chains refuse our rule, which is said; others get theirs all the same."""
+    load("nftables")
+    owner = lab.gw.start(["sh", "-c", f"(echo '{OWNED}'; exec sleep 1000) | nft -i"])
+    wait_for(lambda: "owned" in lab.gw.run(["nft", "list", "tables"]).stdout, "the table")
+    try:
+        daemon = daemon_factory(configure("auto")).start()
+        assert integration(daemon)["rules"] == ["inet filter forward"]
+        found = {x["code"]: x["text"]
+                 for x in daemon.json_any("status")["status"]["problems"]}
+        assert "inet owned forward" in found["integrate-refused"]
+        assert "owner" in found["integrate-refused"] and "forward-dropped" in found
+        leases = Leases(lab)
+        assert not leases.arrives("ipv4")
+    finally:
+        owner.kill()
+    wait_for(lambda: not daemon.json_any("status")["status"]["problems"], "no problem", 10)
+    assert leases.all_arrive()

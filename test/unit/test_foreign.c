@@ -80,7 +80,7 @@ static void refresh(struct foreign *foreign)
 {
 	const struct backend_network network = make_network();
 
-	assert_int_equal(foreign_refresh(foreign, &network), 0);
+	assert_int_equal(foreign_refresh(foreign, &network, 1), 0);
 }
 
 static enum packet_fate get_fate(const struct foreign *foreign, size_t family)
@@ -400,9 +400,144 @@ static void test_bound(void **state)
 	refresh(foreign);
 	assert_int_equal(count_ours(), FOREIGN_RULES_MAX);
 	assert_int_equal(foreign_get_figures(foreign)->rule_count, FOREIGN_RULES_MAX);
+	assert_int_equal(foreign_get_figures(foreign)->left_out, 4);
 	assert_int_equal(get_fate(foreign, 0), PACKET_DROPPED);
 	foreign_close(foreign, false);
 	assert_int_equal(count_ours(), 0);
+}
+
+/*
+ * What keeps out some hosts, whoever they are, gets no rule of ours before it; what
+ * keeps out all but some does.
+ */
+static void test_lists_of_hosts(void **state)
+{
+	static const struct {
+		const char *policy;
+		const char *rules;
+		size_t ours;
+	} rows[] = {
+		{"accept", "ip saddr @big drop", 0},
+		{"accept", "ip saddr @big drop\nip saddr 9.9.9.9 drop", 0},
+		{"accept", "ip saddr != @big drop", 0},
+		{"accept", "ip saddr 9.9.9.9 drop\nip6 saddr 2620:fe::fe drop", 0},
+		{"accept", "ip saddr 9.9.0.0/16 jump d", 0},
+		{"accept", "ip saddr vmap { 9.9.9.9 : drop }", 0},
+		{"accept", "ip saddr @big drop\niifname wan0 drop", 1},
+		{"accept", "ip saddr @big accept\nreject", 1},
+		{"drop", "ip saddr @big drop\nip6 saddr @big6 drop\naccept", 0},
+		{"drop", "ip saddr @big drop\nip saddr 192.168.1.0/24 accept", 1},
+	};
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		FILE *pipe = popen(NFT, "w");
+
+		assert_non_null(pipe);
+		(void)fprintf(
+			pipe,
+			"flush ruleset\ntable inet t {\nset big { type ipv4_addr; "
+			"flags interval; }\nset big6 { type ipv6_addr; }\n"
+			"chain d { drop; }\nchain c { type filter hook forward "
+			"priority 0; policy %s;\n%s\n}\n}\n",
+			rows[i].policy, rows[i].rules);
+		(void)fputs("add element inet t big { 9.9.9.9", pipe);
+		for (int k = 0; k < 5000; k++)
+			(void)fprintf(pipe, ", 11.%d.%d.0/24", k / 100, k % 100 * 2);
+		(void)fputs("}\n", pipe);
+		assert_int_equal(pclose(pipe), 0);
+		refresh(foreign);
+		if (count_in(list("nft list chain inet t c"), OURS) != rows[i].ours)
+			fail_msg("ours or not: policy %s, %s", rows[i].policy,
+				 rows[i].rules);
+	}
+	foreign_close(foreign, false);
+}
+
+/* A killed run's rule goes when there shall be none; one that was put in by hand stays.
+ */
+static void test_off_after_a_kill(void **state)
+{
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+	const struct foreign_config off = {.mark = LAB_MARK, .how = FOREIGN_OFF};
+
+	(void)state;
+	ruleset_lab_load(NFT, CHAIN("c", "0"));
+	ruleset_lab_load(
+		NFT, "table inet hand { chain c { type filter hook forward priority "
+		     "1; policy drop;\n" OURS "\n}\n}\n");
+	refresh(foreign);
+	assert_int_equal(count_ours(), 2);
+	foreign_close(foreign, true);
+	assert_int_equal(foreign_open(&off, &foreign), 0);
+	refresh(foreign);
+	assert_int_equal(count_in(list("nft list table inet t"), OURS), 0);
+	assert_int_equal(count_in(list("nft list table inet hand"), OURS), 1);
+	foreign_close(foreign, false);
+	assert_int_equal(count_ours(), 1);
+}
+
+/* Its owner puts a rule first into the chain that is named, which others jump to. */
+static void test_named_chain_is_blocked(void **state)
+{
+	const struct foreign_config config = {.mark = LAB_MARK,
+					      .how = FOREIGN_CHAIN,
+					      .family = "inet",
+					      .table = "t",
+					      .chain = "user"};
+	struct foreign *foreign = open_foreign(FOREIGN_OFF);
+
+	(void)state;
+	foreign_set_config(foreign, &config);
+	ruleset_lab_load(NFT,
+			 "table inet t { chain user { }\nchain c { type filter hook "
+			 "forward priority 0; policy drop;\niifname wan0 jump user\n"
+			 "}\n}\n");
+	refresh(foreign);
+	assert_int_equal(get_fate(foreign, 0), PACKET_PASSES);
+	ruleset_lab_load(NFT, "insert rule inet t user iifname wan0 ct state new drop");
+	refresh(foreign);
+	assert_int_equal(count_ours(), 1);
+	assert_int_equal(get_fate(foreign, 0), PACKET_PASSES);
+	ruleset_lab_load(NFT, "insert rule inet t user ip saddr 9.9.9.9 drop");
+	refresh(foreign);
+	assert_non_null(
+		strstr(list("nft list chain inet t user"), "9.9.9.9 drop\n\t\tct "));
+	foreign_close(foreign, false);
+	assert_int_equal(count_ours(), 0);
+}
+
+/* Chains of too many rules are not known, and told of; rules go in and out all the
+ * same.
+ */
+static void test_more_rules_than_are_read(void **state)
+{
+	const struct nft_place place = {.family = "inet", .table = "t", .chain = "c"};
+	struct foreign *foreign = open_foreign(FOREIGN_AUTO);
+	struct nft_socket nft = open_socket("table inet t { chain x { }\nchain c { "
+					    "type filter hook forward priority "
+					    "0; policy drop;\njump x\n}\n}\n");
+	struct nft_accept found[NFT_ACCEPTS_MAX];
+	FILE *pipe = popen(NFT, "w");
+	size_t count = 0;
+
+	(void)state;
+	assert_non_null(pipe);
+	for (int i = 0; i <= RULESET_RULES_MAX; i++)
+		(void)fputs("add rule inet t x counter\n", pipe);
+	assert_int_equal(pclose(pipe), 0);
+	refresh(foreign);
+	assert_true(foreign_get_figures(foreign)->partial);
+	assert_int_equal(foreign_get_figures(foreign)->rule_count, 1);
+	assert_int_equal(get_fate(foreign, 0), PACKET_PASSES);
+	assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
+	assert_int_equal(count, 1);
+	foreign_close(foreign, false);
+	assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
+	assert_int_equal(count, 0);
+	nft_socket_close(&nft);
+	ruleset_lab_flush();
 }
 
 static void test_another_mark(void **state)
@@ -434,12 +569,12 @@ static void test_no_wan(void **state)
 	(void)state;
 	ruleset_lab_load(NFT, CHAIN("c", "0"));
 	network.wan[0] = '\0';
-	assert_int_equal(foreign_refresh(foreign, &network), 0);
+	assert_int_equal(foreign_refresh(foreign, &network, 1), 0);
 	assert_int_equal(count_ours(), 0);
 	assert_int_equal(get_fate(foreign, 0), PACKET_PASSES);
 	refresh(foreign);
 	assert_int_equal(count_ours(), 1);
-	assert_int_equal(foreign_refresh(foreign, &network), 0);
+	assert_int_equal(foreign_refresh(foreign, &network, 1), 0);
 	assert_int_equal(count_ours(), 1);
 	foreign_close(foreign, true);
 	assert_int_equal(count_ours(), 1);
@@ -482,6 +617,10 @@ int main(void)
 		cmocka_unit_test(test_families),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_other_hooks),
+		cmocka_unit_test(test_lists_of_hosts),
+		cmocka_unit_test(test_off_after_a_kill),
+		cmocka_unit_test(test_named_chain_is_blocked),
+		cmocka_unit_test(test_more_rules_than_are_read),
 		cmocka_unit_test(test_another_mark),
 		cmocka_unit_test(test_no_wan),
 		cmocka_unit_test(test_ports),
