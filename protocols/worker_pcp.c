@@ -347,8 +347,8 @@ static void open_port(struct port *port, int64_t now_ms)
 	port->failing = true;
 }
 
-/* Make the ports of a LAN agree with what core said of it. */
-static void update_lan(struct lan *lan, struct worker_ready *ready, int64_t now_ms)
+/* Close what a LAN has lost, or has at another interface now. */
+static void close_lost_ports(struct lan *lan, int64_t now_ms)
 {
 	const struct responder *responder = lan->worker->responder;
 	uint32_t ifindex = responder_get_lan(responder, get_index(lan))->ifindex;
@@ -360,6 +360,13 @@ static void update_lan(struct lan *lan, struct worker_ready *ready, int64_t now_
 			close_port(port, now_ms);
 	}
 	lan->ifindex = ifindex;
+}
+
+/* Make the ports of a LAN agree with what core said of it. */
+static void update_lan(struct lan *lan, struct worker_ready *ready, int64_t now_ms)
+{
+	const struct responder *responder = lan->worker->responder;
+
 	for (int family = 0; family < RESPONDER_FAMILIES; family++) {
 		struct port *port = &lan->ports[family];
 
@@ -389,6 +396,9 @@ static void update_ports(struct worker *worker, bool changed, int64_t now_ms)
 {
 	struct worker_ready ready = {0};
 
+	/* an interface may be another LAN's from now on */
+	for (size_t i = 0; i < LANS_MAX; i++)
+		close_lost_ports(&worker->lans[i], now_ms);
 	for (size_t i = 0; i < LANS_MAX; i++)
 		update_lan(&worker->lans[i], &ready, now_ms);
 	if (ready.failed > 0)

@@ -434,6 +434,30 @@ static void test_lan_lifecycle(void **state)
 	lab_host_free(host);
 }
 
+/* LANs that change interfaces: the worker's own sockets are in no other's way. */
+static void test_lans_swapped(void **state)
+{
+	int64_t deadline_ms = clock_now_ms() + LAB_DEADLINE_MS;
+	const struct core *core = &lab_get()->core;
+	struct lan_info lan = {.lan = LAN1};
+	size_t before;
+
+	(void)state;
+	lab_begin_served();
+	before = core->readies;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	lan = lab_make_lan(LAN1);
+	lan.lan = LAN0;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	lan = lab_make_lan(LAN0);
+	lan.lan = LAN1;
+	lab_core_send(MSG_LAN, &lan, sizeof(lan));
+	while (core->readies == before || core->ready.sockets != 2) {
+		assert_true(lab_turn(deadline_ms));
+		assert_int_equal(core->ready.failed, 0);
+	}
+}
+
 /* Another server has the port: told, tried again, served once it is free. */
 static void test_port_taken(void **state)
 {
@@ -564,6 +588,7 @@ int main(void)
 		LAB_TEST(test_announce_change),
 		LAB_TEST(test_no_nat),
 		LAB_TEST(test_lan_lifecycle),
+		LAB_TEST(test_lans_swapped),
 		LAB_TEST(test_port_taken),
 		LAB_TEST(test_ready_after_lans),
 		LAB_TEST(test_stray_replies),
