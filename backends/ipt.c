@@ -32,6 +32,7 @@ struct backend {
 	struct flows flows;
 	struct ipt_counts counts;
 	struct ipt_rank rank;
+	struct ipt_accept accept;
 	int timer; /* of looks at the tables */
 	int epoll; /* the descriptors of looks and flows, as one */
 	bool has_ipv6;
@@ -159,47 +160,6 @@ static void undo_tables(struct backend *backend, const struct task *task,
 				    ipt_sync_get_table(i));
 }
 
-static bool has_accept(const struct backend *backend, bool ipv6)
-{
-	const struct backend_accept *accept = &backend->config.accept;
-
-	if (accept->how == BACKEND_ACCEPT_OFF || (ipv6 && !backend->has_ipv6))
-		return false;
-	return accept->how == BACKEND_ACCEPT_AUTO || accept->ipv6 == ipv6;
-}
-
-/* What cannot be done has been logged, and is tried again at each look. */
-static void see_to_accept(struct backend *backend)
-{
-	for (int ipv6 = 0; ipv6 < 2; ipv6++)
-		if (has_accept(backend, ipv6))
-			(void)!ipt_accept_sync(&backend->layout, ipv6,
-					       &backend->config.accept);
-}
-
-/* The lock is held. Errors: -errno, logged; the others are out. */
-static int take_accept_back(struct backend *backend)
-{
-	struct backend_accept *accept = &backend->config.accept;
-	int first = 0;
-
-	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
-		struct backend_accept none = *accept;
-		int error;
-
-		if (!has_accept(backend, ipv6))
-			continue;
-		if (none.how == BACKEND_ACCEPT_CHAIN)
-			none.chain[0] = '\0';
-		else
-			none.how = BACKEND_ACCEPT_OFF;
-		error = ipt_accept_sync(&backend->layout, ipv6, &none);
-		if (first == 0 && error != -ENOENT)
-			first = error;
-	}
-	return first;
-}
-
 /* What sends packets inwards goes first, and what can go does. Errors: the first. */
 static int remove_all(struct backend *backend)
 {
@@ -219,9 +179,9 @@ static int remove_all(struct backend *backend)
 			first = error;
 	}
 	if (first == 0)
-		first = take_accept_back(backend);
+		first = ipt_accept_take_back(&backend->accept);
 	else
-		(void)!take_accept_back(backend);
+		(void)!ipt_accept_take_back(&backend->accept);
 	ipt_lock_release(&backend->lock);
 	return first;
 }
@@ -324,6 +284,9 @@ static int open_parts(struct backend *backend)
 	if (error < 0)
 		return error;
 	backend->has_ipv6 = probe_ipv6();
+	backend->accept = (struct ipt_accept){.layout = &backend->layout,
+					      .wanted = &backend->config.accept,
+					      .has_ipv6 = backend->has_ipv6};
 	ipt_lock_open(&backend->lock, backend->config.lock_fd);
 	error = open_timer(backend);
 	if (error == 0)
@@ -511,7 +474,7 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 	if (error == 0) {
 		error = do_tables(backend, &task, &done);
 		if (error == 0)
-			see_to_accept(backend);
+			ipt_accept_see_to(&backend->accept);
 		ipt_lock_release(&backend->lock);
 	}
 	if (error < 0) {
@@ -539,9 +502,9 @@ static void ipt_set_accept(struct backend *backend, const struct backend_accept 
 		backend->config.accept = *accept;
 		return;
 	}
-	(void)!take_accept_back(backend);
+	(void)!ipt_accept_take_back(&backend->accept);
 	backend->config.accept = *accept;
-	see_to_accept(backend);
+	ipt_accept_see_to(&backend->accept);
 	ipt_lock_release(&backend->lock);
 }
 
@@ -568,8 +531,15 @@ static int ipt_fd(struct backend *backend)
 
 static unsigned int ipt_get_troubles(const struct backend *backend)
 {
-	return (backend->has_ipv6 ? 0U : BACKEND_TROUBLE_NO_IPV6) |
-	       (backend->rank.lost ? BACKEND_TROUBLE_OVERTAKEN : 0U);
+	unsigned int troubles = 0;
+
+	if (!backend->has_ipv6)
+		troubles |= BACKEND_TROUBLE_NO_IPV6;
+	if (backend->rank.lost)
+		troubles |= BACKEND_TROUBLE_OVERTAKEN;
+	if (ipt_accept_has_failed(&backend->accept))
+		troubles |= BACKEND_TROUBLE_ACCEPT;
+	return troubles;
 }
 
 static bool is_whole(struct backend *backend, enum ipt_table_name name)
@@ -602,9 +572,7 @@ static void ipt_event(struct backend *backend)
 	for (unsigned int i = 0; i < IPT_TABLE_COUNT && whole; i++)
 		whole = is_whole(backend, (enum ipt_table_name)i);
 	for (int ipv6 = 0; ipv6 < 2 && whole; ipv6++)
-		whole = !has_accept(backend, ipv6) ||
-			ipt_accept_is_right(&backend->layout, ipv6,
-					    &backend->config.accept);
+		whole = !ipt_accept_is_missing(&backend->accept, ipv6, &backend->lock);
 	if (whole)
 		return;
 	backend->told = true;

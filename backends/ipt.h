@@ -420,13 +420,11 @@ bool ipt_rank_is_wrong(struct ipt_rank *rank, const struct ipt_table *table,
 
 /* --- the rule in a chain of others --- */
 
-/** Put it where it belongs, and nowhere else. Errors: -errno, logged. */
+/** Put it where it belongs, and nowhere else. *failed: it did the last time, too, and
+ * was logged. Errors: -errno. */
 int ipt_accept_sync(const struct ipt_layout *layout, bool ipv6,
-		    const struct backend_accept *accept)
+		    const struct backend_accept *accept, bool *failed)
 	__attribute__((warn_unused_result));
-/** True when it is there, or the table cannot be read. */
-bool ipt_accept_is_right(const struct ipt_layout *layout, bool ipv6,
-			 const struct backend_accept *accept);
 
 /* --- the lock --- */
 
@@ -448,6 +446,22 @@ void ipt_lock_release(struct ipt_lock *lock);
 
 /** See remove_leftovers() of struct backend_ops. */
 void ipt_leftovers_remove(uint32_t mark);
+
+/** The rule in both families, as the owner wants it. */
+struct ipt_accept {
+	const struct ipt_layout *layout;
+	const struct backend_accept *wanted;
+	bool has_ipv6;
+	bool failed[2]; /* IPv4, IPv6 */
+};
+
+/** The lock is held. What cannot be done is logged once, and tried at each look. */
+void ipt_accept_see_to(struct ipt_accept *accept);
+/** The lock is held. Errors: the first -errno; the other is out. */
+int ipt_accept_take_back(struct ipt_accept *accept) __attribute__((warn_unused_result));
+/** A look: true when sync() shall see to it; what it could not do is tried here. */
+bool ipt_accept_is_missing(struct ipt_accept *accept, bool ipv6, struct ipt_lock *lock);
+bool ipt_accept_has_failed(const struct ipt_accept *accept);
 
 /** Take out all that is ours. Errors: -errno. */
 int ipt_sync_remove(struct ipt_table *table, const struct ipt_layout *layout,

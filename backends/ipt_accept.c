@@ -119,7 +119,7 @@ static void tell(const struct ipt_table *table, const struct backend_accept *acc
 }
 
 int ipt_accept_sync(const struct ipt_layout *layout, bool ipv6,
-		    const struct backend_accept *accept)
+		    const struct backend_accept *accept, bool *failed)
 {
 	struct ipt_table table;
 	int error = open_settled(&table, layout, ipv6, accept);
@@ -128,15 +128,18 @@ int ipt_accept_sync(const struct ipt_layout *layout, bool ipv6,
 		error = ipt_table_commit(&table);
 	if (error == 0)
 		tell(&table, accept);
-	else
-		log_warning("%s -t %s: cannot see to the rule of integrate: %s",
-			    table.family->what, table.name, strerror(-error));
+	else if (!*failed)
+		log_warning("%s -t %s: cannot see to the rule of integrate: %s; it "
+			    "needs the modules %stable_filter xt_connmark xt_comment",
+			    table.family->what, table.name, strerror(-error),
+			    ipv6 ? "ip6" : "ip");
+	*failed = error < 0;
 	ipt_table_close(&table);
 	return error;
 }
 
-bool ipt_accept_is_right(const struct ipt_layout *layout, bool ipv6,
-			 const struct backend_accept *accept)
+static bool ipt_accept_is_right(const struct ipt_layout *layout, bool ipv6,
+				const struct backend_accept *accept)
 {
 	struct ipt_table table;
 	int error = open_settled(&table, layout, ipv6, accept);
@@ -144,4 +147,70 @@ bool ipt_accept_is_right(const struct ipt_layout *layout, bool ipv6,
 	/* Nothing is committed. */
 	ipt_table_close(&table);
 	return error < 0 || table.added + table.removed == 0;
+}
+
+static bool has_accept(const struct ipt_accept *accept, bool ipv6)
+{
+	const struct backend_accept *wanted = accept->wanted;
+
+	if (wanted->how == BACKEND_ACCEPT_OFF || (ipv6 && !accept->has_ipv6))
+		return false;
+	return wanted->how == BACKEND_ACCEPT_AUTO || wanted->ipv6 == ipv6;
+}
+
+/* What cannot be done has been logged once, and is tried again at each look. */
+void ipt_accept_see_to(struct ipt_accept *accept)
+{
+	for (int ipv6 = 0; ipv6 < 2; ipv6++)
+		if (has_accept(accept, ipv6))
+			(void)!ipt_accept_sync(accept->layout, ipv6, accept->wanted,
+					       &accept->failed[ipv6]);
+}
+
+/* The lock is held. Errors: -errno, logged; the others are out. */
+int ipt_accept_take_back(struct ipt_accept *accept)
+{
+	const struct backend_accept *wanted = accept->wanted;
+	int first = 0;
+
+	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+		struct backend_accept none = *wanted;
+		int error;
+
+		if (!has_accept(accept, ipv6))
+			continue;
+		if (none.how == BACKEND_ACCEPT_CHAIN)
+			none.chain[0] = '\0';
+		else
+			none.how = BACKEND_ACCEPT_OFF;
+		error = ipt_accept_sync(accept->layout, ipv6, &none,
+					&accept->failed[ipv6]);
+		if (first == 0 && error != -ENOENT)
+			first = error;
+	}
+	return first;
+}
+
+/* True when sync() shall see to the rule; what it could not do is tried right here. */
+bool ipt_accept_is_missing(struct ipt_accept *accept, bool ipv6, struct ipt_lock *lock)
+{
+	bool *failed = &accept->failed[ipv6];
+	bool right = !has_accept(accept, ipv6) ||
+		     ipt_accept_is_right(accept->layout, ipv6, accept->wanted);
+
+	if (right)
+		*failed = false;
+	if (right || !*failed)
+		return !right;
+	if (ipt_lock_take(lock) == 0) {
+		(void)!ipt_accept_sync(accept->layout, ipv6, accept->wanted, failed);
+		ipt_lock_release(lock);
+	}
+	return false;
+}
+
+bool ipt_accept_has_failed(const struct ipt_accept *accept)
+{
+	return (has_accept(accept, false) && accept->failed[0]) ||
+	       (has_accept(accept, true) && accept->failed[1]);
 }

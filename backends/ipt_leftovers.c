@@ -78,9 +78,10 @@ static int remove_from(const struct ipt_layout *layout, enum ipt_table_name name
 static void remove_accept(const struct ipt_layout *layout, bool ipv6)
 {
 	const struct backend_accept none = {.how = BACKEND_ACCEPT_OFF};
+	bool failed = false;
 
 	if (has_table(ipt_family_get(ipv6), "filter"))
-		(void)!ipt_accept_sync(layout, ipv6, &none);
+		(void)!ipt_accept_sync(layout, ipv6, &none, &failed);
 }
 
 void ipt_leftovers_remove(uint32_t mark)

@@ -15,6 +15,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,6 +26,7 @@
 #include "backends/ipt.h"
 #include "base/log.h"
 #include "daemon/firewall.h"
+#include "test/unit/log_lab.h"
 #include "test/unit/netns.h"
 
 #define WAN "203.0.113.1"
@@ -36,6 +38,8 @@ static struct {
 	unsigned int commits; /* since it was armed */
 	unsigned int fails;   /* the how manieth does; 0 = none */
 	int error;
+	bool no_filter; /* no rule of ours goes into the table filter */
+	unsigned int filter_commits;
 	bool no_ipv6; /* a kernel without ip6tables */
 } faults;
 
@@ -49,6 +53,11 @@ int fault_call_setsockopt(int fd, int level, int option, const void *value,
 	bool commit = (level == IPPROTO_IP && option == IPT_SO_SET_REPLACE) ||
 		      (level == IPPROTO_IPV6 && option == IP6T_SO_SET_REPLACE);
 
+	if (commit && faults.no_filter && strcmp(value, "filter") == 0) {
+		faults.filter_commits++;
+		errno = ENOENT;
+		return -1;
+	}
 	if (commit && ++faults.commits == faults.fails) {
 		errno = faults.error;
 		return -1;
@@ -227,9 +236,12 @@ static void test_answer_about_nf_tables(void **state)
 
 /* --- a kernel that refuses --- */
 
+static unsigned int disturbances;
+
 static void on_disturbed(void *user)
 {
 	(void)user;
+	disturbances++;
 }
 
 static struct backend *open_backend(const struct backend_ops *ops)
@@ -237,7 +249,14 @@ static struct backend *open_backend(const struct backend_ops *ops)
 	static const struct backend_events events = {.disturbed = on_disturbed};
 	/* The lock of the whole machine is nothing to a namespace of ours. */
 	const int lock = memfd_create("lock", MFD_CLOEXEC);
-	const struct backend_config config = {.mark = MARK, .lock_fd = lock};
+	const struct backend_config config = {
+		.mark = MARK,
+		.lock_fd = lock,
+		.accept = {.how = faults.no_filter ? BACKEND_ACCEPT_CHAIN
+						   : BACKEND_ACCEPT_OFF,
+			   .table = "filter",
+			   .chain = "FORWARD"},
+	};
 	struct backend_network network = {
 		.wan = "wan0", .lan_count = 1, .lans = {"lan0"}, .address_count = 1};
 	struct backend *backend;
@@ -343,6 +362,50 @@ static void test_kernel_without_ip6tables(void **state)
 	assert_int_equal(ops->close(backend, false), 0);
 }
 
+/* A look, when it is due. */
+static void look(const struct backend_ops *ops, struct backend *backend)
+{
+	struct pollfd entry = {.fd = ops->fd(backend), .events = POLLIN};
+	const unsigned int commits = faults.filter_commits;
+
+	while (faults.filter_commits == commits && disturbances == 0) {
+		assert_int_equal(poll(&entry, 1, 10000), 1);
+		ops->event(backend);
+		if (!faults.no_filter && ops->get_troubles(backend) == 0)
+			break;
+	}
+}
+
+/* It is said once, tried at each look, and no change by somebody else. */
+static void test_kernel_refuses_the_rule_of_integrate(void **state)
+{
+	const struct backend_ops *ops = backend_get_iptables();
+	struct netns_pair pair;
+	struct backend *backend;
+	const char *log;
+
+	(void)state;
+	if (netns_make_pair(&pair) < 0 || !netns_enter(pair.gateway))
+		skip();
+	faults.no_filter = true;
+	disturbances = 0;
+	log_lab_start(LOG_LEVEL_INFO);
+	backend = open_backend(ops);
+	assert_int_equal(ops->get_troubles(backend), BACKEND_TROUBLE_ACCEPT);
+	look(ops, backend);
+	look(ops, backend);
+	assert_int_equal(disturbances, 0);
+	assert_int_equal(faults.filter_commits, 3);
+	faults.no_filter = false;
+	look(ops, backend);
+	assert_int_equal(ops->get_troubles(backend), 0);
+	assert_int_equal(disturbances, 0);
+	log = strstr(log_lab_stop(), "cannot see to the rule of integrate");
+	assert_non_null(log);
+	assert_null(strstr(log + 1, "cannot see to the rule of integrate"));
+	assert_int_equal(ops->close(backend, false), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +415,7 @@ int main(void)
 		cmocka_unit_test(test_answer_about_nf_tables),
 		cmocka_unit_test(test_all_or_nothing),
 		cmocka_unit_test(test_kernel_without_ip6tables),
+		cmocka_unit_test(test_kernel_refuses_the_rule_of_integrate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
