@@ -187,6 +187,12 @@ struct backend_ops {
 	unsigned int (*get_troubles)(const struct backend *backend);
 	void (*event)(struct backend *backend);
 	/**
+	 * True when a rule of others, of the same kind as ours, may translate that port
+	 * at the WAN; as of a few seconds ago. NULL where foreign.h sees these.
+	 */
+	bool (*has_port)(const struct backend *backend, uint8_t protocol,
+			 uint16_t port);
+	/**
 	 * Remove all that a run with this backend left, for one that has another:
 	 * without an instance, and before privileges are dropped. What cannot be done
 	 * is logged, with the command that does it. NULL where nothing can be left.

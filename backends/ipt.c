@@ -31,6 +31,7 @@ struct backend {
 	struct ipt_touched touched;
 	struct flows flows;
 	struct ipt_counts counts;
+	struct ipt_given given;
 	struct ipt_rank rank;
 	struct ipt_accept accept;
 	int timer; /* of looks at the tables */
@@ -65,6 +66,7 @@ static int make_fixed(struct backend *backend, struct ipt_table *table,
 static int make_all(struct backend *backend, struct ipt_table *table,
 		    enum ipt_table_name name, void *user)
 {
+	ipt_given_read(&backend->given, table, &backend->layout);
 	return ipt_sync_all(table, &backend->layout, name, user);
 }
 
@@ -552,6 +554,8 @@ static bool is_whole(struct backend *backend, enum ipt_table_name name)
 	error = ipt_table_open(&table, ipt_family_get(ipt_sync_is_ipv6(name)),
 			       ipt_sync_get_table(name));
 	if (error == 0)
+		ipt_given_read(&backend->given, &table, &backend->layout);
+	if (error == 0)
 		error = ipt_sync_check(&table, &backend->layout, name);
 	if (error == 0 && name == IPT_NAT4 &&
 	    ipt_rank_is_wrong(&backend->rank, &table, &backend->layout, clock_now_ms()))
@@ -584,6 +588,11 @@ static void ipt_set_keep_flows(struct backend *backend, bool keep_flows)
 	backend->config.keep_flows = keep_flows;
 }
 
+static bool ipt_has_port(const struct backend *backend, uint8_t protocol, uint16_t port)
+{
+	return ipt_given_has(&backend->given, protocol, port);
+}
+
 static const struct backend_ops ops = {
 	.name = "iptables",
 	.has_timeouts = false,
@@ -599,6 +608,7 @@ static const struct backend_ops ops = {
 	.fd = ipt_fd,
 	.get_troubles = ipt_get_troubles,
 	.event = ipt_event,
+	.has_port = ipt_has_port,
 	.remove_leftovers = ipt_leftovers_remove,
 };
 

@@ -426,6 +426,19 @@ int ipt_accept_sync(const struct ipt_layout *layout, bool ipv6,
 		    const struct backend_accept *accept, bool *failed)
 	__attribute__((warn_unused_result));
 
+/* --- ports that rules of others translate --- */
+
+/** One bit for each port. */
+struct ipt_given {
+	uint8_t udp[65536 / 8];
+	uint8_t tcp[65536 / 8];
+};
+
+/** Look at a table, open; of others than nat there is nothing to see. */
+void ipt_given_read(struct ipt_given *given, const struct ipt_table *table,
+		    const struct ipt_layout *layout);
+bool ipt_given_has(const struct ipt_given *given, uint8_t protocol, uint16_t port);
+
 /* --- the lock --- */
 
 /** Descriptor of the file that iptables locks, too; -1 = none. */

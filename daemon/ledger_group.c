@@ -24,7 +24,11 @@
 static bool ledger_is_port_used(void *user, uint8_t protocol, uint16_t port)
 {
 	struct ledger *ledger = user;
+	const struct books *books = &ledger->books;
 
+	if (books->backend_ops->has_port &&
+	    books->backend_ops->has_port(books->backend, protocol, port))
+		return true;
 	if (ledger->events->port_given &&
 	    ledger->events->port_given(ledger->user, protocol, port))
 		return true;

@@ -40,6 +40,23 @@ IPTABLES = {
     "ipt-redirect": ("udp", "-i wan0 -p udp --dport {port} -m comment --comment mine "
                      "-j REDIRECT --to-ports 53"),
 }
+# Rules of iptables-legacy, which the iptables backend sees.
+LEGACY = IPTABLES | {
+    "chain": ("tcp", "-p tcp -m tcp --dport {before}:{after} -j OWNER"),
+    "all-but-lan": ("tcp", "! -i lan0 -p tcp --dport {port} -j REDIRECT --to-ports 22"),
+}
+LEGACY_HARMLESS = {
+    "other-interface": ("tcp", "-i lan0 -p tcp --dport {port} -j DNAT --to 192.168.77.3:80"),
+    "other-address": ("tcp", "-d 198.51.100.7 -p tcp --dport {port} -j DNAT --to 192.168.77.3"),
+    "other-protocol": ("tcp", "-p udp --dport {port} -j DNAT --to 192.168.77.3"),
+    "accept": ("tcp", "-p tcp --dport {port} -j ACCEPT"),
+    "all-ports": ("udp", "-i wan0 -j DNAT --to 192.168.77.3"),
+    "all-but-one": ("tcp", "-i wan0 -p tcp ! --dport 22 -j DNAT --to 192.168.77.3"),
+    "chain-port": ("tcp", "-p tcp --dport {after} -j OWNER"),
+}
+LEGACY_CONFIG = "[backend]\ntype = iptables\n"
+# The backend looks every 3 s.
+LEGACY_NOTICED_S = 5.0
 # Rules that translate nothing of the WAN.
 HARMLESS = {
     "other-interface": ("tcp", 'iifname "lan0" tcp dport {port} dnat to 192.168.77.3:80'),
@@ -86,11 +103,11 @@ def get_port(lab, protocol, port):
     return got
 
 
-def wait_free(lab, protocol, port):
+def wait_free(lab, protocol, port, deadline_s=NOTICED_S):
     """
     Noticed soon. A port that was given and given back rests, but for its own client.
     """
-    wait_for(lambda: get_port(lab, protocol, port) == port, "the port to be free", NOTICED_S)
+    wait_for(lambda: get_port(lab, protocol, port) == port, "the port to be free", deadline_s)
 
 
 @pytest.mark.parametrize("name", [*RULES, *IPTABLES])
@@ -156,3 +173,65 @@ def test_the_owner_may(lab, daemon_factory, rule, port):
     daemon = daemon_factory().start()
     daemon.admin("add", "tcp", str(port + 1), f"{lab.lan1.ipv4}:{port}")
     assert {x["external_port"] for x in daemon.leases()} == {port + 1}
+
+
+class Legacy:
+    """Rules of the owner's by iptables-legacy, and his chain OWNER for the port alone."""
+
+    def __init__(self, lab, port):
+        self.lab, self.port, self.rules = lab, port, []
+        self.run("-N OWNER")
+        self.run(f"-A OWNER -p tcp --dport {port} -j DNAT --to-destination 192.168.77.3:80")
+
+    def run(self, line):
+        done = self.lab.gw.run(["iptables-legacy", "-w", "5", "-t", "nat", *line.split()])
+        assert done.returncode == 0, done.stdout
+
+    def add(self, text):
+        rule = text.format(port=self.port, before=self.port - 1, after=self.port + 1)
+        self.run(f"-A PREROUTING {rule}")
+        self.rules.append(rule)
+
+    def remove(self):
+        while self.rules:
+            self.run(f"-D PREROUTING {self.rules.pop()}")
+
+
+@pytest.fixture
+def legacy(lab, port):
+    made = Legacy(lab, port)
+    yield made
+    made.remove()
+    made.run("-F OWNER")
+    made.run("-X OWNER")
+
+
+@pytest.mark.parametrize("name", list(LEGACY))
+def test_port_of_the_owner_in_iptables(lab, daemon_factory, legacy, port, name):
+    protocol, text = LEGACY[name]
+    other = "udp" if protocol == "tcp" else "tcp"
+    legacy.add(text)
+    daemon_factory(LEGACY_CONFIG).start()
+    assert get_port(lab, protocol, port) != port
+    assert get_port(lab, other, port) == port
+
+
+def test_owner_who_changes_iptables(lab, daemon_factory, legacy, port):
+    protocol, text = LEGACY["ipt-dnat"]
+    legacy.add(text)
+    daemon = daemon_factory(LEGACY_CONFIG).start()
+    assert get_port(lab, protocol, port) != port
+    legacy.remove()
+    wait_free(lab, protocol, port, LEGACY_NOTICED_S)
+    legacy.add(text)
+    wait_for(lambda: get_port(lab, protocol, port) != port, "the rule to be seen",
+             LEGACY_NOTICED_S)
+    assert daemon.leases() == []
+
+
+@pytest.mark.parametrize("name", list(LEGACY_HARMLESS))
+def test_port_of_nobody_in_iptables(lab, daemon_factory, legacy, port, name):
+    protocol, text = LEGACY_HARMLESS[name]
+    legacy.add(text)
+    daemon_factory(LEGACY_CONFIG).start()
+    assert get_port(lab, protocol, port) == port
