@@ -48,7 +48,7 @@ struct launcher_reload {
 	uint32_t number;
 	uint32_t answered;   /* by core: this number */
 	uint32_t serial;     /* of the last call of an admin */
-	bool wanted;	     /* when core is there again */
+	bool wanted;	     /* when core is there again, or has answered */
 	unsigned int losses; /* times that core ended over it */
 };
 
@@ -99,8 +99,8 @@ void launcher_signal_workers(struct launcher *launcher, int number);
 void launcher_schedule(struct child *child);
 
 /* launcher_reload.c */
-/** Read the configuration again, and have core use it; later where core is not there.
- */
+/** Read the configuration again, and have core use it; later where core is not there,
+ * or has the last one to answer. */
 void launcher_reload(struct launcher *launcher);
 /** ROLE_MSG_RELOAD. */
 void launcher_reload_asked(struct launcher *launcher, const struct role_reload *body);

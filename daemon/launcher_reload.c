@@ -88,9 +88,13 @@ void launcher_reload(struct launcher *launcher)
 
 	if (launcher->phase == LAUNCHER_STOPPING)
 		return;
-	reload->wanted = !launcher->channel;
-	if (reload->wanted)
+	/* One after the other: which one is in force is known when core has answered.
+	 */
+	reload->wanted = !launcher->channel || reload->answered != reload->number;
+	if (reload->wanted) {
+		log_notice("reload: waiting for core");
 		return;
+	}
 	log_notice("reload: reading %s",
 		   reload->file ? reload->file : CONF_DEFAULT_FILE);
 	reload_notify_begin(launcher);
@@ -128,25 +132,34 @@ static void reload_replace_workers(struct launcher *launcher, uint32_t protocols
 	launcher_select_workers(launcher);
 }
 
+/* What core uses now is what a core that is started again gets. */
+static void reload_use(struct launcher *launcher, uint32_t workers)
+{
+	struct launcher_reload *reload = &launcher->reload;
+
+	reload_keep(&reload->conf, &reload->next);
+	reload->conf = reload->next;
+	log_set_level(reload->conf.global.log_level);
+	launcher->core.role.log_level = reload->conf.global.log_level;
+	if (launcher->phase == LAUNCHER_RUNNING)
+		reload_replace_workers(launcher, workers);
+}
+
 void launcher_reloaded(struct launcher *launcher, const struct role_reloaded *body)
 {
 	struct launcher_reload *reload = &launcher->reload;
 
-	reload->answered = body->reload.number;
-	reload->losses = 0;
-	if (body->error != 0) {
-		reload_notify_end(launcher);
+	/* an answer to what was not asked */
+	if (reload->answered == reload->number || body->reload.number != reload->number)
 		return;
-	}
-	/* with another one on its way, that is what counts */
-	if (body->reload.number == reload->number) {
-		reload_keep(&reload->conf, &reload->next);
-		reload->conf = reload->next;
-		log_set_level(reload->conf.global.log_level);
-		launcher->core.role.log_level = reload->conf.global.log_level;
-	}
-	if (launcher->phase == LAUNCHER_RUNNING)
-		reload_replace_workers(launcher, body->workers);
+	reload->answered = reload->number;
+	reload->losses = 0;
+	if (body->error == 0)
+		reload_use(launcher, body->workers);
+	else
+		reload_notify_end(launcher);
+	if (reload->wanted)
+		launcher_reload(launcher);
 }
 
 void launcher_reload_lost(struct launcher *launcher)

@@ -579,6 +579,28 @@ def test_core_starts_with_what_is_in_force(lab, daemon_factory):
     assert ask(lab.lan1, 4000, 4000).external not in range(4000, 5000)
 
 
+@pytest.mark.parametrize("second", ["[lan wan0]\n", "[nonsense]\n"],
+                         ids=["core-refuses", "bad-file"])
+def test_second_before_the_first_is_answered(lab, daemon_factory, second):
+    """What core took stays in force when it is started again, whatever came next."""
+    daemon = daemon_factory(build="release").start()
+    core = daemon.roles()["core"]
+    daemon.configure(DENY)
+    os.kill(core, signal.SIGSTOP)
+    os.kill(daemon.pid, signal.SIGHUP)
+    daemon.wait_log("reload: reading")
+    daemon.configure(second)
+    os.kill(daemon.pid, signal.SIGHUP)
+    daemon.wait_log("reload: (waiting for core|reading)", 2)
+    os.kill(core, signal.SIGCONT)
+    daemon.wait_log("the configuration is in force")
+    daemon.wait_log("nothing has changed")
+    os.kill(core, signal.SIGKILL)
+    wait_for(lambda: daemon.roles().get("core", core) != core and
+             daemon.run_tool("status").returncode == 0, "core to be back", 10)
+    assert ask(lab.lan1, 4000, 4000).external not in range(4000, 5000)
+
+
 def test_tool_does_not_wait_for_the_dead(daemon_factory):
     """A tool whose daemon goes away says so."""
     daemon = daemon_factory().start()
