@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/netlink.h"
 #include "base/sorted.h"
 
@@ -348,7 +349,7 @@ void flows_run(struct flows *flows)
 {
 	uint64_t expirations;
 
-	if (read(flows->timer, &expirations, sizeof(expirations)) > 0)
+	if (flows->mnl && read(flows->timer, &expirations, sizeof(expirations)) > 0)
 		search_all(flows);
 }
 
@@ -388,7 +389,7 @@ void flows_set_network(struct flows *flows, const struct backend_network *networ
 	struct in_addr old[BACKEND_ADDRESSES_MAX];
 	size_t old_count = flows->address_count;
 
-	if (network->wan[0] == '\0')
+	if (!flows->mnl || network->wan[0] == '\0')
 		return;
 	memcpy(old, flows->addresses, sizeof(old));
 	memcpy(flows->wan, network->wan, sizeof(flows->wan));
@@ -416,7 +417,7 @@ static void note_foreign(struct flows *flows, const struct rule *rule)
 void flows_note_begin(struct flows *flows, const struct rule *rule)
 {
 	/* IPv6 flows are not translated: there is no wrong way to be on. */
-	if (!addr_is_ipv4(&rule->internal))
+	if (!flows->mnl || !addr_is_ipv4(&rule->internal))
 		return;
 	/* Other hosts' flows to other peers do not stand in the way of one flow. */
 	if (!rule->flow)
@@ -432,10 +433,12 @@ void flows_note_begin(struct flows *flows, const struct rule *rule)
 
 void flows_note_end(struct flows *flows, const struct rule *rule)
 {
-	struct flows_ended *ended =
-		array_reserve(flows->ended, flows->ended_count, &flows->ended_size,
-			      sizeof(*ended), ENDED_START);
+	struct flows_ended *ended;
 
+	if (!flows->mnl)
+		return;
+	ended = array_reserve(flows->ended, flows->ended_count, &flows->ended_size,
+			      sizeof(*ended), ENDED_START);
 	if (ended)
 		flows->ended = ended;
 	else if (flows->ended_count == 0)
@@ -458,6 +461,8 @@ void flows_note_end(struct flows *flows, const struct rule *rule)
 
 void flows_note_orphans(struct flows *flows)
 {
+	if (!flows->mnl)
+		return;
 	flows->has_orphans = true;
 	arm(flows);
 }
@@ -493,15 +498,22 @@ int flows_open(struct flows *flows, uint32_t mark, const struct flows_judge *jud
 				.judge = judge,
 				.judge_user = user};
 	flows->mnl = netlink_open(NETLINK_NETFILTER, 0);
-	if (!flows->mnl)
-		goto fail;
+	if (!flows->mnl) {
+		const int error = errno > 0 ? -errno : -EIO;
+
+		log_warning("cannot reach the kernel's flows (netfilter netlink: %s): "
+			    "those of leases that end go on until they are idle; load "
+			    "the module nf_conntrack_netlink",
+			    strerror(-error));
+		flows_close(flows);
+		return error;
+	}
 	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	flows->buffer = calloc(1, FLOWS_BUFFER_SIZE);
 	flows->begun = calloc(BEGUN_SIZE, 1);
 	flows->fresh = calloc(PORT_BITMAP_SIZE, 1);
 	if (flows->timer >= 0 && flows->buffer && flows->begun && flows->fresh)
 		return 0;
-fail:
 	flows_close(flows);
 	return -ENOMEM;
 }

@@ -123,7 +123,10 @@ struct flows {
 	void *judge_user;
 };
 
-/** Errors: -errno. judge: asked whenever flows are looked for. */
+/**
+ * judge: asked whenever flows are looked for. Errors: -ENOMEM; else -errno, logged: the
+ * flows are out of reach, and all that follows does nothing.
+ */
 int flows_open(struct flows *flows, uint32_t mark, const struct flows_judge *judge,
 	       void *user) __attribute__((warn_unused_result));
 /** Does what is still due. */

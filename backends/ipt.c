@@ -291,10 +291,14 @@ static int open_parts(struct backend *backend)
 					      .has_ipv6 = backend->has_ipv6};
 	ipt_lock_open(&backend->lock, backend->config.lock_fd);
 	error = open_timer(backend);
+	if (error < 0)
+		return error;
+	error = flows_open(&backend->flows, backend->config.mark, ipt_judge_get(),
+			   &backend->layout);
 	if (error == 0)
-		error = flows_open(&backend->flows, backend->config.mark,
-				   ipt_judge_get(), &backend->layout);
-	return error < 0 ? error : join(backend, backend->flows.timer);
+		return join(backend, backend->flows.timer);
+	/* Rules are made without: only that flows are not cut is missing. */
+	return error == -ENOMEM ? error : 0;
 }
 
 static int ipt_open(const struct backend_config *config,

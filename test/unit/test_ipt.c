@@ -40,7 +40,8 @@ static struct {
 	int error;
 	bool no_filter; /* no rule of ours goes into the table filter */
 	unsigned int filter_commits;
-	bool no_ipv6; /* a kernel without ip6tables */
+	bool no_netlink; /* that of netfilter is not allowed */
+	bool no_ipv6;	 /* a kernel without ip6tables */
 } faults;
 
 /* In the place of the C library's, for the whole program, libraries and all. */
@@ -63,6 +64,18 @@ int fault_call_setsockopt(int fd, int level, int option, const void *value,
 		return -1;
 	}
 	return (int)syscall(SYS_setsockopt, fd, level, option, value, length);
+}
+
+int fault_call_socket(int family, int type, int protocol) __asm__("socket");
+
+int fault_call_socket(int family, int type, int protocol)
+{
+	if (faults.no_netlink && family == AF_NETLINK &&
+	    protocol == NETLINK_NETFILTER) {
+		errno = EPERM;
+		return -1;
+	}
+	return (int)syscall(SYS_socket, family, type, protocol);
 }
 
 int fault_call_getsockopt(int fd, int level, int option, void *value,
@@ -362,6 +375,31 @@ static void test_kernel_without_ip6tables(void **state)
 	assert_int_equal(ops->close(backend, false), 0);
 }
 
+/* Leases work; that their flows are not cut is said. */
+static void test_kernel_without_netlink(void **state)
+{
+	const struct backend_ops *ops = backend_get_iptables();
+	struct backend_change change = {.kind = CHANGE_ADD,
+					.after = make_rule("192.168.1.2", 5000, 6000)};
+	struct netns_pair pair;
+	struct backend *backend;
+
+	(void)state;
+	if (netns_make_pair(&pair) < 0 || !netns_enter(pair.gateway))
+		skip();
+	faults.no_netlink = true;
+	log_lab_start(LOG_LEVEL_INFO);
+	backend = open_backend(ops);
+	assert_int_equal(ops->apply(backend, &change, 1), 0);
+	change.before = change.after;
+	change.kind = CHANGE_DELETE;
+	assert_int_equal(ops->apply(backend, &change, 1), 0);
+	ops->event(backend);
+	assert_int_equal(ops->close(backend, false), 0);
+	assert_non_null(strstr(log_lab_stop(), "nf_conntrack_netlink"));
+	faults.no_netlink = false;
+}
+
 /* A look, when it is due. */
 static void look(const struct backend_ops *ops, struct backend *backend)
 {
@@ -415,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_answer_about_nf_tables),
 		cmocka_unit_test(test_all_or_nothing),
 		cmocka_unit_test(test_kernel_without_ip6tables),
+		cmocka_unit_test(test_kernel_without_netlink),
 		cmocka_unit_test(test_kernel_refuses_the_rule_of_integrate),
 	};
 
