@@ -142,6 +142,28 @@ class Iptables:
                      "conntrack", "--ctproto", protocol, "--ctorigdstport", str(external),
                      "-g", "PORTREEVE-SET"], check=True)
 
+    def leaves(self):
+        """Options of each rule of ours that is about single ports."""
+        for line in self.save(4):
+            if re.match(r"-A PORTREEVE-[A-Z]+-(udp|tcp)-[0-9]+ ", line):
+                yield parse_options(line)
+
+    def elements(self):
+        """As the sets of nftables would have it: what marks and counts, SNAT, held ports."""
+        found = {"count4": set(), "snat4": set(), "held4": set()}
+        for words in self.leaves():
+            protocol = words["-p"]
+            if words.get("-g", "").startswith("PORTREEVE-SET"):
+                found["count4"].add((protocol, int(words["--ctorigdstport"]),
+                                     words["--ctreplsrc"], int(words["--ctreplsrcport"])))
+            elif words.get("-j") == "SNAT":
+                host = words["-s"].removesuffix("/32")
+                to, _, port = words["--to-source"].partition(":")
+                found["snat4"].add((protocol, host, int(words["--sports"]), to, int(port)))
+            elif words.get("-g") == "PORTREEVE-HELD":
+                found["held4"] |= {(protocol, port) for port in parse_ports(words["--sports"])}
+        return found
+
     def rules(self):
         found = set()
         for line in self.save(4):
@@ -164,6 +186,13 @@ def parse_options(line):
     words = line.split()
     return {words[i]: words[i + 1] for i in range(len(words) - 1)
             if words[i].startswith("-")}
+
+
+def parse_ports(text):
+    """The ports that `multiport` is given: 1,5:7"""
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        yield from range(int(first), int(last or first) + 1)
 
 
 BACKENDS = {NFTABLES: Nftables, IPTABLES: Iptables}
