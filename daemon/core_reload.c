@@ -2,8 +2,8 @@
 /*
  * Another configuration while core runs. It is in force at once for all that is asked;
  * then workers that were told once come anew, and the leases that it does not allow
- * end, a group in each turn of the loop. Those of a LAN that goes end first, as long as
- * its hosts can be told.
+ * end, a group in each turn of the loop. Of a LAN that goes the first group ends at
+ * once, as long as its hosts can be told.
  */
 #include "daemon/reload.h"
 
@@ -23,25 +23,40 @@
 
 /* --- the leases that it does not allow --- */
 
-/* What they asked by is spoken no more where they are. */
-static bool is_cut_off(const struct network *network, const struct lease *lease,
-		       uint32_t replaced)
+/* In which order they are looked at. */
+enum reload_rank {
+	/* of a LAN whose place is another's now: they would be taken for that one's */
+	RELOAD_LOST,
+	/* what they asked by is spoken no more where they are, and their hosts are told
+	 * of the end as long as it is */
+	RELOAD_TOLD,
+	RELOAD_OTHER,
+};
+#define RELOAD_RANKS (RELOAD_OTHER + 1)
+
+static enum reload_rank lease_get_rank(const struct network *network,
+				       const struct lease *lease, uint32_t replaced)
 {
+	uint8_t protocol = origin_get_protocol(lease->origin);
+
 	if (lease->origin == ORIGIN_STATIC || lease->lan >= network->lan_count)
-		return false;
-	return (replaced >> lease->lan & 1) != 0 ||
-	       (network->lans[lease->lan].protocols &
-		origin_get_protocol(lease->origin)) == 0;
+		return RELOAD_OTHER;
+	if ((replaced >> lease->lan & 1) != 0)
+		return RELOAD_LOST;
+	return lease->origin == ORIGIN_PCP &&
+			       (network->lans[lease->lan].protocols & protocol) == 0
+		       ? RELOAD_TOLD
+		       : RELOAD_OTHER;
 }
 
-/* All leases, those that are cut off first; returns how many these are. */
+/* All leases by rank; returns how many must end at once. */
 static size_t reload_collect(struct core *core, const struct network *network,
 			     uint32_t replaced)
 {
 	const struct table *table = ledger_get_table(core->ledger);
 	struct core_reload *reload = &core->reload;
 	const struct lease *lease = NULL;
-	size_t urgent = 0;
+	size_t counts[RELOAD_RANKS] = {0};
 
 	free(reload->ids);
 	reload->at = reload->count = 0;
@@ -51,14 +66,16 @@ static size_t reload_collect(struct core *core, const struct network *network,
 			  "stay until they end");
 		return 0;
 	}
-	for (int pass = 0; pass < 2; pass++) {
+	for (unsigned int rank = 0; rank < RELOAD_RANKS; rank++)
 		while ((lease = table_get_next(table, lease)))
-			if (is_cut_off(network, lease, replaced) == (pass == 0))
+			if (lease_get_rank(network, lease, replaced) == rank) {
 				reload->ids[reload->count++] = lease->id;
-		if (pass == 0)
-			urgent = reload->count;
-	}
-	return urgent;
+				counts[rank]++;
+			}
+	/* one group is told: others are not to wait for all hosts of a large LAN */
+	if (counts[RELOAD_TOLD] > LEDGER_ENDS_MAX)
+		counts[RELOAD_TOLD] = LEDGER_ENDS_MAX;
+	return counts[RELOAD_LOST] + counts[RELOAD_TOLD];
 }
 
 /* Some leases, those before `end`. Errors: -errno, try again later. */

@@ -18,6 +18,7 @@ from wire import collect
 
 WAN = Lab.WAN_ADDRESS
 SINGLE = ["--single"]
+SO_RCVBUFFORCE = 33
 SSDP = ("239.255.255.250", 1900)
 DENY = "[policy]\nrule = deny external 4000-4999\nrule = allow external 1024-65535\n"
 PINHOLES_OFF = "[wan]\npinholes = off\n"
@@ -450,6 +451,22 @@ def test_lan_leaves_and_comes_back(lab, daemon):
     assert arrives(lab, 4001, lab.guest1) and arrives(lab, 4000)
     told = {x["external_port"]: x["lan"] for x in daemon.leases()}
     assert told == {4000: "lan0", 4001: "guest0", 4002: "guest0", 4005: "lan0"}
+
+
+def test_large_lan_leaves(lab, daemon):
+    """Others do not wait until all its leases have ended: the hosts of one group
+    (LEDGER_ENDS_MAX) are told before the LAN goes, and none of all stays."""
+    free = "[limits]\nrequests-per-second = 0\nleases-per-client = 0\n"
+    reload(daemon, BOTH_LANS + free)
+    assert ask(lab.lan1, 3999, 3999).external == 3999
+    with pcp.Client(lab.guest1) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+        for port in range(4000, 4600):
+            client.grant("udp", port, port)
+        reload(daemon, LAN0 + free, ended=600)
+        told = {pcp.Response(x.data).port for x in collect(client.socket, 0.3)}
+    assert 0 < len(told) <= 256, len(told)
+    assert ports(daemon) == {3999} and arrives(lab, 3999)
 
 
 def test_lan_leaves_and_leases_stay(lab, daemon):
