@@ -299,6 +299,8 @@ void ipt_tree_get_branch_name(const struct ipt_place *place, char name[IPT_NAME_
 const char *ipt_tree_get_root_name(enum ipt_tree tree);
 /** True when a chain of this table is a leaf; *mapping: one that lets packets in. */
 bool ipt_tree_is_leaf_name(enum ipt_table_name table, const char *chain, bool *mapping);
+/** True when a root, a branch or a leaf of any tree may be named so. */
+bool ipt_tree_has_name(const char *chain);
 /** The leaf where a rule with this port is. */
 struct ipt_place ipt_tree_get_place(enum ipt_tree tree, uint8_t protocol,
 				    uint16_t port);
@@ -336,6 +338,8 @@ struct ipt_fixed {
 
 /** Owns: static; NULL past the end. */
 const struct ipt_fixed *ipt_fixed_get(size_t index);
+/** True when a chain of this name can be but ours; others may begin as ours do. */
+bool ipt_chain_is_ours(const char *chain);
 
 /* --- the kernel's tables, and the layout --- */
 

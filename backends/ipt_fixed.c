@@ -12,6 +12,7 @@
 
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/xt_conntrack.h>
+#include <string.h>
 
 #define CHAIN_FORWARD IPT_PREFIX
 #define CHAIN_NEW IPT_PREFIX "-NEW"
@@ -245,4 +246,14 @@ const struct ipt_fixed *ipt_fixed_get(size_t index)
 	};
 
 	return index < sizeof(rows) / sizeof(rows[0]) ? &rows[index] : NULL;
+}
+
+bool ipt_chain_is_ours(const char *chain)
+{
+	const struct ipt_fixed *fixed;
+
+	for (size_t i = 0; (fixed = ipt_fixed_get(i)) != NULL; i++)
+		if (!fixed->jump && strcmp(chain, fixed->chain) == 0)
+			return true;
+	return ipt_tree_has_name(chain);
 }

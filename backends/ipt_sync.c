@@ -290,11 +290,6 @@ static void finish(struct walk *walk)
 
 /* --- chains that nobody wants --- */
 
-static bool is_ours(const char *chain)
-{
-	return strncmp(chain, IPT_PREFIX, strlen(IPT_PREFIX)) == 0;
-}
-
 static int find_strays(struct walk *walk, struct names *strays)
 {
 	const struct xtc_ops *ops = walk->table->family->ops;
@@ -305,7 +300,7 @@ static int find_strays(struct walk *walk, struct names *strays)
 		      compare_names);
 	for (const char *chain = ops->first_chain(walk->table->handle);
 	     chain && error == 0; chain = ops->next_chain(walk->table->handle))
-		if (is_ours(chain) && !has_name(&walk->names, chain))
+		if (ipt_chain_is_ours(chain) && !has_name(&walk->names, chain))
 			error = add_name(strays, chain);
 	return error;
 }

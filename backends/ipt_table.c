@@ -208,11 +208,6 @@ int ipt_table_count(const struct ipt_table *table, const char *chain,
 
 /* --- one rule in a chain of somebody else --- */
 
-static bool is_ours(const char *target)
-{
-	return strncmp(target, IPT_PREFIX, strlen(IPT_PREFIX)) == 0;
-}
-
 /* What is there of ours: how many rules, and where the wanted one is. */
 struct jumps {
 	size_t wanted_at; /* the first one */
@@ -242,7 +237,7 @@ static struct jumps find_jumps(const struct ipt_table *table, const char *chain,
 			jumps.wanted++;
 			if (jumps.wanted_at == NONE)
 				jumps.wanted_at = at;
-		} else if (target && is_ours(target)) {
+		} else if (target && ipt_chain_is_ours(target)) {
 			jumps.strays++;
 		} else {
 			jumps.others++;
@@ -302,7 +297,7 @@ static int delete_one(struct ipt_table *table, const char *chain,
 		const char *target = family->get_target(there, table->handle);
 
 		if (!is_wanted(table, there, wanted) &&
-		    !(jumps && target && is_ours(target)))
+		    !(jumps && target && ipt_chain_is_ours(target)))
 			continue;
 		return family->delete (chain, at, table->handle) ? 1 : get_error();
 	}

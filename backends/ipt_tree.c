@@ -71,6 +71,31 @@ bool ipt_tree_is_leaf_name(enum ipt_table_name table, const char *chain, bool *m
 	return false;
 }
 
+/* What follows the name of a tree: -tcp-5120, -udp-4k. */
+static bool is_place(const char *text)
+{
+	size_t digits;
+
+	if (strncmp(text, "-tcp-", 5) != 0 && strncmp(text, "-udp-", 5) != 0)
+		return false;
+	digits = strspn(text + 5, "0123456789");
+	return digits > 0 &&
+	       (text[5 + digits] == '\0' || strcmp(text + 5 + digits, "k") == 0);
+}
+
+bool ipt_tree_has_name(const char *chain)
+{
+	for (enum ipt_tree tree = 0; tree < IPT_TREE_COUNT; tree++) {
+		size_t length = strlen(shapes[tree].name);
+
+		if (strcmp(chain, shapes[tree].root) == 0 ||
+		    (strncmp(chain, shapes[tree].name, length) == 0 &&
+		     is_place(chain + length)))
+			return true;
+	}
+	return false;
+}
+
 const char *ipt_tree_get_root_name(enum ipt_tree tree)
 {
 	return shapes[tree].root;

@@ -149,7 +149,7 @@ def test_no_chain_is_left_of_leases_that_end(lab, tool):
     "iptables-legacy -t mangle -D FORWARD -j PORTREEVE",
     "iptables-legacy -t nat -F PORTREEVE-DNAT-udp-4864",
     "iptables-legacy -t nat -A PORTREEVE-DNAT -j RETURN",
-    "iptables-legacy -t nat -N PORTREEVE-STRAY",
+    "iptables-legacy -t nat -N PORTREEVE-SNAT-tcp-256",
     "iptables-legacy -t nat -I PREROUTING -p udp -j PORTREEVE-DNAT"])
 def test_somebody_changes_our_chains(lab, tool, line):
     tool.apply(*("add " + text for text in EVERYTHING))

@@ -119,3 +119,19 @@ def test_a_routed_network_is_not_translated(lab, tool):
     held = run(lab, "iptables-legacy -t nat -S PORTREEVE-HELD").splitlines()
     sources = [line.split()[3] for line in held if "MASQUERADE" in line]
     assert sources == ["192.168.77.0/24", "192.168.78.0/24"]
+
+
+def test_a_chain_of_others_that_begins_as_ours(lab, tool):
+    for line in ("-N PORTREEVE-MINE", "-A PORTREEVE-MINE -j RETURN",
+                 "-A OUTPUT -j PORTREEVE-MINE", "-N PORTREEVE-DNAT-tcp-mine"):
+        run(lab, f"iptables-legacy -t nat {line}")
+    try:
+        tool.apply("add " + rule())
+        assert tool.disturbed(LOOK_MS) == 0
+        assert tool.sync() == (0, 1)
+        mine = [line for line in ours(lab) if "MINE" in line or "mine" in line]
+        assert len(mine) == 4
+    finally:
+        for line in ("-F OUTPUT", "-F PORTREEVE-MINE", "-X PORTREEVE-MINE",
+                     "-X PORTREEVE-DNAT-tcp-mine"):
+            run(lab, f"iptables-legacy -t nat {line}")
