@@ -32,7 +32,7 @@ struct ledger {
 	struct backend_network network; /* as the kernel shall have it */
 	bool network_set;		/* the kernel had one, and our rules */
 	bool network_behind;		/* the kernel has an older one */
-	bool own_failure; /* what is wrong there is no stranger's work */
+	bool own_failure;		/* what is wrong there is no stranger's work */
 	uint8_t lan_protocols[LANS_MAX];
 	uint32_t lans_lost; /* places whose leases are nobody's, as bits */
 	uint32_t wan_ifindex;
