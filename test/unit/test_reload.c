@@ -191,6 +191,98 @@ static void test_what_follows(void **state)
 	assert_true(diff->policy && diff->foreign && diff->hosts);
 }
 
+/* --- what each key takes, by what it is --- */
+
+/* This follows from what is new in `next`, and nothing else. */
+static void check_follows(struct fixture *fixture, const char *what,
+			  const struct reload_diff *wanted)
+{
+	const struct reload_diff *diff = &fixture->diff;
+
+	merge(fixture);
+	if (!diff->changed || diff->network != wanted->network ||
+	    diff->workers != wanted->workers || diff->policy != wanted->policy ||
+	    diff->hosts != wanted->hosts || diff->log != wanted->log ||
+	    diff->foreign != wanted->foreign || diff->restart[0] != '\0')
+		fail_msg("%s: not what follows from it", what);
+	fixture->next = fixture->now;
+}
+
+/* Worker upnp is told once of its pages, its ports and its pace. */
+static void test_keys_of_upnp(void **state)
+{
+	const struct reload_diff wanted = {.workers = LAN_PROTOCOL_UPNP};
+	struct fixture *fixture = *state;
+	struct conf *next = &fixture->next;
+
+	next->global.friendly_name[0] = 'x';
+	check_follows(fixture, "friendly-name", &wanted);
+	next->global.http_port++;
+	check_follows(fixture, "http-port", &wanted);
+	next->global.ssdp_strict = !next->global.ssdp_strict;
+	check_follows(fixture, "ssdp-delay", &wanted);
+}
+
+/* And worker pcp of what it puts into its answers. */
+static void test_keys_of_pcp(void **state)
+{
+	const struct reload_diff wanted = {.workers = LAN_PROTOCOL_PCP};
+	struct fixture *fixture = *state;
+	struct conf *next = &fixture->next;
+
+	next->wan.nat64.length = 96;
+	check_follows(fixture, "nat64-prefix", &wanted);
+	next->global.pcp_opcodes = CONF_PCP_MAP;
+	check_follows(fixture, "pcp-opcodes", &wanted);
+	next->limits.ports_per_request++;
+	check_follows(fixture, "ports-per-request", &wanted);
+}
+
+/* Both count requests. */
+static void test_pace_is_of_both_workers(void **state)
+{
+	const struct reload_diff wanted = {.workers = LAN_PROTOCOL_UPNP |
+						      LAN_PROTOCOL_PCP};
+	struct fixture *fixture = *state;
+
+	fixture->next.limits.requests_per_second++;
+	check_follows(fixture, "requests-per-second", &wanted);
+}
+
+/* What is told of the WAN. */
+static void test_keys_that_are_told_of_the_wan(void **state)
+{
+	const struct reload_diff wanted = {.network = true};
+	struct fixture *fixture = *state;
+	struct conf *next = &fixture->next;
+
+	next->wan.bit_rate_up = 1000000;
+	check_follows(fixture, "bit-rate-up", &wanted);
+	next->wan.bit_rate_down = 1000000;
+	check_follows(fixture, "bit-rate-down", &wanted);
+	next->wan.interface[0] = 'x';
+	check_follows(fixture, "interface", &wanted);
+}
+
+/* What decides of leases that are there, and is told to workers with their LANs: that
+ * pinholes are to be had, that a port may be had for others. */
+static void test_keys_that_decide_of_leases(void **state)
+{
+	const struct reload_diff wanted = {.network = true, .policy = true};
+	struct fixture *fixture = *state;
+	struct conf *next = &fixture->next;
+
+	next->wan.pinholes = CONF_PINHOLES_OFF;
+	check_follows(fixture, "pinholes", &wanted);
+	next->wan.nat = !next->wan.nat;
+	check_follows(fixture, "nat", &wanted);
+	next->rules[next->rule_count++].allow = true;
+	check_follows(fixture, "a rule more", &wanted);
+	fixture->now.rule_count = next->rule_count = 1;
+	next->rules[0].has_third_party = true;
+	check_follows(fixture, "a rule about third parties", &wanted);
+}
+
 static void test_restart_only(void **state)
 {
 	struct fixture *fixture = *state;
@@ -308,10 +400,19 @@ static void test_automatic_lans(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_every_key_is_known), TEST(test_every_key_of_a_lan),
-		TEST(test_nothing_is_new),     TEST(test_what_follows),
-		TEST(test_restart_only),       TEST(test_lans_keep_their_places),
-		TEST(test_order_is_no_change), TEST(test_all_places_are_taken),
+		TEST(test_every_key_is_known),
+		TEST(test_every_key_of_a_lan),
+		TEST(test_nothing_is_new),
+		TEST(test_what_follows),
+		TEST(test_keys_of_upnp),
+		TEST(test_keys_of_pcp),
+		TEST(test_pace_is_of_both_workers),
+		TEST(test_keys_that_are_told_of_the_wan),
+		TEST(test_keys_that_decide_of_leases),
+		TEST(test_restart_only),
+		TEST(test_lans_keep_their_places),
+		TEST(test_order_is_no_change),
+		TEST(test_all_places_are_taken),
 		TEST(test_automatic_lans),
 	};
 
