@@ -445,6 +445,11 @@ static void test_automatic_wan_follows_the_default_route(void **state)
 	choose_again(gateway);
 	assert_int_equal(gateway->network.lans[1].protocols, 0);
 	assert_int_equal(gateway->network.lans[0].ifindex, 3);
+	/* nor is it waited for as a LAN when it goes */
+	memcpy(gateway->links.list[3].name, "other0", 7);
+	choose_again(gateway);
+	assert_string_equal(gateway->network.lans[1].name, "guest0");
+	assert_int_equal(gateway->network.lans[1].protocols, 0);
 }
 
 static void test_automatic_wan_is_no_configured_lan(void **state)
