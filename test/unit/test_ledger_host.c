@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -30,8 +31,30 @@
 #define LIFETIME_S 7200
 #define EVENTS_MAX 1024
 
+/* The reallocations since it was armed; the how manieth fails, 0 = none. */
+static struct {
+	unsigned int count;
+	unsigned int fails;
+} memory;
+
+/* In the place of the C library's, for the whole program. */
+void *fault_grow_array(void *array, size_t count, size_t size) __asm__("reallocarray");
+
+void *fault_grow_array(void *array, size_t count, size_t size)
+{
+	size_t octets;
+
+	if (++memory.count == memory.fails ||
+	    __builtin_mul_overflow(count, size, &octets)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(array, octets);
+}
+
 struct fixture {
 	struct ledger_lab lab;
+	struct backend_ops counting;
 	struct request request;
 	struct reply reply;
 	uint8_t mac[LEASE_MAC_SIZE]; /* that asks */
@@ -347,6 +370,40 @@ static void test_pinhole(void **state)
 	assert_int_equal(find(fixture, B6, PORT, IPPROTO_UDP)->pinhole, unique);
 }
 
+static uint64_t packets; /* counted by each rule there is */
+
+static int count_packets(struct backend *backend, const struct rule *rule,
+			 struct rule_counters *out)
+{
+	(void)backend;
+	(void)rule;
+	*out = (struct rule_counters){.packets = packets};
+	return 0;
+}
+
+/* V6FW-11: what its packets were at the old address counts at the new one. */
+static void test_pinhole_keeps_its_count(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ledger *ledger;
+
+	fixture->counting = *backend_get_memory();
+	fixture->counting.counters = count_packets;
+	fixture->lab.backend = &fixture->counting;
+	open_ledger(fixture);
+	ledger = fixture->lab.ledger;
+	ask(fixture, ORIGIN_IGD, A6, PORT)->op = REQUEST_PINHOLE;
+	assert_int_equal(decide(fixture), RESULT_OK);
+	packets = 5;
+	assert_int_equal(move(fixture, A6, B6), 0);
+	packets = 2;
+	assert_int_equal(ledger_count_pinhole(ledger,
+					      find(fixture, B6, PORT, IPPROTO_UDP),
+					      fixture->lab.at.now_ms),
+			 7);
+	packets = 0;
+}
+
 /* The firewall refuses: nothing has happened, and it works when it is tried again. */
 static void test_backend_fails(void **state)
 {
@@ -369,6 +426,40 @@ static void test_backend_fails(void **state)
 	memory_plan_fault(backend, 1, EOPNOTSUPP);
 	assert_int_equal(move(fixture, B, A), 0);
 	assert_int_equal(count_at(fixture, A) + count_at(fixture, B), 0);
+	assert_int_equal(count_rules(fixture), 0);
+}
+
+static void plan_no_memory(unsigned int number)
+{
+	memory.count = 0;
+	memory.fails = number;
+}
+
+/* Memory ends after some of them: all are there, in the firewall too. */
+static void test_no_memory(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned int number = 0;
+	int error;
+
+	for (uint16_t i = 0; i < 3; i++)
+		add(fixture, ORIGIN_IGD, A, PORT + i);
+	do {
+		plan_no_memory(++number);
+		error = end_strangers(fixture, A, 9);
+		plan_no_memory(0);
+		if (error == 0)
+			break;
+		assert_int_equal(error, -ENOMEM);
+		assert_int_equal(fixture->event_count, 0);
+		assert_int_equal(count_at(fixture, A), 3);
+		for (uint16_t i = 0; i < 3; i++)
+			assert_true(has(fixture, A, PORT + i));
+		assert_int_equal(count_rules(fixture), 3);
+	} while (number < 10);
+	/* one of the failures was behind the first lease */
+	assert_true(number > 2 && number < 10);
+	assert_int_equal(count_at(fixture, A), 0);
 	assert_int_equal(count_rules(fixture), 0);
 }
 
@@ -458,12 +549,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, ledger_lab_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_move),	 TEST(test_move_is_kept),
-		TEST(test_static_stays), TEST(test_mapping_is_there),
-		TEST(test_set),		 TEST(test_rules),
-		TEST(test_pinhole),	 TEST(test_backend_fails),
-		TEST(test_store_fails),	 TEST(test_too_many),
-		TEST(test_strangers),	 TEST(test_whose),
+		TEST(test_move),
+		TEST(test_move_is_kept),
+		TEST(test_static_stays),
+		TEST(test_mapping_is_there),
+		TEST(test_set),
+		TEST(test_rules),
+		TEST(test_pinhole),
+		TEST(test_backend_fails),
+		TEST(test_pinhole_keeps_its_count),
+		TEST(test_no_memory),
+		TEST(test_store_fails),
+		TEST(test_too_many),
+		TEST(test_strangers),
+		TEST(test_whose),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
