@@ -120,6 +120,12 @@ enum backend_trouble {
 	BACKEND_TROUBLE_ACCEPT = 1 << 2,
 };
 
+/** What the host's own firewall of the same kind does with leased flows. */
+struct backend_passage {
+	bool passes;   /* for certain; else nobody knows */
+	char rule[96]; /* where a rule of ours is, for the owner; "" = nowhere */
+};
+
 struct backend;
 
 /**
@@ -192,6 +198,9 @@ struct backend_ops {
 	 */
 	bool (*has_port)(const struct backend *backend, uint8_t protocol,
 			 uint16_t port);
+	/** NULL where foreign.h tells. */
+	void (*get_passage)(const struct backend *backend, bool ipv6,
+			    struct backend_passage *out);
 	/**
 	 * Remove all that a run with this backend left, for one that has another:
 	 * without an instance, and before privileges are dropped. What cannot be done

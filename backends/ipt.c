@@ -597,6 +597,12 @@ static bool ipt_has_port(const struct backend *backend, uint8_t protocol, uint16
 	return ipt_given_has(&backend->given, protocol, port);
 }
 
+static void ipt_get_passage(const struct backend *backend, bool ipv6,
+			    struct backend_passage *out)
+{
+	ipt_accept_get_passage(&backend->accept, ipv6, out);
+}
+
 static const struct backend_ops ops = {
 	.name = "iptables",
 	.has_timeouts = false,
@@ -613,6 +619,7 @@ static const struct backend_ops ops = {
 	.get_troubles = ipt_get_troubles,
 	.event = ipt_event,
 	.has_port = ipt_has_port,
+	.get_passage = ipt_get_passage,
 	.remove_leftovers = ipt_leftovers_remove,
 };
 

@@ -479,6 +479,9 @@ int ipt_accept_take_back(struct ipt_accept *accept) __attribute__((warn_unused_r
 /** A look: true when sync() shall see to it; what it could not do is tried here. */
 bool ipt_accept_is_missing(struct ipt_accept *accept, bool ipv6, struct ipt_lock *lock);
 bool ipt_accept_has_failed(const struct ipt_accept *accept);
+/** See get_passage() of struct backend_ops. */
+void ipt_accept_get_passage(const struct ipt_accept *accept, bool ipv6,
+			    struct backend_passage *out);
 
 /** Take out all that is ours. Errors: -errno. */
 int ipt_sync_remove(struct ipt_table *table, const struct ipt_layout *layout,

@@ -7,6 +7,7 @@
 #include "backends/ipt.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -213,4 +214,43 @@ bool ipt_accept_has_failed(const struct ipt_accept *accept)
 {
 	return (has_accept(accept, false) && accept->failed[0]) ||
 	       (has_accept(accept, true) && accept->failed[1]);
+}
+
+static bool is_first(const struct ipt_table *table, const char *chain,
+		     const struct ipt_list *ours)
+{
+	const struct ipt_family *family = table->family;
+	const void *rule = family->first_rule(chain, table->handle);
+	const char *target = rule ? family->get_target(rule, table->handle) : NULL;
+
+	return target && ipt_rule_is(family, rule, target, ipt_list_get(ours, 0));
+}
+
+/* Where we make no rule we do not ask either: to read a table may make it. */
+void ipt_accept_get_passage(const struct ipt_accept *accept, bool ipv6,
+			    struct backend_passage *out)
+{
+	const struct backend_accept *wanted = accept->wanted;
+	const char *chain =
+		wanted->how == BACKEND_ACCEPT_CHAIN ? wanted->chain : ACCEPT_CHAIN;
+	struct ipt_list ours = {0};
+	struct ipt_table table;
+
+	*out = (struct backend_passage){.passes = false};
+	if (!has_accept(accept, ipv6))
+		return;
+	fill(accept->layout, ipv6, &ours);
+	if (ipt_table_open(&table, ipt_family_get(ipv6), get_table(wanted, ipv6)) ==
+		    0 &&
+	    !ours.failed && ipt_table_has_chain(&table, chain)) {
+		if (ipt_table_count_same(&table, chain, &ours) > 0)
+			(void)snprintf(out->rule, sizeof(out->rule), "%s %s %s",
+				       table.family->what, table.name, chain);
+		out->passes = strcmp(chain, ACCEPT_CHAIN) == 0 &&
+			      strcmp(table.name, ACCEPT_TABLE) == 0 &&
+			      (is_first(&table, chain, &ours) ||
+			       !refuses_some(&table, chain, &ours));
+	}
+	ipt_table_close(&table);
+	ipt_list_fini(&ours);
 }

@@ -12,6 +12,7 @@
 #include "daemon/store.h"
 #include "protocols/request.h"
 
+struct backend_passage;
 struct backend_network;
 struct backend_ops;
 struct rule_counters;
@@ -229,6 +230,10 @@ void ledger_renew_boot_id(struct ledger *ledger, const struct store_time *at);
 bool ledger_mend_store(struct ledger *ledger, const struct store_time *at);
 
 /** Backend's descriptor to watch, or -1; call ledger_backend_event() when readable. */
+/** See get_passage() of struct backend_ops. Errors: false, foreign.h tells. */
+bool ledger_get_passage(const struct ledger *ledger, bool ipv6,
+			struct backend_passage *out)
+	__attribute__((warn_unused_result));
 int ledger_get_fd(const struct ledger *ledger);
 void ledger_backend_event(struct ledger *ledger);
 

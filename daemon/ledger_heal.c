@@ -26,3 +26,14 @@ unsigned int ledger_get_troubles(const struct ledger *ledger)
 		       ? books->backend_ops->get_troubles(books->backend)
 		       : 0;
 }
+
+bool ledger_get_passage(const struct ledger *ledger, bool ipv6,
+			struct backend_passage *out)
+{
+	const struct books *books = &ledger->books;
+
+	if (!books->backend || !books->backend_ops->get_passage)
+		return false;
+	books->backend_ops->get_passage(books->backend, ipv6, out);
+	return true;
+}

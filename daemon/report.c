@@ -631,7 +631,8 @@ struct json_object *report_status_new(const struct report_status *status,
 	if (object && status_add_head(object, status, at) &&
 	    varlink_add(object, "backend", status_backend_new(status)) &&
 	    varlink_add(object, "integration",
-			report_integration_new(status->conf, status->foreign)) &&
+			report_integration_new(status->conf, status->foreign,
+					       status->ledger)) &&
 	    varlink_add(object, "wan", status_wan_new(status, at)) &&
 	    varlink_add(object, "lans", status_lans_new(status)) &&
 	    varlink_add(object, "leases", status_leases_new(status)) &&

@@ -8,6 +8,7 @@
 
 #include "base/varlink.h"
 #include "conf/conf.h"
+#include "daemon/ledger.h"
 
 static const char *fate_get_name(enum packet_fate fate)
 {
@@ -39,33 +40,55 @@ static const char *mode_format(const struct conf_chain *integrate, char text[MOD
 	return text;
 }
 
-static struct json_object *rules_new(const struct foreign_figures *figures)
+static bool add_rule(struct json_object *array, const char *rule)
 {
-	struct json_object *array = json_object_new_array();
+	struct json_object *text = json_object_new_string(rule);
 
-	for (size_t i = 0; array && figures && i < figures->rule_count; i++) {
-		struct json_object *text = json_object_new_string(figures->rules[i]);
-
-		if (!text || json_object_array_add(array, text) != 0) {
-			json_object_put(text);
-			json_object_put(array);
-			return NULL;
-		}
-	}
-	return array;
+	if (text && json_object_array_add(array, text) == 0)
+		return true;
+	json_object_put(text);
+	return false;
 }
 
-static bool add_fate(struct json_object *object, const char *name,
-		     const struct foreign_figures *figures, size_t family)
+static struct json_object *rules_new(const struct foreign_figures *figures,
+				     const struct ledger *ledger)
 {
-	if (!figures || !figures->readable)
-		return varlink_add_string(object, name, "unknown");
-	return varlink_add_string(object, name,
-				  fate_get_name(figures->verdicts[family].fate));
+	struct json_object *array = json_object_new_array();
+	struct backend_passage passage;
+	bool good = array != NULL;
+
+	for (size_t i = 0; good && figures && i < figures->rule_count; i++)
+		good = add_rule(array, figures->rules[i]);
+	for (int ipv6 = 0; good && ipv6 < 2; ipv6++)
+		if (ledger_get_passage(ledger, ipv6, &passage) &&
+		    passage.rule[0] != '\0')
+			good = add_rule(array, passage.rule);
+	if (good)
+		return array;
+	json_object_put(array);
+	return NULL;
+}
+
+/* Where the backend's rules are in iptables, both firewalls must let it pass. */
+static enum packet_fate get_fate(const struct foreign_figures *figures,
+				 const struct ledger *ledger, bool ipv6)
+{
+	struct backend_passage passage;
+	enum packet_fate fate = figures && figures->readable
+					? figures->verdicts[ipv6].fate
+					: PACKET_UNKNOWN;
+
+	if (fate == PACKET_DROPPED || !ledger_get_passage(ledger, ipv6, &passage))
+		return fate;
+	if (!passage.passes)
+		return PACKET_UNKNOWN;
+	/* NULL: the kernel has no nf_tables. */
+	return figures ? fate : PACKET_PASSES;
 }
 
 struct json_object *report_integration_new(const struct conf *conf,
-					   const struct foreign_figures *figures)
+					   const struct foreign_figures *figures,
+					   const struct ledger *ledger)
 {
 	struct json_object *object = json_object_new_object();
 	char mode[MODE_SIZE];
@@ -73,11 +96,13 @@ struct json_object *report_integration_new(const struct conf *conf,
 	if (object &&
 	    varlink_add_string(object, "mode",
 			       mode_format(&conf->backend.integrate, mode)) &&
-	    varlink_add(object, "rules", rules_new(figures)) &&
+	    varlink_add(object, "rules", rules_new(figures, ledger)) &&
 	    varlink_add_int(object, "restored",
 			    figures ? (int64_t)figures->restored : 0) &&
-	    add_fate(object, "ipv4", figures, 0) &&
-	    add_fate(object, "ipv6", figures, 1))
+	    varlink_add_string(object, "ipv4",
+			       fate_get_name(get_fate(figures, ledger, false))) &&
+	    varlink_add_string(object, "ipv6",
+			       fate_get_name(get_fate(figures, ledger, true))))
 		return object;
 	json_object_put(object);
 	return NULL;

@@ -9,6 +9,7 @@
 
 struct conf;
 struct json_object;
+struct ledger;
 
 /** Problems whose texts are made at run time. */
 #define REPORT_PROBLEMS_MAX 12
@@ -25,7 +26,8 @@ struct report_problems {
  * Owns: caller frees. Errors: NULL, out of memory.
  */
 struct json_object *report_integration_new(const struct conf *conf,
-					   const struct foreign_figures *figures);
+					   const struct foreign_figures *figures,
+					   const struct ledger *ledger);
 void report_find_foreign(const struct conf *conf, const struct foreign_figures *figures,
 			 int64_t now_ms, struct report_problems *out);
 

@@ -135,3 +135,25 @@ def test_a_chain_of_others_that_begins_as_ours(lab, tool):
         for line in ("-F OUTPUT", "-F PORTREEVE-MINE", "-X PORTREEVE-MINE",
                      "-X PORTREEVE-DNAT-tcp-mine"):
             run(lab, f"iptables-legacy -t nat {line}")
+
+
+@pytest.mark.parametrize("mode, wanted", [
+    ("off", ("unknown", [])),
+    ("auto", ("passes", ["iptables filter FORWARD"])),
+])
+def test_status_tells_of_forward(lab, daemon_factory, mode, wanted):
+    """It does not say that leases work where FORWARD refuses them, and tells our rule."""
+    run(lab, "iptables-legacy -P FORWARD DROP")
+    try:
+        gateway = daemon_factory(f"{IPTABLES}integrate = {mode}\n").start()
+        found = gateway.json_any("status")["status"]["integration"]
+        assert (found["ipv4"], found["rules"]) == wanted
+        if mode == "auto":
+            assert found["ipv6"] == "passes", "nothing refuses there"
+            # Before ours nobody knows what a rule of others does.
+            run(lab, "iptables-legacy -I FORWARD -j DROP")
+            found = gateway.json_any("status")["status"]["integration"]
+            assert (found["ipv4"], found["rules"]) == ("unknown", wanted[1])
+    finally:
+        run(lab, "iptables-legacy -P FORWARD ACCEPT")
+        run(lab, "iptables-legacy -F FORWARD")
