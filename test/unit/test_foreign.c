@@ -5,9 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
-#include <netinet/in.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/common.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +30,8 @@
 	"table inet t { chain " name " { type filter hook forward priority " priority  \
 	"; policy drop; }\n}\n"
 #define OURS "ct mark & 0x10000000 == 0x10000000 accept comment \"portreeve\""
+
+#define COMMENT "-m comment --comment portreeve"
 
 static const char *list(const char *command)
 {
@@ -249,6 +257,121 @@ static void test_which_rules_are_ours(void **state)
 		}
 		ruleset_lab_flush();
 	}
+	nft_socket_close(&nft);
+}
+
+/* As iptables writes them, whose matches are of another kind. */
+static void test_which_rules_of_iptables_are_ours(void **state)
+{
+	static const struct {
+		const char *rule;
+		uint32_t mark; /* 0 = it is not ours */
+	} rows[] = {
+		{"-m connmark --mark 0x10000000/0x10000000 " COMMENT " -j ACCEPT",
+		 0x10000000},
+		{"-m connmark ! --mark 0x10000000/0x10000000 " COMMENT " -j ACCEPT", 0},
+		{"-m connmark --mark 0x10000000 " COMMENT " -j ACCEPT", 0},
+		{"-m connmark --mark 0x10000000/0x10000000 -j ACCEPT", 0},
+		{"-m connmark --mark 0x10000000/0x10000000 " COMMENT " -j DROP", 0},
+		{"-s 192.0.2.1 -m connmark --mark 0x10000000/0x10000000 " COMMENT
+		 " -j ACCEPT",
+		 0},
+	};
+	const struct nft_place place = {
+		.family = "ip", .table = "filter", .chain = "FORWARD", .xtables = true};
+	struct nft_accept found[NFT_ACCEPTS_MAX];
+	struct nft_socket nft = open_socket("");
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t count = 9;
+
+		(void)snprintf(text, sizeof(text),
+			       "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD %s\n"
+			       "COMMIT\n",
+			       rows[i].rule);
+		ruleset_lab_load("iptables-nft-restore", text);
+		assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
+		if (count != (rows[i].mark != 0 ? 1 : 0))
+			fail_msg("%zu found: %s", count, rows[i].rule);
+		if (count > 0)
+			assert_int_equal(found[0].mark, rows[i].mark);
+		ruleset_lab_flush();
+	}
+	nft_socket_close(&nft);
+}
+
+static void add_expression(struct nftnl_rule *rule, struct nftnl_expr *expr)
+{
+	assert_non_null(expr);
+	nftnl_rule_add_expr(rule, expr);
+}
+
+/* Our rule, and something behind its verdict, which no tool writes. */
+static void add_rule_with_a_tail(struct nft_socket *nft, const char *tail)
+{
+	static const uint8_t comment[] = "\0\x0aportreeve";
+	static const uint32_t mark = LAB_MARK, zero;
+	struct nftnl_rule *rule = nftnl_rule_alloc();
+	struct nftnl_expr *ct = nftnl_expr_alloc("ct");
+	struct nftnl_expr *bitwise = nftnl_expr_alloc("bitwise");
+	struct nftnl_expr *cmp = nftnl_expr_alloc("cmp");
+	struct nftnl_expr *verdict = nftnl_expr_alloc("immediate");
+	struct nlmsghdr *header;
+	uint8_t bytes[4096];
+	size_t used;
+	uint32_t last;
+
+	assert_non_null(rule);
+	add_expression(rule, ct);
+	nftnl_expr_set_u32(ct, NFTNL_EXPR_CT_KEY, NFT_CT_MARK);
+	nftnl_expr_set_u32(ct, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	add_expression(rule, bitwise);
+	nftnl_expr_set_u32(bitwise, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(bitwise, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(bitwise, NFTNL_EXPR_BITWISE_LEN, sizeof(mark));
+	nftnl_expr_set(bitwise, NFTNL_EXPR_BITWISE_MASK, &mark, sizeof(mark));
+	nftnl_expr_set(bitwise, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
+	add_expression(rule, cmp);
+	nftnl_expr_set_u32(cmp, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(cmp, NFTNL_EXPR_CMP_OP, NFT_CMP_EQ);
+	nftnl_expr_set(cmp, NFTNL_EXPR_CMP_DATA, &mark, sizeof(mark));
+	add_expression(rule, verdict);
+	nftnl_expr_set_u32(verdict, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(verdict, NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT);
+	if (tail)
+		add_expression(rule, nftnl_expr_alloc(tail));
+	nftnl_rule_set_str(rule, NFTNL_RULE_TABLE, "t");
+	nftnl_rule_set_str(rule, NFTNL_RULE_CHAIN, "c");
+	nftnl_rule_set_data(rule, NFTNL_RULE_USERDATA, comment, sizeof(comment));
+
+	used = nftnl_batch_begin((char *)bytes, nft->seq++)->nlmsg_len;
+	last = nft->seq;
+	header = nftnl_nlmsg_build_hdr((char *)bytes + used, NFT_MSG_NEWRULE,
+				       NFPROTO_INET, NLM_F_CREATE | NLM_F_ACK,
+				       nft->seq++);
+	nftnl_rule_nlmsg_build_payload(header, rule);
+	used += header->nlmsg_len;
+	used += nftnl_batch_end((char *)bytes + used, nft->seq++)->nlmsg_len;
+	assert_int_equal(nft_socket_send(nft, bytes, used, last), 0);
+	nftnl_rule_free(rule);
+}
+
+static void test_nothing_is_behind_our_verdict(void **state)
+{
+	const struct nft_place place = {.family = "inet", .table = "t", .chain = "c"};
+	struct nft_socket nft = open_socket(CHAIN("c", "0"));
+	struct nft_accept found[NFT_ACCEPTS_MAX];
+	size_t count = 9;
+
+	(void)state;
+	add_rule_with_a_tail(&nft, "counter");
+	assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
+	assert_int_equal(count, 0);
+	add_rule_with_a_tail(&nft, NULL);
+	assert_int_equal(nft_foreign_find(&nft, &place, found, &count), 0);
+	assert_int_equal(count, 1);
 	nft_socket_close(&nft);
 }
 
@@ -611,6 +734,8 @@ int main(void)
 		cmocka_unit_test(test_own_changes_are_no_news),
 		cmocka_unit_test(test_lost_notifications_are_news),
 		cmocka_unit_test(test_which_rules_are_ours),
+		cmocka_unit_test(test_which_rules_of_iptables_are_ours),
+		cmocka_unit_test(test_nothing_is_behind_our_verdict),
 		cmocka_unit_test(test_stale_look),
 		cmocka_unit_test(test_one_chain_is_gone),
 		cmocka_unit_test(test_chain_before_the_mark),
