@@ -207,6 +207,34 @@ static void test_leaves(void **state)
 	ipt_model_fini(&layout.model);
 }
 
+/* What follows a rule that is full is as if nothing had been before it. */
+static void test_held_ports_behind_a_full_rule(void **state)
+{
+	/* a port, and seven ranges; then a range where one of these ended */
+	static const uint16_t full[] = {5,  10, 11, 20, 21, 30, 31, 40,
+					41, 50, 51, 60, 61, 70, 71};
+	static const uint16_t rest[] = {1000, 1001, 1020};
+	const struct ipt_forms forms = {0};
+	struct ipt_list both = {0}, alone = {0};
+	uint16_t ports[sizeof(full) / 2 + sizeof(rest) / 2];
+
+	(void)state;
+	memcpy(ports, full, sizeof(full));
+	memcpy(ports + sizeof(full) / 2, rest, sizeof(rest));
+	ipt_list_begin(&both, false, forms);
+	ipt_list_begin(&alone, false, forms);
+	ipt_lease_add_held(0, ports, sizeof(ports) / 2, &both);
+	ipt_lease_add_held(0, rest, sizeof(rest) / 2, &alone);
+	assert_false(both.failed || alone.failed);
+	assert_int_equal(both.count, 2);
+	assert_int_equal(alone.count, 1);
+	assert_int_equal(both.used - both.offsets[1], alone.used);
+	assert_memory_equal(ipt_list_get(&both, 1), ipt_list_get(&alone, 0),
+			    alone.used);
+	ipt_list_fini(&both);
+	ipt_list_fini(&alone);
+}
+
 static void test_names_of_chains(void **state)
 {
 	const struct ipt_place last =
@@ -449,6 +477,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rules_that_clash),
 		cmocka_unit_test(test_leaves),
+		cmocka_unit_test(test_held_ports_behind_a_full_rule),
 		cmocka_unit_test(test_names_of_chains),
 		cmocka_unit_test(test_answer_about_nf_tables),
 		cmocka_unit_test(test_all_or_nothing),
