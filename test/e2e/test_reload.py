@@ -519,6 +519,36 @@ def test_igd_faces(lab, daemon):
     wait_for(lambda: igd.search(lab.lan1, igd.IGD2), "version 2 to come")
 
 
+EVERYTHING = """[global]
+friendly-name = Another
+[wan]
+pinholes = off
+bit-rate-up = 3000000
+[limits]
+requests-per-second = 33
+leases-per-client = 7
+lifetime-max = 900
+[backend]
+keep-flows = yes
+"""
+
+
+def test_as_freshly_started(lab, daemon_factory):
+    """What a reloaded daemon tells is what one tells that started with that file."""
+    told = []
+    for first in ("", EVERYTHING):
+        daemon = daemon_factory(first, arguments=SINGLE).start()
+        reload(daemon, EVERYTHING)
+        gateway = igd.Gateway(lab.lan1)
+        rate = gateway.call("GetCommonLinkProperties", igd.WANCIC1)
+        told.append((daemon.json("status")["status"]["settings"],
+                     b"<friendlyName>Another<" in gateway.description,
+                     rate["NewLayer1UpstreamMaxBitRate"]))
+        daemon.stop()
+    assert told[0] == told[1]
+    assert told[0][1:] == (True, "3000000"), told
+
+
 # --- at once, and in the middle ---
 
 def test_at_once(lab, daemon):
