@@ -102,6 +102,11 @@ static void keep_owned(const struct facts *facts, const struct drop *drop,
 			mark, mark);
 }
 
+bool drop_is_in_reach(const struct facts *facts, const struct drop *drop)
+{
+	return !drop->legacy || facts_use_iptables(facts);
+}
+
 /* How the rule stays where it was put. */
 static void keep_forward(const struct facts *facts, const struct drop *drop,
 			 struct finding *finding)
@@ -118,9 +123,11 @@ static void keep_forward(const struct facts *facts, const struct drop *drop,
 		break;
 	case ADVICE_IPTABLES:
 		finding_keep(finding,
-			     "the same rule where yours are kept (iptables-save), or "
-			     "integrate = auto in [backend] of %s",
-			     facts->conf_file);
+			     "the same rule where yours are kept (iptables-save)%s%s",
+			     drop_is_in_reach(facts, drop)
+				     ? ", or integrate = auto in [backend] of "
+				     : "",
+			     drop_is_in_reach(facts, drop) ? facts->conf_file : "");
 		break;
 	case ADVICE_UFW:
 		finding_keep(finding,

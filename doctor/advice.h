@@ -17,6 +17,8 @@ enum advice_kind {
 
 /** May nobody but the program that made the table put a rule there? */
 bool drop_is_owned(const struct facts_firewall *firewall, const struct drop *drop);
+/** Does the daemon's backend see the chain, so that `integrate` can work there? */
+bool drop_is_in_reach(const struct facts *facts, const struct drop *drop);
 enum advice_kind advice_get_kind(const struct facts_firewall *firewall,
 				 const struct drop *drop);
 

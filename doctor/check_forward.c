@@ -78,7 +78,8 @@ static bool will_integrate(const struct facts *facts, const struct drop *drop)
 {
 	const struct conf_chain *chain = &facts->conf.backend.integrate;
 
-	if (facts->daemon.state != FACTS_DAEMON_ABSENT || drop->legacy ||
+	if (facts->daemon.state != FACTS_DAEMON_ABSENT ||
+	    !drop_is_in_reach(facts, drop) ||
 	    drop->verdict.hook != PACKET_HOOK_FORWARD ||
 	    drop_is_owned(&facts->firewall, drop))
 		return false;

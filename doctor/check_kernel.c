@@ -4,8 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* Is this the backend that is in force, or would be? auto takes nftables first. */
-static bool uses_iptables(const struct facts *facts)
+bool facts_use_iptables(const struct facts *facts)
 {
 	if (facts->daemon.state == FACTS_DAEMON_RUNS)
 		return strcmp(facts->daemon.backend, "iptables") == 0;
@@ -19,7 +18,7 @@ static void check_nftables(const struct facts *facts, struct findings *findings)
 {
 	struct finding *finding;
 
-	if (uses_iptables(facts))
+	if (facts_use_iptables(facts))
 		return;
 	finding = findings_add(findings, "nftables-missing", "");
 	if (facts->firewall.error == 0 || facts->firewall.error == -E2BIG ||
@@ -45,7 +44,7 @@ static void check_iptables(const struct facts *facts, struct findings *findings)
 {
 	struct finding *finding;
 
-	if (!uses_iptables(facts))
+	if (!facts_use_iptables(facts))
 		return;
 	finding = findings_add(findings, "iptables-missing", "");
 	switch (facts->kernel.iptables_module) {

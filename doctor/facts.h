@@ -103,4 +103,7 @@ struct facts {
 	struct facts_search search;
 };
 
+/** Is iptables the backend in force, or would it be? auto takes nftables first. */
+bool facts_use_iptables(const struct facts *facts);
+
 #endif

@@ -199,6 +199,8 @@ def test_forward_dropped(gateway, firewall, drop):
     assert result.problems() == {"forward-dropped"}, result
     found = result.one("forward-dropped")
     assert chain in found["text"] and found["subject"] == families, found
+    # The backend of nf_tables puts no rule into what nf_tables does not show.
+    assert ("integrate" in found["lasting"]) == (drop is not drop_legacy), found
     gateway.mend(found)
     assert gateway.doctor().exit == 0
 
@@ -251,6 +253,14 @@ def test_forward_dropped_is_unknown(gateway, firewall):
     assert "chain forward of table inet lab_firewall" in found["text"], found
     gateway.mend(found)
     assert gateway.doctor().states("forward-dropped") == {"ok"}
+
+
+def test_forward_dropped_will_be_mended_by_iptables(alone, firewall):
+    """The backend iptables reaches the chains of iptables-legacy."""
+    gateway = alone("[backend]\ntype = iptables\nintegrate = auto\n")
+    drop_legacy(gateway)
+    found = gateway.doctor().one("forward-dropped", "ok", "IPv4")
+    assert "portreeved puts its rule there" in found["text"], found
 
 
 def test_forward_dropped_will_be_mended(alone, firewall):
