@@ -73,24 +73,35 @@ static int add_device(struct ruleset *ruleset, const struct nlattr *attr,
 	return error;
 }
 
+/* Where the names of devices go. */
+struct device_list {
+	struct ruleset *ruleset;
+	struct ruleset_chain *chain;
+	int error;
+};
+
+static int take_device(const struct nlattr *attr, void *user)
+{
+	struct device_list *list = user;
+
+	list->error = add_device(list->ruleset, attr, list->chain);
+	return list->error == 0 ? MNL_CB_OK : MNL_CB_STOP;
+}
+
 /* Which devices a chain of ingress is bound to: one, or a list. */
 static int parse_devices(struct ruleset *ruleset, const struct netlink_attrs *hook,
 			 struct ruleset_chain *chain)
 {
 	const struct nlattr *list = hook->at[NFTA_HOOK_DEVS];
-	const struct nlattr *attr;
-	int error = 0;
+	struct device_list devices = {.ruleset = ruleset, .chain = chain};
 
 	if (!list)
 		return hook->at[NFTA_HOOK_DEV]
 			       ? add_device(ruleset, hook->at[NFTA_HOOK_DEV], chain)
 			       : 0;
-	mnl_attr_for_each_nested(attr, list)
-	{
-		if (error == 0)
-			error = add_device(ruleset, attr, chain);
-	}
-	return error;
+	if (mnl_attr_parse_nested(list, take_device, &devices) < 0)
+		return -EBADMSG;
+	return devices.error;
 }
 
 /* Families number their hooks each in its own way. */

@@ -168,7 +168,8 @@ class TcpFlow:
             self.source.sendall(b"%08d" % self.number)
             while self.sink.recv(8) != b"%08d" % self.number:
                 pass
-        except TimeoutError:
+        # What comes behind the end is nobody's, and who gets it says so.
+        except (TimeoutError, ConnectionError):
             return False
         return True
 
