@@ -322,7 +322,7 @@ def test_problems_are_documented():
     root = pathlib.Path(ROOT)
     source = "".join((root / name).read_text(encoding="utf-8")
                      for name in ("daemon/report.c", "daemon/report_foreign.c"))
-    codes = re.findall(r'(?:\{|code = )"([a-z0-9-]+)"[,;]', source)
+    codes = re.findall(r'(?:\{|code = |add_problem\(out, )"([a-z0-9-]+)"[,;)]', source)
     text = (root / "doc/control.md").read_text(encoding="utf-8")
     table = text.partition("| `code` of a problem |")[2].partition("\n\n")[0]
     assert len(codes) > 15 and sorted(codes) == sorted(re.findall(r"^\| `(\S+)`", table, re.M))
