@@ -537,11 +537,20 @@ def remove_namespaces(prefix):
         name = line.split()[0]
         if not re.fullmatch(re.escape(prefix) + r"(-\w+)+", name):
             continue
-        for pid in call(["ip", "netns", "pids", name]).split():
-            if int(pid) != os.getpid():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-        call(["ip", "netns", "del", name])
+        try:
+            remove_namespace(name)
+        except LabError:
+            # Laboratories that begin at the same time clean up the same.
+            if os.path.exists("/run/netns/" + name):
+                raise
+
+
+def remove_namespace(name):
+    for pid in call(["ip", "netns", "pids", name]).split():
+        if int(pid) != os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+    call(["ip", "netns", "del", name])
 
 
 def remove_leftovers():
