@@ -13,7 +13,7 @@
 
 #include "base/buf.h"
 
-#define OPTIONS_MAX 16
+#define OPTIONS_MAX 24
 
 static bool parse_word(const char *text, const struct load_option *option)
 {

@@ -16,8 +16,8 @@
 #define WINDOW_MAX 1024
 #define REQUESTS_MAX 10000000
 #define EVENTS_MAX 64
-/* A request that has no answer after this is lost; it is not sent again. */
-#define LOST_US 2000000
+/* How often it looks for requests that are lost. */
+#define SWEEP_US 200000
 /* Mixed: of each port one add, two renewals, one deletion. */
 #define MIXED_STEPS 4
 
@@ -30,7 +30,11 @@ struct options {
 	struct ip_addr gateway;
 	struct ip_addr client;
 	uint64_t clients, requests, window, first_port, ports, lifetime_s, max_seconds;
-	uint64_t mode; /* enum mode */
+	uint64_t skip;	  /* number of the first request */
+	uint64_t seconds; /* no request is sent after them; 0 = the last one counts */
+	uint64_t patience_s; /* without an answer it is lost, and not sent again */
+	bool own_ports;	     /* each request has one, and wants it outside, too */
+	uint64_t mode;	     /* enum mode */
 	bool tcp;
 	uint8_t protocol; /* IPPROTO_UDP or IPPROTO_TCP */
 	bool pcp;
@@ -41,7 +45,8 @@ struct options {
 struct ask {
 	struct ip_addr client;
 	uint8_t protocol;
-	uint16_t port; /* internal */
+	uint16_t port;	   /* internal */
+	uint16_t external; /* suggested; 0 = any */
 	uint32_t lifetime_s;
 	bool granted; /* in an answer */
 };
@@ -71,6 +76,7 @@ static size_t encode_natpmp(const struct ask *ask, void *bytes, size_t size)
 		.op = ask->protocol == IPPROTO_TCP ? NATPMP_OP_MAP_TCP
 						   : NATPMP_OP_MAP_UDP,
 		.internal_port = ask->port,
+		.external_port = ask->external,
 		.lifetime_s = ask->lifetime_s,
 	};
 
@@ -84,6 +90,7 @@ static size_t encode_pcp(const struct ask *ask, void *bytes, size_t size)
 		.opcode = PCP_OP_MAP,
 		.protocol = ask->protocol,
 		.internal_port = ask->port,
+		.external_port = ask->external,
 		.lifetime_s = ask->lifetime_s,
 		.client = ask->client,
 		.external = addr_from_ipv4((struct in_addr){0}),
@@ -134,7 +141,11 @@ static struct ask get_request(const struct options *options, uint64_t number)
 	if (options->mode == MODE_DELETE ||
 	    (options->mode == MODE_MIXED && step == MIXED_STEPS - 1))
 		request.lifetime_s = 0;
+	if (options->own_ports)
+		round = number;
 	request.port = (uint16_t)(options->first_port + round % options->ports);
+	if (options->own_ports && request.lifetime_s > 0)
+		request.external = request.port;
 	return request;
 }
 
@@ -232,7 +243,7 @@ static void receive(struct load *load, size_t client)
 
 static void end_lost(struct load *load)
 {
-	int64_t oldest_us = load_now_us() - LOST_US;
+	int64_t oldest_us = load_now_us() - (int64_t)load->options.patience_s * 1000000;
 
 	for (size_t i = 0; i < load->options.window; i++) {
 		struct flight *flight = &load->flights[i];
@@ -242,6 +253,15 @@ static void end_lost(struct load *load)
 		load->counts.lost++;
 		end_flight(load, flight);
 	}
+}
+
+static void stop_sending(struct load *load, int64_t at_us)
+{
+	int64_t last_us =
+		load->counts.start_us + (int64_t)load->options.seconds * 1000000;
+
+	if (load->options.seconds > 0 && at_us > last_us)
+		load->options.requests = load->next;
 }
 
 /* Errors: false, the time is over. */
@@ -261,10 +281,11 @@ static bool run(struct load *load)
 
 		for (int i = 0; i < count; i++)
 			receive(load, (size_t)events[i].data.u64);
-		if (at_us - sweep_us > LOST_US / 10) {
+		if (at_us - sweep_us > SWEEP_US) {
 			end_lost(load);
 			sweep_us = at_us;
 		}
+		stop_sending(load, at_us);
 		fill_window(load);
 		if (at_us > end_us)
 			return false;
@@ -288,7 +309,7 @@ static int report(struct load *load)
 	const struct load_figure figures[] = {
 		{"clients", load->options.clients},
 		{"window", load->options.window},
-		{"requests", load->next},
+		{"requests", load->next - load->options.skip},
 		{"stray", load->stray},
 		{.name = NULL},
 	};
@@ -304,8 +325,11 @@ static bool complete_options(struct options *options)
 
 	if (options->clients == 0 || options->requests == 0 || options->window == 0 ||
 	    options->first_port == 0 || options->lifetime_s == 0 ||
-	    addr_is_none(&options->gateway))
+	    options->patience_s == 0 || addr_is_none(&options->gateway))
 		return false;
+	options->requests += options->skip;
+	if (options->own_ports)
+		options->ports = options->requests;
 	if (options->ports == 0)
 		options->ports = (options->requests + options->clients * steps - 1) /
 				 (options->clients * steps);
@@ -326,6 +350,7 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		.first_port = 10000,
 		.lifetime_s = 3600,
 		.max_seconds = 60,
+		.patience_s = 2,
 	};
 	const struct load_option rows[] = {
 		{"gateway", .addr = &options.gateway},
@@ -337,8 +362,12 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		{"first-port", .number = &options.first_port, .max = UINT16_MAX},
 		{"ports", .number = &options.ports, .max = UINT16_MAX},
 		{"lifetime", .number = &options.lifetime_s, .max = UINT32_MAX},
+		{"skip", .number = &options.skip, .max = REQUESTS_MAX},
+		{"seconds", .number = &options.seconds, .max = LOAD_SECONDS_MAX},
+		{"patience", .number = &options.patience_s, .max = LOAD_SECONDS_MAX},
 		{"max-seconds", .number = &options.max_seconds,
 		 .max = LOAD_SECONDS_MAX},
+		{"own-ports", .flag = &options.own_ports},
 		{"tcp", .flag = &options.tcp},
 		{"pcp", .flag = &options.pcp},
 		{"json", .flag = &options.json},
@@ -364,7 +393,9 @@ int main(int argc, char **argv)
 				      "  [--requests N] [--window N] "
 				      "[--mode add|renew|delete|mixed] [--tcp] "
 				      "[--pcp]\n"
-				      "  [--first-port N] [--ports N] [--lifetime S] "
+				      "  [--first-port N] [--ports N | --own-ports] "
+				      "[--skip N] [--lifetime S]\n"
+				      "  [--seconds S] [--patience S] "
 				      "[--max-seconds S] [--json]\n");
 		return 2;
 	}
@@ -372,6 +403,7 @@ int main(int argc, char **argv)
 	if (load.epoll < 0 || !load_times_init(&times, load.options.requests))
 		return 1;
 	load.counts.times = times;
+	load.next = load.options.skip;
 	for (size_t i = 0; i < load.options.clients; i++)
 		if (open_client(&load, i) < 0)
 			return 1;

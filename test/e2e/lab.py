@@ -53,13 +53,13 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 # With the iptables backend, after the translation that is in iptables.
 PRIORITY = "srcnat + 10" if os.environ.get("PORTREEVE_BACKEND") == "iptables" else "srcnat"
 
-MASQUERADE = f"""
-table ip lab_nat {{
-	chain postrouting {{
-		type nat hook postrouting priority {PRIORITY}; policy accept;
+MASQUERADE = """
+table ip lab_nat {
+	chain postrouting {
+		type nat hook postrouting priority %s; policy accept;
 		oifname "wan0" masquerade
-	}}
-}}
+	}
+}
 """
 
 # What a careful owner has, with the one line that portreeve asks for.
@@ -286,9 +286,12 @@ class Lab:
         ("inet2", "eth0", "203.0.113.3", "2001:db8:1::3", None, None, "wan"),
     )
 
-    def __init__(self, firewall=True, wan="203.0.113"):
-        """wan: the first three octets of the addresses on the WAN."""
-        self.firewall = firewall
+    def __init__(self, firewall=True, wan="203.0.113", masquerade=PRIORITY):
+        """
+        wan: the first three octets of the addresses on the WAN. masquerade: the priority
+        of the chain that does it.
+        """
+        self.firewall, self.masquerade = firewall, masquerade
         self.WAN_ADDRESS = wan + ".1"
         self.HOSTS = tuple(
             tuple(x.replace("203.0.113", wan) if x else x for x in row)
@@ -397,7 +400,7 @@ class Lab:
 
     def build_firewall(self):
         try:
-            self.hosts["gw"].nft(MASQUERADE)
+            self.hosts["gw"].nft(MASQUERADE % self.masquerade)
             if self.firewall:
                 self.hosts["gw"].nft(FIREWALL % (MARK, MARK))
         except LabError as error:
