@@ -100,6 +100,12 @@ struct ip_addr load_get_client(const struct ip_addr *first, size_t number)
 	return addr_from_ipv4(own);
 }
 
+bool load_is_time_over(const struct load_counts *counts, uint64_t seconds)
+{
+	return seconds > 0 &&
+	       load_now_us() - counts->start_us > (int64_t)seconds * 1000000;
+}
+
 bool load_times_init(struct load_times *times, size_t max)
 {
 	*times = (struct load_times){.list_us = malloc(max * sizeof(uint32_t))};

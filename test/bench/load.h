@@ -69,6 +69,9 @@ int load_report(struct load_counts *counts, const char *mode,
 int64_t load_now_us(void);
 /** Address of the client of that number; the first one is given. IPv4. */
 struct ip_addr load_get_client(const struct ip_addr *first, size_t number);
+/** Whether a run has sent requests for that long. seconds: 0 = there is no such time.
+ */
+bool load_is_time_over(const struct load_counts *counts, uint64_t seconds);
 /** Owns: load_report() frees them. Errors: false (memory). */
 bool load_times_init(struct load_times *times, size_t max)
 	__attribute__((warn_unused_result));

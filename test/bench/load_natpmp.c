@@ -255,15 +255,6 @@ static void end_lost(struct load *load)
 	}
 }
 
-static void stop_sending(struct load *load, int64_t at_us)
-{
-	int64_t last_us =
-		load->counts.start_us + (int64_t)load->options.seconds * 1000000;
-
-	if (load->options.seconds > 0 && at_us > last_us)
-		load->options.requests = load->next;
-}
-
 /* Errors: false, the time is over. */
 static bool run(struct load *load)
 {
@@ -285,7 +276,8 @@ static bool run(struct load *load)
 			end_lost(load);
 			sweep_us = at_us;
 		}
-		stop_sending(load, at_us);
+		if (load_is_time_over(&load->counts, load->options.seconds))
+			load->options.requests = load->next;
 		fill_window(load);
 		if (at_us > end_us)
 			return false;

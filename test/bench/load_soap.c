@@ -27,18 +27,21 @@
 
 #define TYPE "urn:schemas-upnp-org:service:WANIPConnection:1"
 
-enum mode { MODE_ADD, MODE_ADDRESS, MODE_DELETE };
-#define MODES (MODE_DELETE + 1)
+enum mode { MODE_ADD, MODE_ADDRESS, MODE_DELETE, MODE_ENTRY };
+#define MODES (MODE_ENTRY + 1)
 
-static const char *const mode_names[] = {"add", "address", "delete"};
+static const char *const mode_names[] = {"add", "address", "delete", "entry"};
 static const char *const mode_actions[] = {"AddPortMapping", "GetExternalIPAddress",
-					   "DeletePortMapping"};
+					   "DeletePortMapping",
+					   "GetGenericPortMappingEntry"};
 
 struct options {
 	struct ip_addr gateway;
 	struct ip_addr client;
-	uint64_t clients, requests, connections, first_port, lifetime_s, port, seconds;
-	uint64_t mode; /* enum mode */
+	uint64_t clients, requests, connections, first_port, lifetime_s, port;
+	uint64_t seconds; /* no request is sent after them; 0 = the last one counts */
+	uint64_t max_seconds; /* it stops then, whatever is open */
+	uint64_t mode;	      /* enum mode */
 	bool tcp;
 	const char *protocol; /* "UDP" or "TCP" */
 	const char *path;
@@ -91,6 +94,10 @@ static int write_arguments(const struct options *options, uint64_t number, char 
 				"<NewExternalPort>%u</NewExternalPort>"
 				"<NewProtocol>%s</NewProtocol>",
 				port, options->protocol);
+	case MODE_ENTRY:
+		return snprintf(out, size,
+				"<NewPortMappingIndex>%lu</NewPortMappingIndex>",
+				number);
 	case MODE_ADDRESS:
 		break;
 	}
@@ -258,8 +265,10 @@ static bool run(struct load *load)
 	int64_t end_us;
 
 	load->counts.start_us = load_now_us();
-	end_us = load->counts.start_us + (int64_t)load->options.seconds * 1000000;
+	end_us = load->counts.start_us + (int64_t)load->options.max_seconds * 1000000;
 	while (load->open > 0 || load->next < load->options.requests) {
+		if (load_is_time_over(&load->counts, load->options.seconds))
+			load->options.requests = load->next;
 		while (load->open < load->options.connections &&
 		       load->next < load->options.requests)
 			if (!start_next(load))
@@ -296,7 +305,8 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		{"http-port", .number = &out->port, .max = UINT16_MAX},
 		{"path", .text = &out->path},
 		{"lifetime", .number = &out->lifetime_s, .max = UINT32_MAX},
-		{"max-seconds", .number = &out->seconds, .max = LOAD_SECONDS_MAX},
+		{"seconds", .number = &out->seconds, .max = LOAD_SECONDS_MAX},
+		{"max-seconds", .number = &out->max_seconds, .max = LOAD_SECONDS_MAX},
 		{"tcp", .flag = &out->tcp},
 		{"json", .flag = &out->json},
 		{.name = NULL},
@@ -309,7 +319,7 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		.first_port = 10000,
 		.port = 49152,
 		.lifetime_s = 3600,
-		.seconds = 60,
+		.max_seconds = 60,
 		.path = "/igd1/ctl/WANIPConn1",
 	};
 	if (!load_parse_options(argc, argv, rows))
@@ -318,7 +328,7 @@ static bool parse_options(int argc, char **argv, struct options *out)
 	return out->clients > 0 && out->requests > 0 && out->connections > 0 &&
 	       addr_is_ipv4(&out->gateway) && addr_is_ipv4(&out->client) &&
 	       !addr_is_none(&out->gateway) && !addr_is_none(&out->client) &&
-	       (out->mode == MODE_ADDRESS ||
+	       (out->mode == MODE_ADDRESS || out->mode == MODE_ENTRY ||
 		out->first_port + out->requests - 1 <= UINT16_MAX);
 }
 
@@ -331,12 +341,13 @@ int main(int argc, char **argv)
 			      "usage: load_soap --gateway ADDRESS --client "
 			      "FIRST-ADDRESS [--clients N]\n"
 			      "  [--connections N] [--requests N] "
-			      "[--mode add|address|delete] [--tcp]\n"
+			      "[--mode add|address|delete|entry] [--tcp]\n"
 			      "  [--first-port N] [--http-port N] [--path PATH] "
 			      "[--lifetime S]\n"
-			      "  [--max-seconds S] [--json]\n"
+			      "  [--seconds S] [--max-seconds S] [--json]\n"
 			      "Of add and delete, each request has a port of its own, "
-			      "from --first-port on.\n");
+			      "from --first-port on;\n"
+			      "of entry, its index.\n");
 		return 2;
 	}
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
