@@ -25,8 +25,20 @@
  * that is there already).
  */
 #define SEARCH_DELAY_MS 10
-/* After a search, rest this many times as long as it took. */
-#define SEARCH_REST 10
+/*
+ * After a search, rest this many times as long as it took: whoever asks meanwhile waits
+ * for a search, so that of a hundred answers less than one shall. But never so long
+ * that a flow outlives its lease by a second, unless searches take so long that they
+ * would need more than a part of the time then.
+ */
+#define SEARCH_REST 40
+#define SEARCH_REST_LEAST 10
+#define SEARCH_REST_MAX_MS 600
+/*
+ * Where there are so few flows, looking at all of them once takes less than walking all
+ * buckets once for each kind that is sought.
+ */
+#define SEARCH_TOGETHER_MAX 2048
 #define ENDED_START 64
 #define PORT_BITMAP_SIZE (65536 / 8)
 #define BEGUN_SIZE ((size_t)2 * PORT_BITMAP_SIZE) /* TCP, then UDP */
@@ -180,7 +192,6 @@ static void end_inbound(struct flows *flows)
 	} else if (flows->ended_count > 0) {
 		flows_search_run(flows, &query, match_inbound);
 	}
-	flows->has_orphans = false;
 }
 
 static void end_outbound(struct flows *flows)
@@ -316,7 +327,49 @@ static void end_gone(struct flows *flows)
 
 	if (flows->gone_count > 0)
 		flows_search_run(flows, &query, match_gone);
-	flows->gone_count = 0;
+}
+
+/* The searches above as one, where the kernel has left nothing out. */
+static bool match_any(struct flows *flows, const struct nf_conntrack *flow)
+{
+	bool marked = (nfct_get_attr_u32(flow, ATTR_MARK) & flows->mark) != 0;
+	bool ipv4 = nfct_get_attr_u8(flow, ATTR_ORIG_L3PROTO) == AF_INET;
+
+	if (marked && flows->has_orphans && match_orphan(flows, flow))
+		return true;
+	if (marked && flows->ended_count > 0 && match_inbound(flows, flow))
+		return true;
+	if (!ipv4)
+		return false;
+	return (flows->ended_count > 0 && match_outbound(flows, flow)) ||
+	       (flows->has_fresh && match_fresh(flows, flow)) ||
+	       (flows->begun_count > 0 && match_foreign(flows, flow)) ||
+	       (flows->gone_count > 0 && match_gone(flows, flow));
+}
+
+static void end_all(struct flows *flows)
+{
+	const struct flows_query query = {.family = AF_UNSPEC};
+
+	if (flows_search_count(flows) <= SEARCH_TOGETHER_MAX) {
+		flows_search_run(flows, &query, match_any);
+		return;
+	}
+	end_inbound(flows);
+	end_outbound(flows);
+	end_fresh(flows);
+	end_foreign(flows);
+	end_gone(flows);
+}
+
+static int64_t get_rest_ms(int64_t took_ms)
+{
+	int64_t rest_ms = took_ms * SEARCH_REST;
+
+	if (rest_ms > SEARCH_REST_MAX_MS)
+		rest_ms = SEARCH_REST_MAX_MS;
+	return rest_ms > took_ms * SEARCH_REST_LEAST ? rest_ms
+						     : took_ms * SEARCH_REST_LEAST;
 }
 
 static void search_all(struct flows *flows)
@@ -327,12 +380,10 @@ static void search_all(struct flows *flows)
 	if (flows->ended_count > 0)
 		qsort(flows->ended, flows->ended_count, sizeof(*flows->ended),
 		      compare_ports);
-	end_inbound(flows);
-	end_outbound(flows);
-	end_fresh(flows);
-	end_foreign(flows);
-	end_gone(flows);
+	end_all(flows);
 	flows->judge->end(flows->judge_user);
+	flows->has_orphans = false;
+	flows->gone_count = 0;
 	if (flows->begun_count > 0)
 		memset(flows->begun, 0, BEGUN_SIZE);
 	if (flows->has_fresh)
@@ -342,7 +393,7 @@ static void search_all(struct flows *flows)
 	flows->ended_count = 0;
 	flows->armed = false;
 	end_ms = clock_now_ms();
-	flows->resting_until_ms = end_ms + (end_ms - begin_ms) * SEARCH_REST;
+	flows->resting_until_ms = end_ms + get_rest_ms(end_ms - begin_ms);
 }
 
 void flows_run(struct flows *flows)

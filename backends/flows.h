@@ -74,6 +74,9 @@ void flows_search_run(struct flows *flows, const struct flows_query *query,
 		      bool (*match)(struct flows *flows,
 				    const struct nf_conntrack *flow));
 
+/** How many flows there are, of everybody; SIZE_MAX when the kernel does not say. */
+size_t flows_search_count(struct flows *flows);
+
 /** An address that the WAN had. */
 struct flows_gone {
 	struct in_addr address;

@@ -199,6 +199,40 @@ static int search_once(struct search *search, const struct flows_query *query)
 	return error < 0 ? error : failed;
 }
 
+static int on_count(const struct nlmsghdr *answer, void *user)
+{
+	struct netlink_attrs attrs;
+	size_t *count = user;
+
+	if (mnl_nlmsg_get_payload_len(answer) < sizeof(struct nfgenmsg))
+		return MNL_CB_OK;
+	netlink_attrs_read(&attrs, answer, sizeof(struct nfgenmsg));
+	if (attrs.at[CTA_STATS_GLOBAL_ENTRIES] &&
+	    mnl_attr_validate(attrs.at[CTA_STATS_GLOBAL_ENTRIES], MNL_TYPE_U32) == 0)
+		*count = ntohl(mnl_attr_get_u32(attrs.at[CTA_STATS_GLOBAL_ENTRIES]));
+	return MNL_CB_OK;
+}
+
+size_t flows_search_count(struct flows *flows)
+{
+	struct nlmsghdr *request = start(flows, flows->buffer, IPCTNL_MSG_CT_GET_STATS,
+					 NLM_F_ACK, AF_UNSPEC);
+	uint32_t seq = request->nlmsg_seq;
+	size_t count = SIZE_MAX;
+	ssize_t got;
+
+	if (mnl_socket_sendto(flows->mnl, request, request->nlmsg_len) < 0)
+		return SIZE_MAX;
+	/* the kernel answers while it is being asked */
+	got = recv(mnl_socket_get_fd(flows->mnl), flows->buffer, FLOWS_BUFFER_SIZE,
+		   MSG_DONTWAIT);
+	if (got > 0)
+		(void)mnl_cb_run(flows->buffer, (size_t)got, seq,
+				 mnl_socket_get_portid(flows->mnl), on_count, &count);
+	drop_answers(flows);
+	return count;
+}
+
 void flows_search_run(struct flows *flows, const struct flows_query *query,
 		      bool (*match)(struct flows *flows,
 				    const struct nf_conntrack *flow))
