@@ -225,13 +225,17 @@ static int make_send_room(struct nft_socket *nft, size_t octets)
 	return 0;
 }
 
-/* Everything that the kernel says of a transaction waits when sendmsg() returns. */
+/*
+ * Everything that the kernel says of a transaction waits when sendmsg() returns, in the
+ * order of its messages, but that it failed as a whole comes first. So nothing follows
+ * the acknowledgement of the last one.
+ */
 static int collect(struct nft_socket *nft, uint32_t last_seq)
 {
 	int error = 0;
 	bool acknowledged = false;
 
-	for (;;) {
+	while (!acknowledged || error != 0) {
 		ssize_t got = receive(nft);
 		const struct nlmsghdr *header = (const void *)nft->buffer;
 		int left = (int)got;
