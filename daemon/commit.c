@@ -13,8 +13,7 @@ static int change_do(struct table *table, const struct lease_change *change,
 	case LEASE_ADD:
 		return table_insert(table, &change->after);
 	case LEASE_UPDATE:
-		table_update(table, &change->after);
-		return 0;
+		return table_update(table, &change->after);
 	case LEASE_REMOVE:
 		table_remove(table, change->before.id, now_ms);
 		return 0;
@@ -28,12 +27,13 @@ static void change_undo(struct table *table, const struct lease_change *change)
 	case LEASE_ADD:
 		table_take_back(table, change->after.id);
 		break;
+	/* Out of memory for a few octets here would leave a table that is not whole; a
+	 * new start from the store is. */
 	case LEASE_UPDATE:
-		table_update(table, &change->before);
+		if (table_update(table, &change->before) != 0)
+			abort();
 		break;
 	case LEASE_REMOVE:
-		/* Out of memory for a few octets here would leave a table that is not
-		 * whole; a new start from the store is. */
 		if (table_insert(table, &change->before) != 0)
 			abort();
 		break;

@@ -290,9 +290,11 @@ static void add_decide(const struct control_source *source,
 	const struct lease *lease = table_get_by_external(table, &like);
 	struct store_time at = moment_now();
 	struct lease before = {0};
+	struct lease_room room;
 
 	if (lease)
 		before = *lease;
+	lease_keep_extra(&before, &room);
 	ledger_decide(source->ledger, request, 1, reply, &at);
 	if (lease && reply->result == RESULT_OK &&
 	    !leases_have(client->ended, before.id) &&

@@ -2,6 +2,74 @@
 #include "daemon/lease.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *lease_get_description(const struct lease *lease)
+{
+	return lease->description ? lease->description : "";
+}
+
+void lease_copy_description(const struct lease *lease, char out[DESCRIPTION_MAX + 1])
+{
+	const char *text = lease_get_description(lease);
+	size_t length = strnlen(text, DESCRIPTION_MAX);
+
+	memcpy(out, text, length);
+	memset(out + length, 0, DESCRIPTION_MAX + 1 - length);
+}
+
+static size_t lease_get_filters_size(const struct lease *lease)
+{
+	return lease->filter_count * sizeof(lease->filters[0]);
+}
+
+/* With its NUL; 0 = none. */
+static size_t lease_get_text_size(const struct lease *lease)
+{
+	size_t length = strlen(lease_get_description(lease));
+
+	return length > 0 ? length + 1 : 0;
+}
+
+size_t lease_get_extra_size(const struct lease *lease)
+{
+	return lease_get_filters_size(lease) + lease_get_text_size(lease);
+}
+
+void lease_keep_extra(struct lease *lease, void *room)
+{
+	size_t filters = lease_get_filters_size(lease);
+	size_t text = lease_get_text_size(lease);
+	char *bytes = room;
+
+	if (filters > 0)
+		memcpy(bytes, lease->filters, filters);
+	if (text > 0)
+		memcpy(bytes + filters, lease->description, text);
+	lease->filters = filters > 0 ? room : NULL;
+	lease->description = text > 0 ? bytes + filters : NULL;
+}
+
+bool lease_own_extra(struct lease *lease)
+{
+	size_t size = lease_get_extra_size(lease);
+	void *room = size > 0 ? malloc(size) : NULL;
+
+	if (size > 0 && !room)
+		return false;
+	lease_keep_extra(lease, room);
+	return true;
+}
+
+void lease_free_extra(const struct lease *lease)
+{
+	/* filters go first, see lease_keep_extra() */
+	if (lease->filter_count > 0)
+		free((void *)lease->filters);
+	else
+		free((void *)lease->description);
+}
 
 uint32_t lease_get_left_s(const struct lease *lease, int64_t now_ms)
 {
@@ -71,6 +139,28 @@ static bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
 {
 	return a->length <= b->length ? prefix_contains(a, &b->addr)
 				      : prefix_contains(b, &a->addr);
+}
+
+bool filter_equal(const struct remote_filter *a, const struct remote_filter *b)
+{
+	return a->port == b->port && a->prefix.length == b->prefix.length &&
+	       addr_equal(&a->prefix.addr, &b->prefix.addr);
+}
+
+bool lease_has_same_filters(const struct lease *a, const struct lease *b)
+{
+	uint8_t i = 0;
+
+	while (i < a->filter_count && i < b->filter_count &&
+	       filter_equal(&a->filters[i], &b->filters[i]))
+		i++;
+	return i == a->filter_count && i == b->filter_count;
+}
+
+bool lease_has_same_extra(const struct lease *a, const struct lease *b)
+{
+	return lease_has_same_filters(a, b) &&
+	       strcmp(lease_get_description(a), lease_get_description(b)) == 0;
 }
 
 static bool filter_overlaps(const struct remote_filter *a,

@@ -16,8 +16,11 @@
 
 /**
  * A promise: until it expires, the internal endpoint has the external port. What stands
- * here is what clients were told and what the kernel does. Plain data, no pointers: it
- * is what the store keeps; the table's own links are in lease.c.
+ * here is what clients were told and what the kernel does.
+ *
+ * Filters and description stand elsewhere, for most leases have none: a copy borrows
+ * them, and is good as long as what it was copied from. The table and a plan keep them
+ * for themselves, and so must whoever keeps a lease beyond the next change of these.
  */
 struct lease {
 	uint64_t id; /* never used twice, not even over restarts */
@@ -50,10 +53,34 @@ struct lease {
 	uint8_t mac[LEASE_MAC_SIZE];
 	uint8_t nonce[NONCE_SIZE];
 	int64_t created_ms;
-	int64_t expires_ms; /* TIME_NEVER = static */
+	int64_t expires_ms;		     /* TIME_NEVER = static */
+	const struct remote_filter *filters; /* filter_count of them */
+	const char *description; /* NULL = none; see lease_get_description() */
+};
+
+/** Room for the filters and the description of one lease. */
+struct lease_room {
 	struct remote_filter filters[REQUEST_FILTERS_MAX];
 	char description[DESCRIPTION_MAX + 1];
 };
+
+/** Its description, "" = none; never NULL. Borrowed, as the lease itself. */
+const char *lease_get_description(const struct lease *lease);
+/** The same, for where a request or a reply has its own. */
+void lease_copy_description(const struct lease *lease, char out[DESCRIPTION_MAX + 1]);
+/** Octets that filters and description take; 0 = it has neither. */
+size_t lease_get_extra_size(const struct lease *lease);
+/** Copy them to `room`, of their size and aligned for filters, and point there. */
+void lease_keep_extra(struct lease *lease, void *room);
+bool filter_equal(const struct remote_filter *a, const struct remote_filter *b);
+/** The lease gets filters and description of its own, where it has any, on the heap.
+ * Owns: lease_free_extra(). Errors: false, out of memory; the lease is as it was. */
+bool lease_own_extra(struct lease *lease) __attribute__((warn_unused_result));
+void lease_free_extra(const struct lease *lease);
+/** True when both have the same filters, in the same order. */
+bool lease_has_same_filters(const struct lease *a, const struct lease *b);
+/** The same, and the same description. */
+bool lease_has_same_extra(const struct lease *a, const struct lease *b);
 
 /**
  * Seconds until the lease ends, rounded up: 0 only when it has ended. UINT32_MAX:

@@ -2,6 +2,7 @@
 #ifndef DAEMON_LEASE_KEYS_H
 #define DAEMON_LEASE_KEYS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/lease.h"
@@ -37,5 +38,8 @@ struct peer_key {
 struct internal_key lease_get_internal_key(const struct lease *lease);
 struct external_key lease_get_external_key(const struct lease *lease);
 struct peer_key lease_get_peer_key(const struct lease *lease);
+/** True when whatever finds the one finds the other, but by id: keys, UniqueID and
+ * client. */
+bool lease_has_same_keys(const struct lease *a, const struct lease *b);
 
 #endif

@@ -149,7 +149,8 @@ size_t ledger_list(struct ledger *ledger, const struct request *request,
 		   const struct reply *decided, const struct store_time *at,
 		   struct reply out[REQUEST_LIST_MAX + 1]);
 
-/** End one lease, for the owner. Its last state goes to *out. */
+/** End one lease, for the owner. Its last state goes to *out, good until the next call
+ * that changes anything. */
 enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
 		       struct lease *out) __attribute__((warn_unused_result));
 /** End one lease that its client did not ask to end. */

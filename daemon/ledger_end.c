@@ -41,16 +41,10 @@ int ledger_commit_ends(struct ledger *ledger, const struct store_time *at, bool 
 enum result ledger_end(struct ledger *ledger, uint64_t id, const struct store_time *at,
 		       struct lease *out)
 {
-	const struct lease *lease = table_get_by_id(ledger->table, id);
-	struct lease last;
-	enum result result;
+	enum result result = ledger_revoke(ledger, id, LEASE_END_OWNER, at);
 
-	if (!lease)
-		return RESULT_NO_ENTRY;
-	last = *lease;
-	result = ledger_revoke(ledger, id, LEASE_END_OWNER, at);
 	if (result == RESULT_OK)
-		*out = last;
+		*out = ledger->group.changes[0].before;
 	return result;
 }
 

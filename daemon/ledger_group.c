@@ -117,8 +117,7 @@ static void ledger_judge(const struct ledger *ledger, const struct request *requ
 
 	if (lease && lease->origin != ORIGIN_STATIC) {
 		judged = *request;
-		memcpy(judged.description, lease->description,
-		       sizeof(judged.description));
+		lease_copy_description(lease, judged.description);
 		if (named) {
 			judged.client = lease->client;
 			judged.internal = lease->internal;
@@ -209,16 +208,23 @@ static bool group_take(struct plan *group, const struct plan *plan)
 		group->changes = grown;
 		group->size = size;
 	}
-	if (plan->count > 0)
-		memcpy(&group->changes[group->count], plan->changes,
-		       plan->count * sizeof(*plan->changes));
+	for (size_t i = 0; i < plan->count; i++) {
+		struct lease_change *change = &group->changes[group->count + i];
+
+		*change = plan->changes[i];
+		if ((change->kind != LEASE_ADD &&
+		     !plan_keep_extra(group, &change->before)) ||
+		    (change->kind != LEASE_REMOVE &&
+		     !plan_keep_extra(group, &change->after)))
+			return false;
+	}
 	group->count = need;
 	return true;
 }
 
 void ledger_clear_group(struct ledger *ledger)
 {
-	ledger->group.count = 0;
+	plan_reset(&ledger->group);
 	memset(ledger->staged_updates, 0, sizeof(ledger->staged_updates));
 }
 

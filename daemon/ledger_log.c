@@ -22,18 +22,6 @@ const char *origin_get_name(uint8_t origin)
 	return origin < ORIGIN_COUNT ? origin_names[origin] : "unknown";
 }
 
-static bool lease_has_same_filters(const struct lease *a, const struct lease *b)
-{
-	if (a->filter_count != b->filter_count)
-		return false;
-	for (uint8_t i = 0; i < a->filter_count; i++)
-		if (a->filters[i].port != b->filters[i].port ||
-		    a->filters[i].prefix.length != b->filters[i].prefix.length ||
-		    !addr_equal(&a->filters[i].prefix.addr, &b->filters[i].prefix.addr))
-			return false;
-	return true;
-}
-
 static enum lease_event change_get_event(const struct lease_change *change,
 					 bool expired)
 {
@@ -48,8 +36,7 @@ static enum lease_event change_get_event(const struct lease_change *change,
 		break;
 	}
 	if (before->enabled == after->enabled && before->origin == after->origin &&
-	    lease_has_same_filters(before, after) &&
-	    strcmp(before->description, after->description) == 0)
+	    lease_has_same_extra(before, after))
 		return LEASE_EVENT_RENEWED;
 	return LEASE_EVENT_CHANGED;
 }
@@ -184,7 +171,8 @@ static void lease_log(enum log_level level, enum lease_event event, const char *
 		lease_is_peer(lease) ? " kind=flow" : "",
 		lease->enabled ? "" : " enabled=no", peers_format(peers, lease, before),
 		why ? " why=" : "", why ? why : "",
-		log_escape(description, sizeof(description), lease->description));
+		log_escape(description, sizeof(description),
+			   lease_get_description(lease)));
 }
 
 void ledger_report(struct ledger *ledger, const struct lease_change *change,

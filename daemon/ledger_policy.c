@@ -41,7 +41,7 @@ static bool ledger_grants_port(const struct ledger *ledger, const struct lease *
 	struct verdict verdict;
 	uint32_t ignored;
 
-	memcpy(request.description, lease->description, sizeof(request.description));
+	lease_copy_description(lease, request.description);
 	policy_decide(ledger->conf, &request, lease_get_lan_name(ledger, lease),
 		      &verdict);
 	return verdict_allows(&verdict, request.external_port, &ignored);

@@ -31,7 +31,7 @@ static void reply_fill_lease(const struct ledger *ledger, const struct lease *le
 	reply->external = ledger_get_external(ledger, lease);
 	reply->external_port = lease->external_port;
 	reply->remote = lease_get_remote(lease);
-	memcpy(reply->description, lease->description, sizeof(reply->description));
+	lease_copy_description(lease, reply->description);
 }
 
 void ledger_answer(struct ledger *ledger, const struct request *request, int64_t now_ms,

@@ -9,9 +9,20 @@
 void plan_fini(struct plan *plan)
 {
 	free(plan->changes);
+	arena_fini(&plan->extras);
 	plan->changes = NULL;
 	plan->count = 0;
 	plan->size = 0;
+}
+
+void plan_reset(struct plan *plan)
+{
+	plan->count = 0;
+	plan->has_lease = false;
+	plan->port_count = 0;
+	plan->retry_s = 0;
+	plan->result = RESULT_OK;
+	arena_reset(&plan->extras);
 }
 
 static void plan_refuse(struct plan *plan, enum result result)
@@ -150,11 +161,7 @@ void lease_plan(const struct table *table, const struct plan_context *context,
 {
 	const struct request *request = context->request;
 
-	plan->count = 0;
-	plan->has_lease = false;
-	plan->port_count = 0;
-	plan->retry_s = 0;
-	plan->result = RESULT_OK;
+	plan_reset(plan);
 	if (request_needs_grant(request) &&
 	    (!context->verdict || !context->verdict->third_party)) {
 		plan->result = request->origin == ORIGIN_PCP ? RESULT_THIRD_PARTY
@@ -195,10 +202,7 @@ void lease_plan_end(const struct table *table, uint64_t id, struct plan *plan)
 {
 	const struct lease *lease = table_get_by_id(table, id);
 
-	plan->count = 0;
-	plan->has_lease = false;
-	plan->port_count = 0;
-	plan->retry_s = 0;
+	plan_reset(plan);
 	plan->result = lease ? RESULT_OK : RESULT_NO_ENTRY;
 	if (!lease)
 		return;

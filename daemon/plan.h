@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/result.h"
 #include "daemon/conntrack.h"
 #include "daemon/lease.h"
@@ -73,7 +74,15 @@ struct plan {
 	size_t count;
 	size_t size;
 	struct lease_change *changes; /* in order; owned by the plan, kept for reuse */
+	struct arena extras;	      /* filters and descriptions of the leases here */
 };
+
+/** Begin anew: no lease, no change, OK. What it held is borrowed no more. */
+void plan_reset(struct plan *plan);
+/** The lease gets filters and description of its own, which end with the plan. Errors:
+ * false, out of memory. */
+bool plan_keep_extra(struct plan *plan, struct lease *lease)
+	__attribute__((warn_unused_result));
 
 /**
  * Decide a request against the table. Pure: the table does not change, and all that can

@@ -31,7 +31,7 @@ static enum result renew_check(const struct plan_context *context,
 
 /* PCP makes the lease its own, whoever made it (PCP-53). */
 static enum result lease_take_pcp(struct lease *lease,
-				  const struct plan_context *context)
+				  const struct plan_context *context, struct plan *plan)
 {
 	const struct request *request = context->request;
 
@@ -44,9 +44,8 @@ static enum result lease_take_pcp(struct lease *lease,
 		lease->server = request->server;
 	}
 	if (request->has_description)
-		memcpy(lease->description, request->description,
-		       sizeof(lease->description));
-	return lease_take_filters(lease, context);
+		lease->description = request->description;
+	return lease_take_filters(lease, context, plan);
 }
 
 /*
@@ -59,12 +58,12 @@ static enum result map_answer_static(const struct plan_context *context,
 {
 	struct lease told = *lease;
 
-	if (lease_take_filters(&told, context) != RESULT_OK ||
+	if (lease_take_filters(&told, context, plan) != RESULT_OK ||
 	    told.filter_count != lease->filter_count)
 		return RESULT_FOREIGN;
-	memset(told.description, 0, sizeof(told.description));
+	told.description = NULL;
 	plan_answer(plan, &told);
-	return RESULT_OK;
+	return plan->result;
 }
 
 /* The shortest of the limits on a lease and the others of its set. */
@@ -88,7 +87,8 @@ static bool set_is_allowed(const struct table *table,
 
 static enum result renew_one(const struct table *table,
 			     const struct plan_context *context,
-			     const struct lease *lease, struct lease *after)
+			     const struct lease *lease, struct lease *after,
+			     struct plan *plan)
 {
 	bool pcp = context->request->origin == ORIGIN_PCP;
 	int64_t expires_ms = after->expires_ms;
@@ -102,7 +102,7 @@ static enum result renew_one(const struct table *table,
 	 * or before PCP adopts it (PCP-53) */
 	if (lease->has_nonce != pcp && lease->expires_ms > expires_ms)
 		after->expires_ms = lease->expires_ms;
-	return pcp ? lease_take_pcp(after, context) : RESULT_OK;
+	return pcp ? lease_take_pcp(after, context, plan) : RESULT_OK;
 }
 
 /* NP-30: the port stays whatever is suggested now; only the end moves. */
@@ -125,7 +125,7 @@ static enum result map_renew(const struct table *table,
 	expires_ms = context_expires(context, lifetime_max_s);
 	while ((part = plan_get_next_of_set(table, lease, &port))) {
 		after.expires_ms = expires_ms;
-		result = renew_one(table, context, part, &after);
+		result = renew_one(table, context, part, &after, plan);
 		if (result != RESULT_OK)
 			return result;
 		plan_update(plan, part, &after);
@@ -170,7 +170,7 @@ static void map_grant(const struct table *table, const struct plan_context *cont
 		port = face;
 	plan->result = plan_check_quota(table, context);
 	if (plan->result == RESULT_OK)
-		plan->result = lease_take_filters(&after, context);
+		plan->result = lease_take_filters(&after, context, plan);
 	if (plan->result == RESULT_OK)
 		plan->result = port_choose(table, context, port, &after.external_port);
 	if (plan->result == RESULT_CONFLICT)

@@ -123,12 +123,6 @@ size_t lease_find_left(const struct table *table, const struct plan_move *move,
 	return count;
 }
 
-static void plan_clear(struct plan *plan)
-{
-	*plan = (struct plan){
-		.result = RESULT_OK, .size = plan->size, .changes = plan->changes};
-}
-
 /* What stays gets the outbound port of an endpoint whose lease goes. */
 static void plan_leave(const struct table *table, const struct plan_move *move,
 		       const struct lease *lease, struct plan *plan)
@@ -187,8 +181,7 @@ void lease_plan_move(const struct table *table, const struct plan_move *move,
 	const struct lease *lease = table_get_first_of_home(table, &move->from);
 	struct outbounds outbounds = {{{{0}}}};
 
-	*plan = (struct plan){
-		.result = RESULT_OK, .size = plan->size, .changes = plan->changes};
+	plan_reset(plan);
 	/* all go before the first arrives: they may share a port outside */
 	for (; lease; lease = table_get_next_of_home(table, lease))
 		if (lease_is_of_machine(lease, move->mac))
@@ -205,7 +198,7 @@ void lease_plan_machine(const struct table *table, const struct ip_addr *host,
 {
 	const struct lease *lease = table_get_first_of_home(table, host);
 
-	plan_clear(plan);
+	plan_reset(plan);
 	for (; lease && plan->count < PLAN_MOVE_MAX;
 	     lease = table_get_next_of_home(table, lease)) {
 		struct lease after = *lease;

@@ -100,8 +100,7 @@ static struct lease peer_refresh(const struct table *table,
 	memcpy(after.nonce, request->nonce, sizeof(after.nonce));
 	after.has_nonce = true;
 	if (request->has_description)
-		memcpy(after.description, request->description,
-		       sizeof(after.description));
+		after.description = request->description;
 	return after;
 }
 

@@ -192,7 +192,7 @@ static void grant(const struct search *search, struct plan *plan)
 	const struct plan_context *context = search->context;
 	struct lease after = lease_from_request(context, search->first);
 
-	plan->result = lease_take_filters(&after, context);
+	plan->result = lease_take_filters(&after, context, plan);
 	if (plan->result != RESULT_OK)
 		return;
 	after.expires_ms = context_expires(context, get_lifetime_max(search));

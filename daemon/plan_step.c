@@ -9,57 +9,67 @@
 
 #define CHANGES_START 4
 
-static struct lease_change *plan_add_change(struct plan *plan)
+bool plan_keep_extra(struct plan *plan, struct lease *lease)
+{
+	size_t size = lease_get_extra_size(lease);
+	void *room = size > 0 ? arena_alloc(&plan->extras, size) : NULL;
+
+	if (size > 0 && !room)
+		return false;
+	lease_keep_extra(lease, room);
+	return true;
+}
+
+/* before or after may be NULL. */
+static void plan_add_change(struct plan *plan, enum lease_change_kind kind,
+			    const struct lease *before, const struct lease *after)
 {
 	struct lease_change *changes =
 		array_reserve(plan->changes, plan->count, &plan->size, sizeof(*changes),
 			      CHANGES_START);
+	struct lease_change *change;
 
 	if (!changes) {
 		plan->result = RESULT_NO_MEMORY;
-		return NULL;
+		return;
 	}
 	plan->changes = changes;
-	plan->changes[plan->count].unasked = false;
-	return &plan->changes[plan->count++];
+	change = &changes[plan->count];
+	change->kind = kind;
+	change->unasked = false;
+	if (before)
+		change->before = *before;
+	if (after)
+		change->after = *after;
+	if ((before && !plan_keep_extra(plan, &change->before)) ||
+	    (after && !plan_keep_extra(plan, &change->after)))
+		plan->result = RESULT_NO_MEMORY;
+	else
+		plan->count++;
 }
 
 void plan_add(struct plan *plan, const struct lease *after)
 {
-	struct lease_change *change = plan_add_change(plan);
-
-	if (!change)
-		return;
-	change->kind = LEASE_ADD;
-	change->after = *after;
+	plan_add_change(plan, LEASE_ADD, NULL, after);
 }
 
 void plan_update(struct plan *plan, const struct lease *before,
 		 const struct lease *after)
 {
-	struct lease_change *change = plan_add_change(plan);
-
-	if (!change)
-		return;
-	change->kind = LEASE_UPDATE;
-	change->before = *before;
-	change->after = *after;
+	plan_add_change(plan, LEASE_UPDATE, before, after);
 }
 
 void plan_remove(struct plan *plan, const struct lease *before)
 {
-	struct lease_change *change = plan_add_change(plan);
-
-	if (!change)
-		return;
-	change->kind = LEASE_REMOVE;
-	change->before = *before;
+	plan_add_change(plan, LEASE_REMOVE, before, NULL);
 }
 
 void plan_answer(struct plan *plan, const struct lease *lease)
 {
-	plan->has_lease = true;
 	plan->lease = *lease;
+	plan->has_lease = plan_keep_extra(plan, &plan->lease);
+	if (!plan->has_lease)
+		plan->result = RESULT_NO_MEMORY;
 }
 
 /* --- what a request may have --- */

@@ -92,22 +92,16 @@ struct lease lease_from_request(const struct plan_context *context,
 		.origin = request->origin,
 		.enabled = request->enabled != 0,
 		.created_ms = context->now_ms,
+		.description = request->description,
 	};
 
 	memcpy(lease.nonce, request->nonce, sizeof(lease.nonce));
 	lease.has_nonce = request->origin == ORIGIN_PCP;
 	lease.exact = request->prefer_failure && !addr_is_none(&request->external);
-	memcpy(lease.description, request->description, sizeof(lease.description));
 	return lease;
 }
 
 /* --- filters --- */
-
-static bool filter_equal(const struct remote_filter *a, const struct remote_filter *b)
-{
-	return a->port == b->port && a->prefix.length == b->prefix.length &&
-	       addr_equal(&a->prefix.addr, &b->prefix.addr);
-}
 
 /* Two filters that differ in their host bits only are one. */
 static struct remote_filter filter_mask(const struct remote_filter *filter)
@@ -121,35 +115,41 @@ static struct remote_filter filter_mask(const struct remote_filter *filter)
 	return masked;
 }
 
-static bool lease_has_filter(const struct lease *lease,
-			     const struct remote_filter *filter)
+static bool filters_have(const struct remote_filter *filters, uint8_t count,
+			 const struct remote_filter *filter)
 {
-	for (uint8_t i = 0; i < lease->filter_count; i++)
-		if (filter_equal(&lease->filters[i], filter))
+	for (uint8_t i = 0; i < count; i++)
+		if (filter_equal(&filters[i], filter))
 			return true;
 	return false;
 }
 
-enum result lease_take_filters(struct lease *lease, const struct plan_context *context)
+enum result lease_take_filters(struct lease *lease, const struct plan_context *context,
+			       struct plan *plan)
 {
 	const struct request *request = context->request;
 	uint32_t max = min_u32(context->filters_max, REQUEST_FILTERS_MAX);
-	struct lease after = *lease;
+	uint8_t count = request->filter_clear ? 0 : lease->filter_count;
+	struct remote_filter *filters;
 
-	if (request->filter_clear) {
-		after.filter_count = 0;
-		memset(after.filters, 0, sizeof(after.filters));
-	}
+	if (request->filter_count == 0 && !request->filter_clear)
+		return RESULT_OK;
+	filters = arena_alloc(&plan->extras, REQUEST_FILTERS_MAX * sizeof(*filters));
+	if (!filters)
+		return RESULT_NO_MEMORY;
+	if (count > 0)
+		memcpy(filters, lease->filters, count * sizeof(*filters));
 	for (uint8_t i = 0; i < request->filter_count; i++) {
 		struct remote_filter filter = filter_mask(&request->filters[i]);
 
-		if (lease_has_filter(&after, &filter))
+		if (filters_have(filters, count, &filter))
 			continue;
-		if (after.filter_count >= max)
+		if (count >= max)
 			return RESULT_PEERS;
-		after.filters[after.filter_count++] = filter;
+		filters[count++] = filter;
 	}
-	*lease = after;
+	lease->filters = filters;
+	lease->filter_count = count;
 	return RESULT_OK;
 }
 

@@ -37,10 +37,11 @@ bool context_has_external(const struct plan_context *context);
 uint32_t context_get_left_s(const struct plan_context *context,
 			    const struct lease *lease);
 /**
- * Add the request's filters to those of the lease, each once (PCP-83). Errors: PEERS,
- * the lease is as it was.
+ * Add the request's filters to those of the lease, each once (PCP-83); they stand in
+ * the plan then. Errors: PEERS, NO_MEMORY: the lease is as it was.
  */
-enum result lease_take_filters(struct lease *lease, const struct plan_context *context);
+enum result lease_take_filters(struct lease *lease, const struct plan_context *context,
+			       struct plan *plan);
 /**
  * When a port that could not be had may be free, in seconds: whoever has it ends, and
  * it has rested (PCP-76); 0 = not known.

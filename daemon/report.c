@@ -144,7 +144,7 @@ struct json_object *report_lease_new(struct ledger *ledger, const struct lease *
 	    varlink_add_string(object, "mac", lease_format_mac(lease, mac)) &&
 	    varlink_add_string(object, "lan",
 			       ledger_get_lan_name(ledger, lease->lan)) &&
-	    varlink_add_string(object, "description", lease->description) &&
+	    varlink_add_string(object, "description", lease_get_description(lease)) &&
 	    varlink_add_bool(object, "enabled", lease->enabled) &&
 	    report_add_nat(object, ledger, lease) &&
 	    varlink_add_int(object, "bytes", (int64_t)traffic.octets) &&

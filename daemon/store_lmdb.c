@@ -411,12 +411,14 @@ static int walk_record(struct store_walk *walk, MDB_val *key, const MDB_val *val
 	MDB_val after = {.mv_data = bytes};
 	struct store_record record;
 	struct store_stamp stamp;
+	struct lease_room room;
 	int code = 0;
 
 	if (id == KEY_META)
 		return walk_meta(walk, key, value);
 	walk->last_id = id;
-	if (!store_record_decode(value->mv_data, value->mv_size, &record, &stamp) ||
+	if (!store_record_decode(value->mv_data, value->mv_size, &record, &stamp,
+				 &room) ||
 	    record.lease.id != id) {
 		walk->lost++;
 		return walk_drop(walk);

@@ -166,12 +166,13 @@ size_t store_record_encode(const struct store_record *record,
 	struct writer writer = record_begin(out, RECORD_LEASE, stamp);
 	const struct lease *lease = &record->lease;
 	char name[sizeof(record->lan_name)];
-	char description[sizeof(lease->description)];
+	char description[DESCRIPTION_MAX + 1];
+	const char *text = lease_get_description(lease);
 
 	text_copy_clean(name, sizeof(name), record->lan_name,
 			strnlen(record->lan_name, sizeof(record->lan_name)));
-	text_copy_clean(description, sizeof(description), lease->description,
-			strnlen(lease->description, sizeof(lease->description)));
+	text_copy_clean(description, sizeof(description), text,
+			strnlen(text, sizeof(description)));
 	record_write_lease(&writer, lease);
 	record_write_filters(&writer, lease);
 	record_write_text(&writer, name);
@@ -227,7 +228,8 @@ static void record_read_lease(struct reader *reader, uint8_t version,
 		reader->failed = true;
 }
 
-static void record_read_filters(struct reader *reader, struct lease *lease)
+static void record_read_filters(struct reader *reader, struct lease *lease,
+				struct remote_filter filters[REQUEST_FILTERS_MAX])
 {
 	lease->filter_count = reader_u8(reader);
 	if (lease->filter_count > REQUEST_FILTERS_MAX) {
@@ -235,10 +237,11 @@ static void record_read_filters(struct reader *reader, struct lease *lease)
 		lease->filter_count = 0;
 	}
 	for (uint8_t i = 0; i < lease->filter_count; i++) {
-		lease->filters[i].prefix.addr = reader_addr(reader);
-		lease->filters[i].prefix.length = reader_u8(reader);
-		lease->filters[i].port = reader_u16(reader);
+		filters[i].prefix.addr = reader_addr(reader);
+		filters[i].prefix.length = reader_u8(reader);
+		filters[i].port = reader_u16(reader);
 	}
+	lease->filters = filters;
 }
 
 static bool filters_are_sane(const struct lease *lease)
@@ -290,17 +293,18 @@ static bool lease_is_sane(const struct lease *lease)
 }
 
 bool store_record_decode(const void *bytes, size_t length, struct store_record *out,
-			 struct store_stamp *stamp)
+			 struct store_stamp *stamp, struct lease_room *room)
 {
 	struct reader reader = record_open(bytes, length, RECORD_LEASE, stamp);
 
 	memset(out, 0, sizeof(*out));
+	memset(room, 0, sizeof(*room));
 	record_read_lease(&reader, stamp->version, &out->lease);
 	if (stamp->version > 1)
-		record_read_filters(&reader, &out->lease);
+		record_read_filters(&reader, &out->lease, room->filters);
 	record_read_text(&reader, out->lan_name, sizeof(out->lan_name));
-	record_read_text(&reader, out->lease.description,
-			 sizeof(out->lease.description));
+	record_read_text(&reader, room->description, sizeof(room->description));
+	out->lease.description = room->description;
 	return !reader.failed && reader.left == 0 && lease_is_sane(&out->lease);
 }
 

@@ -32,11 +32,13 @@ size_t store_record_encode(const struct store_record *record,
 			   uint8_t out[STORE_RECORD_SIZE_MAX]);
 
 /**
- * Every field is checked; times come as written.
+ * Every field is checked; times come as written. room: where filters and description
+ * of the lease stand then.
  * Errors: false, nothing of *out or *stamp may be used.
  */
 bool store_record_decode(const void *bytes, size_t length, struct store_record *out,
-			 struct store_stamp *stamp) __attribute__((warn_unused_result));
+			 struct store_stamp *stamp, struct lease_room *room)
+	__attribute__((warn_unused_result));
 
 size_t store_meta_encode(const struct store_meta *meta, const struct store_stamp *stamp,
 			 uint8_t out[STORE_RECORD_SIZE_MAX]);

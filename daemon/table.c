@@ -71,6 +71,28 @@ static const struct lease *lease_of(const struct entry *entry)
 	return entry ? &entry->lease : NULL;
 }
 
+static struct entry *entry_new(const struct lease *lease)
+{
+	struct entry *entry = calloc(1, sizeof(*entry));
+
+	if (!entry)
+		return NULL;
+	entry->lease = *lease;
+	entry->external = lease_get_external_key(lease);
+	entry->peer = lease_get_peer_key(lease);
+	entry->internal = lease_get_internal_key(lease);
+	if (lease_own_extra(&entry->lease))
+		return entry;
+	free(entry);
+	return NULL;
+}
+
+static void entry_free(struct entry *entry)
+{
+	lease_free_extra(&entry->lease);
+	free(entry);
+}
+
 struct table *table_new(void)
 {
 	struct table *table = calloc(1, sizeof(*table));
@@ -102,7 +124,7 @@ void table_free(struct table *table)
 	HASH_CLEAR(hh_peer, table->by_peer);
 	HASH_ITER (hh_id, table->by_id, entry, next) {
 		HASH_DELETE(hh_id, table->by_id, entry);
-		free(entry);
+		entry_free(entry);
 	}
 	HASH_ITER (hh, table->holders, holder, next_holder) {
 		HASH_DEL(table->holders, holder);
@@ -334,15 +356,11 @@ static void table_count(struct table *table, const struct entry *entry, int step
 
 int table_insert(struct table *table, const struct lease *lease)
 {
-	struct entry *entry = calloc(1, sizeof(*entry));
+	struct entry *entry = entry_new(lease);
 	int error;
 
 	if (!entry)
 		return -ENOMEM;
-	entry->lease = *lease;
-	entry->external = lease_get_external_key(lease);
-	entry->peer = lease_get_peer_key(lease);
-	entry->internal = lease_get_internal_key(lease);
 	if (table_get_by_id(table, lease->id) || table_get_by_external(table, lease) ||
 	    table_get_by_peer(table, lease) ||
 	    (lease->pinhole != 0 && table_get_by_pinhole(table, lease->pinhole)))
@@ -350,12 +368,12 @@ int table_insert(struct table *table, const struct lease *lease)
 	else
 		error = lease_hold_port(table->ports, lease);
 	if (error != 0) {
-		free(entry);
+		entry_free(entry);
 		return error;
 	}
 	if (!table_link(table, entry)) {
 		lease_release_port(table->ports, lease, 0);
-		free(entry);
+		entry_free(entry);
 		return -ENOMEM;
 	}
 	table_count(table, entry, +1);
@@ -385,35 +403,42 @@ static void table_move_lan(struct table *table, struct entry *entry, uint16_t la
 		abort();
 }
 
-/* What the indexes hold of an entry. Another one would stay behind in them, and be read
- * when the entry is long freed: better to end here. */
-static bool entry_is_of(const struct entry *entry, const struct lease *lease)
+/* All but its LAN; most renewals change neither filters nor description. */
+static bool entry_take(struct entry *entry, const struct lease *lease)
 {
-	const struct external_key external = lease_get_external_key(lease);
+	struct lease after = *lease;
 
-	return memcmp(&entry->external, &external, sizeof(external)) == 0 &&
-	       addr_equal(&entry->internal.addr, &lease->internal) &&
-	       entry->internal.port == lease->internal_port &&
-	       entry->lease.pinhole == lease->pinhole &&
-	       addr_equal(&entry->lease.client, &lease->client);
+	after.lan = entry->lease.lan;
+	if (lease_has_same_extra(&entry->lease, lease)) {
+		after.filters = entry->lease.filters;
+		after.description = entry->lease.description;
+	} else if (lease_own_extra(&after)) {
+		lease_free_extra(&entry->lease);
+	} else {
+		return false;
+	}
+	entry->lease = after;
+	return true;
 }
 
-void table_update(struct table *table, const struct lease *lease)
+int table_update(struct table *table, const struct lease *lease)
 {
 	struct entry *entry = table_find_id(table, lease->id);
-	uint16_t lan;
+	bool taken;
 
 	if (!entry)
-		return;
-	assert(entry_is_of(entry, lease));
+		return 0;
+	/* other keys would stay behind in the indexes: better to end here */
+	assert(lease_has_same_keys(&entry->lease, lease));
+	table_count(table, entry, -1);
+	taken = entry_take(entry, lease);
+	table_count(table, entry, +1);
+	if (!taken)
+		return -ENOMEM;
 	if (entry->lease.lan != lease->lan)
 		table_move_lan(table, entry, lease->lan);
-	lan = entry->lease.lan;
-	table_count(table, entry, -1);
-	entry->lease = *lease;
-	entry->lease.lan = lan;
-	table_count(table, entry, +1);
 	expiry_move(table->expiry, &entry->expiry, lease->expires_ms);
+	return 0;
 }
 
 static void table_unlink(struct table *table, struct entry *entry)
@@ -421,7 +446,7 @@ static void table_unlink(struct table *table, struct entry *entry)
 	table_count(table, entry, -1);
 	for (size_t i = INDEX_COUNT; i-- > 0;)
 		table_indexes[i].unlink(table, entry);
-	free(entry);
+	entry_free(entry);
 }
 
 void table_remove(struct table *table, uint64_t id, int64_t now_ms)
@@ -443,8 +468,6 @@ void table_take_back(struct table *table, uint64_t id)
 	lease_unhold_port(table->ports, &entry->lease);
 	table_unlink(table, entry);
 }
-
-/* --- looking --- */
 
 const struct lease *table_get_by_id(const struct table *table, uint64_t id)
 {

@@ -32,9 +32,11 @@ int table_insert(struct table *table, const struct lease *lease)
 	__attribute__((warn_unused_result));
 /**
  * Overwrite the lease of the same id; its keys, UniqueID and client must be the same,
- * all else may differ. Errors: the process is ended where they are not.
+ * all else may differ. Errors: -ENOMEM, nothing changed, for another text or filters
+ * only; the process is ended where keys differ.
  */
-void table_update(struct table *table, const struct lease *lease);
+int table_update(struct table *table, const struct lease *lease)
+	__attribute__((warn_unused_result));
 /** Take out; its external port rests from now_ms on when it was the port's last lease.
  */
 void table_remove(struct table *table, uint64_t id, int64_t now_ms);

@@ -78,7 +78,9 @@ bool lease_updates_fill(const struct lease *lease, const struct network *network
 	out->set_first = lease->set_first;
 	out->set_count = lease->set_count;
 	out->filter_count = lease->filter_count;
-	memcpy(out->filters, lease->filters, sizeof(out->filters));
+	if (lease->filter_count > 0)
+		memcpy(out->filters, lease->filters,
+		       lease->filter_count * sizeof(out->filters[0]));
 	return true;
 }
 

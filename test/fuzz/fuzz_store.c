@@ -15,9 +15,10 @@ static void take_record(const struct store_record *record,
 	uint8_t second[STORE_RECORD_SIZE_MAX];
 	size_t length = store_record_encode(record, stamp, first);
 	struct store_record again;
+	struct lease_room room;
 	struct store_stamp again_stamp;
 
-	if (!store_record_decode(first, length, &again, &again_stamp))
+	if (!store_record_decode(first, length, &again, &again_stamp, &room))
 		abort();
 	if (store_record_encode(&again, &again_stamp, second) != length ||
 	    memcmp(first, second, length) != 0)
@@ -49,19 +50,20 @@ static size_t mend(const uint8_t *data, size_t size, uint8_t *out)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct store_record record;
+	struct lease_room room;
 	struct store_meta meta;
 	struct store_stamp stamp;
 	uint8_t mended[STORE_RECORD_SIZE_MAX + 4];
 	size_t length;
 
-	if (store_record_decode(data, size, &record, &stamp))
+	if (store_record_decode(data, size, &record, &stamp, &room))
 		take_record(&record, &stamp);
 	if (store_meta_decode(data, size, &meta, &stamp))
 		store_meta_convert(&meta, &stamp, &stamp);
 	if (size > STORE_RECORD_SIZE_MAX)
 		return 0;
 	length = mend(data, size, mended);
-	if (store_record_decode(mended, length, &record, &stamp))
+	if (store_record_decode(mended, length, &record, &stamp, &room))
 		take_record(&record, &stamp);
 	if (store_meta_decode(mended, length, &meta, &stamp))
 		store_meta_convert(&meta, &stamp, &stamp);

@@ -602,7 +602,7 @@ static const char *check_lease(struct model *model, const struct lease *lease,
 	    naive->pinhole != lease->pinhole || naive->set_first != lease->set_first ||
 	    naive->set_count != lease->set_count ||
 	    naive->filters != naive_get_filters(lease->filters, lease->filter_count) ||
-	    strcmp(naive->text, lease->description) != 0)
+	    strcmp(naive->text, lease_get_description(lease)) != 0)
 		return "a lease has other terms of PCP than the naive one";
 	if (restarted && naive->card != lease_get_card(lease))
 		return "a lease is another machine's than before the restart";

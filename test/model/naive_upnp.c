@@ -443,7 +443,8 @@ static uint64_t get_lease_face(const struct lease *lease)
 		sum = mix(sum, &filter->prefix.length, sizeof(filter->prefix.length));
 		sum = mix(sum, &filter->port, sizeof(filter->port));
 	}
-	return mix(sum, lease->description, strlen(lease->description));
+	return mix(sum, lease_get_description(lease),
+		   strlen(lease_get_description(lease)));
 }
 
 uint64_t naive_get_face(const struct model *model)

@@ -235,6 +235,87 @@ static void test_held_ports_behind_a_full_rule(void **state)
 	ipt_list_fini(&alone);
 }
 
+/* Leases of two hosts by turns, some in a run; from: where the first of them is added.
+ */
+static void fill_by_turns(struct ipt_layout *layout, unsigned int from)
+{
+	const unsigned int count = 96;
+
+	for (unsigned int i = 0; i < count; i++) {
+		const unsigned int number = (from + 7 * i) % count;
+		const uint16_t port = (uint16_t)(1024 + number);
+		const bool second = number % 2 && number < 64;
+		const struct rule rule =
+			make_rule(second ? "192.168.1.3" : "192.168.1.2", port, port);
+
+		assert_int_equal(ipt_model_add(&layout->model, &rule), 0);
+	}
+	ipt_model_commit(&layout->model);
+}
+
+static void fill_leaf(const struct ipt_layout *layout, struct ipt_list *list)
+{
+	const struct ipt_place place =
+		ipt_tree_get_place(IPT_DNAT_TREE, IPPROTO_UDP, 1024);
+
+	ipt_list_begin(list, false, layout->forms);
+	ipt_tree_fill_leaf(layout, &place, list);
+	assert_false(list->failed);
+}
+
+static size_t tally(const struct ipt_list *before, const struct ipt_list *after,
+		    size_t *removed)
+{
+	struct ipt_tally tally = {.ipv6 = false};
+	size_t added = 0;
+
+	*removed = 0;
+	for (size_t i = 0; i < before->count; i++)
+		ipt_tally_note(&tally, ipt_list_get(before, i), false);
+	for (size_t i = 0; i < after->count; i++)
+		ipt_tally_note(&tally, ipt_list_get(after, i), true);
+	ipt_tally_finish(&tally, &added, removed);
+	return added;
+}
+
+/* The first host has 32 ports singly and a run of 32, the second one 32 singly. */
+static void test_rules_of_many_ports(void **state)
+{
+	static struct ipt_layout layout = {.mark = MARK};
+	struct ipt_list first = {0}, other = {0};
+	struct rule rule = make_rule("192.168.1.2", 1030, 1030);
+	size_t removed;
+
+	(void)state;
+	fill_by_turns(&layout, 5);
+	fill_leaf(&layout, &first);
+	assert_int_equal(first.count, 3 + 3);
+	assert_int_equal(count_leaf(&layout, IPT_MARK_TREE4, 1024), 96);
+	ipt_model_fini(&layout.model);
+	fill_by_turns(&layout, 40);
+	fill_leaf(&layout, &other);
+	assert_int_equal(other.used, first.used);
+	assert_memory_equal(other.octets, first.octets, first.used);
+	/* One goes, and is not counted as the rules that change for it. */
+	assert_int_equal(ipt_model_remove(&layout.model, &rule), 0);
+	fill_leaf(&layout, &other);
+	assert_int_equal(tally(&first, &other, &removed), 0);
+	assert_int_equal(removed, 1);
+	/* Another port inside is another rule, and one that is for few as well. */
+	rule.internal_port = 1031;
+	assert_int_equal(ipt_model_add(&layout.model, &rule), 0);
+	rule = make_rule("192.168.1.9", 1025, 1025);
+	add_filter(&rule, "198.51.100.0/24", 0);
+	assert_int_equal(ipt_model_add(&layout.model, &rule), 0);
+	fill_leaf(&layout, &other);
+	assert_int_equal(other.count, first.count + 2);
+	assert_int_equal(tally(&first, &other, &removed), 2);
+	assert_int_equal(removed, 1);
+	ipt_model_fini(&layout.model);
+	ipt_list_fini(&first);
+	ipt_list_fini(&other);
+}
+
 static void test_names_of_chains(void **state)
 {
 	const struct ipt_place last =
@@ -478,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_rules_that_clash),
 		cmocka_unit_test(test_leaves),
 		cmocka_unit_test(test_held_ports_behind_a_full_rule),
+		cmocka_unit_test(test_rules_of_many_ports),
 		cmocka_unit_test(test_names_of_chains),
 		cmocka_unit_test(test_answer_about_nf_tables),
 		cmocka_unit_test(test_all_or_nothing),

@@ -154,7 +154,7 @@ static void test_igd25_in_place(void **state)
 	assert_int_equal(lab_decide(lab), RESULT_OK);
 	lease = lab_find(lab, C1, 5000);
 	assert_false(lease->enabled);
-	assert_string_equal(lease->description, "again");
+	assert_string_equal(lease_get_description(lease), "again");
 	/* renewals are not counted (PCP-61) */
 	lab->context.leases_per_client = 1;
 	assert_int_equal(any(lab, C1, 5000, 0), RESULT_OK);

@@ -161,8 +161,9 @@ static void test_pcp51_static_as_it_is(void **state)
 		memcpy(lab->request.description, "yours", 6);
 		assert_int_equal(lab_decide(lab), RESULT_OK);
 		assert_int_equal(lab->plan.lease.origin, ORIGIN_STATIC);
-		assert_string_equal(lab->plan.lease.description, "");
-		assert_string_equal(lab_find(lab, C1, 5000)->description, "mine");
+		assert_string_equal(lease_get_description(&lab->plan.lease), "");
+		assert_string_equal(lease_get_description(lab_find(lab, C1, 5000)),
+				    "mine");
 	}
 	for (unsigned int i = 0; i < 6; i++) {
 		lab_filter(lab, "198.51.100.9", (uint16_t)i);
@@ -625,13 +626,13 @@ static void test_pcp112_description(void **state)
 	describe(lab, "one");
 	assert_int_equal(lab_decide(lab), RESULT_OK);
 	assert_int_equal(lab_map(lab, C1, 5000, 0), RESULT_OK);
-	assert_string_equal(lab_find(lab, C1, 5000)->description, "one");
+	assert_string_equal(lease_get_description(lab_find(lab, C1, 5000)), "one");
 	describe(lab, "two");
 	assert_int_equal(lab_decide(lab), RESULT_OK);
-	assert_string_equal(lab->plan.lease.description, "two");
+	assert_string_equal(lease_get_description(&lab->plan.lease), "two");
 	describe(lab, "");
 	assert_int_equal(lab_decide(lab), RESULT_OK);
-	assert_string_equal(lab_find(lab, C1, 5000)->description, "");
+	assert_string_equal(lease_get_description(lab_find(lab, C1, 5000)), "");
 }
 
 static void test_pcp93_pinhole(void **state)

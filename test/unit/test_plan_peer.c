@@ -401,10 +401,10 @@ static void test_pcp40_renewal_says_where_from(void **state)
 	assert_int_equal(decide(fixture), RESULT_OK);
 	assert_int_equal(kept(fixture)->client_port, 40001);
 	assert_true(addr_equal(&kept(fixture)->server, &fixture->request.server));
-	assert_string_equal(kept(fixture)->description, "a flow");
+	assert_string_equal(lease_get_description(kept(fixture)), "a flow");
 	ask(fixture)->lifetime_s = 10000; /* PCP-112 */
 	assert_int_equal(decide(fixture), RESULT_OK);
-	assert_string_equal(kept(fixture)->description, "a flow");
+	assert_string_equal(lease_get_description(kept(fixture)), "a flow");
 	assert_int_equal(kept(fixture)->client_port, 0);
 }
 

@@ -49,7 +49,8 @@ static void assert_set(const struct plan_lab *lab, const char *host, uint16_t in
 		assert_true(lease->expires_ms == first->expires_ms);
 		assert_memory_equal(lease->nonce, first->nonce, NONCE_SIZE);
 		assert_int_equal(lease->filter_count, first->filter_count);
-		assert_string_equal(lease->description, first->description);
+		assert_string_equal(lease_get_description(lease),
+				    lease_get_description(first));
 		assert_true(lease->outbound);
 	}
 }
@@ -412,7 +413,7 @@ static void test_overlap_ends_nothing(void **state)
 				continue;
 			assert_true(lease->expires_ms == expires_ms + i * LIFETIME_MS);
 			assert_int_equal(lease->filter_count, port == 5005);
-			assert_string_equal(lease->description,
+			assert_string_equal(lease_get_description(lease),
 					    port == 5005 ? "one" : "");
 			assert_int_equal(lease->client_port, 40001);
 		}

@@ -80,11 +80,13 @@ static void test_filters(void **state)
 {
 	struct ip_addr external = get_addr("203.0.113.1");
 	struct lease lease = make_lease("192.168.1.20");
+	struct remote_filter filters[2];
 	struct nat_behaviour nat;
 
 	(void)state;
-	lease.filters[0] = make_filter("198.51.100.0/24", 443);
-	lease.filters[1] = make_filter("198.51.100.9/32", 0);
+	filters[0] = make_filter("198.51.100.0/24", 443);
+	filters[1] = make_filter("198.51.100.9/32", 0);
+	lease.filters = filters;
 	lease.filter_count = 1;
 	nat = report_nat_get(&lease, 4074, &external);
 	assert_int_equal(nat.filtering, NAT_FILTERING_PORT);

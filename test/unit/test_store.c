@@ -37,6 +37,7 @@ struct fixture {
 	struct store_loaded loaded;
 	size_t seen;
 	struct store_record records[8]; /* the first of them */
+	struct lease_room rooms[8];
 	uint64_t ids_sum;
 };
 
@@ -122,8 +123,12 @@ static int take(void *user, const struct store_record *record)
 {
 	struct fixture *fixture = user;
 
-	if (fixture->seen < sizeof(fixture->records) / sizeof(fixture->records[0]))
-		fixture->records[fixture->seen] = *record;
+	size_t i = fixture->seen;
+
+	if (i < sizeof(fixture->records) / sizeof(fixture->records[0])) {
+		fixture->records[i] = *record;
+		lease_keep_extra(&fixture->records[i].lease, &fixture->rooms[i]);
+	}
 	fixture->seen++;
 	fixture->ids_sum += record->lease.id;
 	return 0;
@@ -137,9 +142,22 @@ static void load(struct fixture *fixture, const struct store_time *at)
 		ops()->load(fixture->store, at, &fixture->loaded, take, fixture), 0);
 }
 
+/* Of each lease another one; ids come again after some. */
+static const char *make_text(uint64_t id)
+{
+	static char texts[8192][32];
+	char *text = texts[id % (sizeof(texts) / sizeof(texts[0]))];
+
+	(void)snprintf(text, sizeof(texts[0]), "Kn\xc3\xb6pfe %llu",
+		       (unsigned long long)id);
+	return text;
+}
+
 /* Of one flow, or of a set with filters: not both. */
 static void fill_pcp(struct lease *lease, uint64_t id)
 {
+	static struct remote_filter filters[REQUEST_FILTERS_MAX];
+
 	assert_true(addr_parse("2001:db8::1", &lease->server));
 	lease->client_port = (uint16_t)(40000 + id % 1000);
 	lease->exact = id % 7 == 0;
@@ -151,12 +169,13 @@ static void fill_pcp(struct lease *lease, uint64_t id)
 	lease->set_first = lease->internal_port;
 	lease->set_count = (uint16_t)(1 + id % REQUEST_PORTS_MAX);
 	lease->filter_count = (uint8_t)(id % (REQUEST_FILTERS_MAX + 1));
-	for (uint8_t i = 0; i < lease->filter_count; i++) {
+	lease->filters = filters;
+	for (uint8_t i = 0; i < REQUEST_FILTERS_MAX; i++) {
 		struct in_addr peer = {htonl(0xc6336400u + i)};
 
-		lease->filters[i].prefix.addr = addr_from_ipv4(peer);
-		lease->filters[i].prefix.length = (uint8_t)(128 - i % 2);
-		lease->filters[i].port = (uint16_t)(i * 1000);
+		filters[i].prefix.addr = addr_from_ipv4(peer);
+		filters[i].prefix.length = (uint8_t)(128 - i % 2);
+		filters[i].port = (uint16_t)(i * 1000);
 	}
 }
 
@@ -184,8 +203,7 @@ static struct store_record make_record(uint64_t id)
 		addr_from_ipv4((struct in_addr){htonl(0xc0a90002 + (uint32_t)id)});
 	fill_pcp(&record.lease, id);
 	memset(record.lease.nonce, (int)(id & 0xff), sizeof(record.lease.nonce));
-	(void)snprintf(record.lease.description, sizeof(record.lease.description),
-		       "Kn\xc3\xb6pfe %llu", (unsigned long long)id);
+	record.lease.description = make_text(id);
 	memcpy(record.lan_name, "lan0", 5);
 	return record;
 }
@@ -242,7 +260,7 @@ static void assert_record(const struct store_record *a, const struct store_recor
 	assert_int_equal(x->has_nonce, y->has_nonce);
 	assert_int_equal(x->outbound, y->outbound);
 	assert_memory_equal(x->nonce, y->nonce, sizeof(x->nonce));
-	assert_string_equal(x->description, y->description);
+	assert_string_equal(lease_get_description(x), lease_get_description(y));
 	assert_string_equal(a->lan_name, b->lan_name);
 	assert_int_equal(x->created_ms, y->created_ms);
 	assert_int_equal(x->expires_ms, y->expires_ms);
@@ -628,9 +646,10 @@ static uint8_t *make_history(struct fixture *fixture, const char *path, size_t *
 		struct store_record record = make_record(id);
 		struct store_change changes[2] = {{STORE_PUT, id, &record},
 						  {STORE_REMOVE, id + 1, NULL}};
+		char text[200] = "";
 
-		memset(record.lease.description, 'x', id % 200);
-		record.lease.description[id % 200] = '\0';
+		memset(text, 'x', id % sizeof(text));
+		record.lease.description = text;
 		assert_int_equal(
 			ops()->write(fixture->store, &at_first, changes, 2, NULL), 0);
 	}
@@ -786,7 +805,7 @@ static void test_lost_records(void **state)
 	path_of(fixture, STORE_FILE, path);
 	open_store(fixture);
 	put_many(fixture, 3, &meta);
-	memcpy(record.lease.description, "SPOILME", 8);
+	record.lease.description = "SPOILME";
 	put(fixture, &record);
 	ops()->close(fixture->store);
 	fixture->store = NULL;

@@ -12,9 +12,22 @@
 #include "base/buf.h"
 #include "daemon/store_record.h"
 
+/* Of each lease another one; ids come again after some. */
+static const char *make_text(uint64_t id)
+{
+	static char texts[8192][32];
+	char *text = texts[id % (sizeof(texts) / sizeof(texts[0]))];
+
+	(void)snprintf(text, sizeof(texts[0]), "Kn\xc3\xb6pfe %llu",
+		       (unsigned long long)id);
+	return text;
+}
+
 /* Of one flow, or of a set with filters: not both. */
 static void fill_pcp(struct lease *lease, uint64_t id)
 {
+	static struct remote_filter filters[REQUEST_FILTERS_MAX];
+
 	assert_true(addr_parse("2001:db8::1", &lease->server));
 	lease->client_port = (uint16_t)(40000 + id % 1000);
 	lease->exact = id % 7 == 0;
@@ -26,12 +39,13 @@ static void fill_pcp(struct lease *lease, uint64_t id)
 	lease->set_first = lease->internal_port;
 	lease->set_count = (uint16_t)(1 + id % REQUEST_PORTS_MAX);
 	lease->filter_count = (uint8_t)(id % (REQUEST_FILTERS_MAX + 1));
-	for (uint8_t i = 0; i < lease->filter_count; i++) {
+	lease->filters = filters;
+	for (uint8_t i = 0; i < REQUEST_FILTERS_MAX; i++) {
 		struct in_addr peer = {htonl(0xc6336400u + i)};
 
-		lease->filters[i].prefix.addr = addr_from_ipv4(peer);
-		lease->filters[i].prefix.length = (uint8_t)(128 - i % 2);
-		lease->filters[i].port = (uint16_t)(i * 1000);
+		filters[i].prefix.addr = addr_from_ipv4(peer);
+		filters[i].prefix.length = (uint8_t)(128 - i % 2);
+		filters[i].port = (uint16_t)(i * 1000);
 	}
 }
 
@@ -62,8 +76,7 @@ static struct store_record make_record(uint64_t id)
 	memset(record.lease.nonce, (int)(id & 0xff), sizeof(record.lease.nonce));
 	if (record.lease.has_mac)
 		memset(record.lease.mac, (int)(id & 0x7f), sizeof(record.lease.mac));
-	(void)snprintf(record.lease.description, sizeof(record.lease.description),
-		       "Kn\xc3\xb6pfe %llu", (unsigned long long)id);
+	record.lease.description = make_text(id);
 	memcpy(record.lan_name, "lan0", 5);
 	return record;
 }
@@ -83,14 +96,16 @@ static bool survives(const struct store_record *record)
 	size_t length = store_record_encode(record, stamp_now(), bytes);
 	struct store_record again;
 	struct store_stamp stamp;
+	struct lease_room room;
 
-	return store_record_decode(bytes, length, &again, &stamp);
+	return store_record_decode(bytes, length, &again, &stamp, &room);
 }
 
 static void test_record_fields(void **state)
 {
 	struct store_record good = make_record(1);
 	struct store_record bad;
+	char text[DESCRIPTION_MAX + 1] = "";
 
 	(void)state;
 	assert_true(survives(&good));
@@ -124,9 +139,10 @@ static void test_record_fields(void **state)
 	bad.lease.expires_ms = TIME_NEVER;
 	assert_true(survives(&bad));
 	memset(bad.lan_name, 'x', sizeof(bad.lan_name)); /* cut, not overrun */
-	memset(bad.lease.description, 'x', sizeof(bad.lease.description));
+	memset(text, 'x', sizeof(text) - 1);
+	bad.lease.description = text;
 	assert_true(survives(&bad));
-	memcpy(bad.lease.description, "a\nb", 4); /* cleaned */
+	bad.lease.description = "a\nb"; /* cleaned */
 	assert_true(survives(&bad));
 }
 
@@ -136,6 +152,7 @@ static void test_record_pcp_fields(void **state)
 {
 	struct store_record good = make_record(16);
 	struct store_record bad = good;
+	struct lease_room room;
 
 	(void)state;
 	assert_true(survives(&good));
@@ -143,13 +160,14 @@ static void test_record_pcp_fields(void **state)
 	assert_true(addr_parse("203.0.113.9", &bad.lease.remote));
 	assert_false(survives(&bad));
 	bad = good;
-	bad.lease.filters[3].prefix.length = 95;
+	lease_keep_extra(&bad.lease, &room);
+	room.filters[3].prefix.length = 95;
 	assert_false(survives(&bad));
-	bad.lease.filters[3].prefix.length = 129;
+	room.filters[3].prefix.length = 129;
 	assert_false(survives(&bad));
-	bad.lease.filters[3].prefix.length = 96;
+	room.filters[3].prefix.length = 96;
 	assert_true(survives(&bad));
-	assert_true(addr_parse("2001:db8::9", &bad.lease.filters[3].prefix.addr));
+	assert_true(addr_parse("2001:db8::9", &room.filters[3].prefix.addr));
 	assert_false(survives(&bad));
 	bad = good;
 	bad.lease.remote_port = 80;
@@ -178,15 +196,17 @@ static void test_record_longest(void **state)
 	uint8_t bytes[STORE_RECORD_SIZE_MAX];
 	struct store_stamp stamp;
 	size_t length;
+	struct lease_room room;
+	char text[DESCRIPTION_MAX + 1] = "";
 
 	(void)state;
-	memset(record.lease.description, 'x', sizeof(record.lease.description) - 1);
-	record.lease.description[sizeof(record.lease.description) - 1] = '\0';
+	memset(text, 'x', sizeof(text) - 1);
+	record.lease.description = text;
 	memset(record.lan_name, 'l', sizeof(record.lan_name) - 1);
 	length = store_record_encode(&record, stamp_now(), bytes);
-	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_true(store_record_decode(bytes, length, &again, &stamp, &room));
 	assert_memory_equal(record.lease.filters, again.lease.filters,
-			    sizeof(again.lease.filters));
+			    sizeof(room.filters));
 	assert_int_equal(record.lease.set_first, again.lease.set_first);
 	assert_int_equal(record.lease.set_count, again.lease.set_count);
 	assert_int_equal(record.lease.client_port, again.lease.client_port);
@@ -222,21 +242,23 @@ static void test_record_bytes(void **state)
 	struct store_stamp stamp;
 	uint8_t bytes[STORE_RECORD_SIZE_MAX];
 	size_t length = store_record_encode(&record, stamp_now(), bytes);
+	struct lease_room room;
 
 	(void)state;
 	for (size_t bit = 0; bit < length * 8; bit++) {
 		bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-		assert_false(store_record_decode(bytes, length, &record, &stamp));
+		assert_false(
+			store_record_decode(bytes, length, &record, &stamp, &room));
 		bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
 	}
 	for (size_t cut = 0; cut < length; cut++)
-		assert_false(store_record_decode(bytes, cut, &record, &stamp));
-	assert_false(store_record_decode(bytes, length + 1, &record, &stamp));
+		assert_false(store_record_decode(bytes, cut, &record, &stamp, &room));
+	assert_false(store_record_decode(bytes, length + 1, &record, &stamp, &room));
 	assert_false(store_meta_decode(bytes, length, &meta, &stamp));
-	assert_true(store_record_decode(bytes, length, &record, &stamp));
+	assert_true(store_record_decode(bytes, length, &record, &stamp, &room));
 	length = store_meta_encode(&meta, stamp_now(), bytes);
 	assert_true(store_meta_decode(bytes, length, &meta, &stamp));
-	assert_false(store_record_decode(bytes, length, &record, &stamp));
+	assert_false(store_record_decode(bytes, length, &record, &stamp, &room));
 	for (size_t cut = 0; cut < length; cut++)
 		assert_false(store_meta_decode(bytes, cut, &meta, &stamp));
 }
@@ -257,10 +279,11 @@ static bool decodes(uint8_t *bytes, size_t length)
 {
 	struct store_record record;
 	struct store_stamp stamp;
+	struct lease_room room;
 	uint32_t sum = htonl(crc(bytes, length - sizeof(sum)));
 
 	memcpy(bytes + length - sizeof(sum), &sum, sizeof(sum));
-	return store_record_decode(bytes, length, &record, &stamp);
+	return store_record_decode(bytes, length, &record, &stamp, &room);
 }
 
 /* What the first release wrote: a lease without anything of PCP's extensions. */
@@ -271,6 +294,7 @@ static void test_first_version(void **state)
 	struct store_stamp stamp = *stamp_now();
 	uint8_t bytes[STORE_RECORD_SIZE_MAX] = {0};
 	struct writer writer = writer_init(bytes, sizeof(bytes));
+	struct lease_room room;
 
 	(void)state;
 	writer_u8(&writer, 1);
@@ -297,7 +321,7 @@ static void test_first_version(void **state)
 	writer_u8(&writer, 5);
 	writer_copy(&writer, "games", 5);
 	writer_u32(&writer, crc(bytes, writer.used));
-	assert_true(store_record_decode(bytes, writer.used, &again, &stamp));
+	assert_true(store_record_decode(bytes, writer.used, &again, &stamp, &room));
 	assert_int_equal(stamp.version, 1);
 	assert_int_equal(again.lease.id, lease->id);
 	assert_true(addr_equal(&again.lease.internal, &lease->internal));
@@ -320,6 +344,7 @@ static void test_second_version(void **state)
 	uint8_t bytes[STORE_RECORD_SIZE_MAX];
 	size_t length = store_record_encode(&record, stamp_now(), bytes);
 	uint32_t sum;
+	struct lease_room room;
 
 	(void)state;
 	length -= 2;
@@ -328,7 +353,7 @@ static void test_second_version(void **state)
 	assert_true(decodes(bytes, length));
 	sum = htonl(crc(bytes, length - sizeof(sum)));
 	memcpy(bytes + length - sizeof(sum), &sum, sizeof(sum));
-	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_true(store_record_decode(bytes, length, &again, &stamp, &room));
 	assert_int_equal(stamp.version, 2);
 	assert_int_equal(again.lease.pinhole, 0);
 	assert_int_equal(again.lease.set_count, record.lease.set_count);
@@ -344,9 +369,10 @@ static void test_fourth_version(void **state)
 	struct store_stamp stamp;
 	uint8_t bytes[STORE_RECORD_SIZE_MAX];
 	size_t length = store_record_encode(&known, stamp_now(), bytes);
+	struct lease_room room;
 
 	(void)state;
-	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_true(store_record_decode(bytes, length, &again, &stamp, &room));
 	assert_int_equal(stamp.version, 5);
 	assert_true(again.lease.has_mac);
 	assert_memory_equal(again.lease.mac, known.lease.mac, LEASE_MAC_SIZE);
@@ -357,7 +383,7 @@ static void test_fourth_version(void **state)
 	length = store_record_encode(&old, stamp_now(), bytes);
 	bytes[0] = 4;
 	assert_true(decodes(bytes, length));
-	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_true(store_record_decode(bytes, length, &again, &stamp, &room));
 	assert_int_equal(stamp.version, 4);
 	assert_false(again.lease.has_mac);
 	assert_int_equal(again.lease.id, old.lease.id);
@@ -394,6 +420,8 @@ static void test_record_pinhole(void **state)
 	struct store_record bad;
 	struct store_stamp stamp;
 	size_t length;
+	struct lease_room room;
+	struct remote_filter filter = {.prefix = {.length = 128}};
 
 	(void)state;
 	assert_true(addr_parse("2001:db8::2", &good.lease.internal));
@@ -402,7 +430,7 @@ static void test_record_pinhole(void **state)
 	good.lease.external_port = good.lease.internal_port;
 	good.lease.pinhole = UINT16_MAX;
 	length = store_record_encode(&good, stamp_now(), bytes);
-	assert_true(store_record_decode(bytes, length, &again, &stamp));
+	assert_true(store_record_decode(bytes, length, &again, &stamp, &room));
 	assert_int_equal(again.lease.pinhole, UINT16_MAX);
 	assert_int_equal(again.lease.remote_port, 443);
 	bad = good;
@@ -420,8 +448,8 @@ static void test_record_pinhole(void **state)
 	assert_false(survives(&bad));
 	bad = good;
 	bad.lease.filter_count = 1; /* beside the one peer */
-	bad.lease.filters[0].prefix.length = 128;
-	assert_true(addr_parse("2001:db8::9", &bad.lease.filters[0].prefix.addr));
+	bad.lease.filters = &filter;
+	assert_true(addr_parse("2001:db8::9", &filter.prefix.addr));
 	assert_false(survives(&bad));
 	bad.lease.remote_port = 0; /* one that PCP has adopted */
 	assert_true(survives(&bad));
@@ -456,7 +484,7 @@ static void test_record_text(void **state)
 	uint8_t *at;
 
 	(void)state;
-	memcpy(record.lease.description, "FINDME", 7);
+	record.lease.description = "FINDME";
 	length = store_record_encode(&record, stamp_now(), bytes);
 	at = memmem(bytes, length, "FINDME", 6);
 	assert_non_null(at);

@@ -178,7 +178,6 @@ static struct lease make_lease(const struct fixture *fixture, uint16_t port)
 		.nonce = {1, 2, 3},
 		.created_ms = fixture->lab.at.now_ms,
 		.expires_ms = fixture->lab.at.now_ms + LIFETIME_MS,
-		.description = "",
 	};
 }
 
@@ -370,12 +369,13 @@ static void test_update_values(void **state)
 {
 	struct fixture *fixture = *state;
 	struct lease lease = make_lease(fixture, PORT);
+	struct remote_filter filters[2] = {{.port = 0}, {.port = 443}};
 	struct mapping_update update;
 
 	lease.internal = ledger_lab_address("192.168.77.9");
+	lease.filters = filters;
 	lease.filter_count = 2;
-	assert_true(prefix_parse("198.51.100.0/24", &lease.filters[0].prefix));
-	lease.filters[1].port = 443;
+	assert_true(prefix_parse("198.51.100.0/24", &filters[0].prefix));
 	assert_true(lease_updates_fill(&lease, &fixture->lab.network, &update));
 	assert_int_equal(update.op, REQUEST_MAP);
 	assert_int_equal(update.result, RESULT_OK);
@@ -390,7 +390,7 @@ static void test_update_values(void **state)
 	assert_addr(&update.internal, "192.168.77.9");
 	assert_addr(&update.external, WAN1);
 	assert_int_equal(update.filter_count, 2);
-	assert_memory_equal(update.filters, lease.filters, sizeof(lease.filters));
+	assert_memory_equal(update.filters, filters, sizeof(filters));
 	lease.filter_count = 0;
 	lease.remote = ledger_lab_address("198.51.100.7");
 	lease.remote_port = 3478;
