@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "base/clock.h"
 #include "protocols/http_door.h"
@@ -21,6 +22,10 @@
 #define BODY_SIZE_MIN 2048
 /* Of a body that is too long, what is read before the 413; beyond it we hang up. */
 #define BODY_READ_MAX ((size_t)256 * HTTP_BODY_MAX)
+/* Octets of a head, and of a whole answer that the socket takes at once: it holds two
+ * packets however little memory its owner gives to TCP. */
+#define HEAD_SIZE 512
+#define SHORT_ANSWER_MAX 2048
 
 /* There must be room for requests that core thinks about while all others wait. */
 _Static_assert(HTTP_CONNECTIONS_MAX > HTTP_REQUESTS_MAX + HTTP_ANSWERS_MAX,
@@ -36,6 +41,8 @@ struct http_server {
 	struct http_door *door;
 	struct http_guest *entering; /* libmicrohttpd is about to meet it */
 	unsigned int inside;	     /* connections that libmicrohttpd has */
+	int64_t date_s;		     /* that `date` is of */
+	char date[UPNP_DATE_SIZE];
 	TAILQ_HEAD(, http_exchange) suspended;
 };
 
@@ -158,41 +165,71 @@ static void release_answer(struct http_exchange *exchange)
 	answer->bytes = NULL;
 }
 
-static bool add_headers(struct MHD_Response *response, const struct http_answer *answer)
+/* Written once a second, however many answers have it. */
+static const char *get_date(struct http_server *server)
 {
-	char date[UPNP_DATE_SIZE];
-	const struct {
-		const char *name;
-		const char *value;
-	} rows[] = {
-		{"Content-Type", answer->content_type},
-		{"Allow", answer->allow},
-		{"Date", upnp_format_date(clock_wall_ms(), date)},
-		{"Ext", " "}, /* libmicrohttpd takes no empty value */
-		{"Server", UPNP_SERVER},
-		/* One request a connection: what small clients expect (HTTP-1, CL-14).
-		 */
-		{"Connection", "close"},
-	};
+	int64_t wall_ms = clock_wall_ms();
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (rows[i].value && MHD_add_response_header(response, rows[i].name,
-							     rows[i].value) != MHD_YES)
-			return false;
-	for (size_t i = 0; i < HTTP_FIELDS_MAX && answer->fields[i].name; i++)
-		if (MHD_add_response_header(response, answer->fields[i].name,
-					    answer->fields[i].value) != MHD_YES)
-			return false;
+	if (server->date[0] == '\0' || server->date_s != wall_ms / 1000)
+		(void)upnp_format_date(wall_ms, server->date);
+	server->date_s = wall_ms / 1000;
+	return server->date;
+}
+
+/*
+ * A short answer leaves at once and together with the end of the connection: one packet
+ * where libmicrohttpd's answer and its close() are two, with all that they cost on both
+ * sides. Nothing of the request may be left unread, or the end would be a reset.
+ * Returns false when it is for libmicrohttpd to send: it waits until there is room.
+ */
+static bool send_short(struct http_exchange *exchange)
+{
+	const struct http_answer *answer = &exchange->answer;
+	const bool bodiless = exchange->method == HTTP_HEAD;
+	char head[HEAD_SIZE];
+	struct writer writer = writer_init(head, sizeof(head));
+	struct iovec parts[] = {
+		{.iov_base = head},
+		{.iov_base = answer->bytes, .iov_len = bodiless ? 0 : answer->length},
+	};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	int fd = exchange->guest->slot.fd;
+
+	http_answer_write_head(answer, get_date(exchange->server), &writer);
+	parts[0].iov_len = writer.used;
+	if (writer.failed || writer.used + parts[1].iov_len > SHORT_ANSWER_MAX ||
+	    sendmsg(fd, &message, MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return false;
+	(void)shutdown(fd, SHUT_WR);
 	return true;
 }
 
-/* Hand the answer to libmicrohttpd. MHD_NO closes the connection. */
+static bool add_headers(struct MHD_Response *response, const struct http_answer *answer,
+			const char *date)
+{
+	struct http_header headers[HTTP_ANSWER_HEADERS_MAX];
+	size_t count = http_answer_list_headers(answer, date, headers);
+
+	for (size_t i = 0; i < count; i++) {
+		const char *value = headers[i].value;
+
+		/* libmicrohttpd takes no empty value */
+		if (MHD_add_response_header(response, headers[i].name,
+					    *value == '\0' ? " " : value) != MHD_YES)
+			return false;
+	}
+	return true;
+}
+
+/* Send the answer, or have libmicrohttpd do so. MHD_NO closes the connection. */
 static enum MHD_Result queue_answer(struct http_exchange *exchange)
 {
 	struct http_answer *answer = &exchange->answer;
 	struct MHD_Response *response;
 	enum MHD_Result queued = MHD_NO;
 
+	if (exchange->dispatched && send_short(exchange))
+		return MHD_NO;
 	if (answer->release)
 		response = MHD_create_response_from_buffer_with_free_callback(
 			answer->length, answer->bytes, answer->release);
@@ -203,7 +240,7 @@ static enum MHD_Result queue_answer(struct http_exchange *exchange)
 		return MHD_NO;
 	answer->bytes = NULL; /* the response's now */
 	http_door_begin_answer(exchange->guest, answer->length);
-	if (add_headers(response, answer))
+	if (add_headers(response, answer, get_date(exchange->server)))
 		queued = MHD_queue_response(exchange->connection, answer->status,
 					    response);
 	MHD_destroy_response(response);

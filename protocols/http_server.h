@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "protocols/http.h"
+#include "protocols/http_answer.h"
 #include "protocols/worker.h"
 
 struct event_base;
@@ -40,29 +41,6 @@ struct http_request {
 	size_t length;
 	struct ip_addr client;
 	const struct lan_info *lan;
-};
-
-/** Headers beside those of every answer, and their values. */
-#define HTTP_FIELDS_MAX 2
-#define HTTP_FIELD_SIZE 48
-
-struct http_field {
-	const char *name; /* NULL = none; static */
-	char value[HTTP_FIELD_SIZE];
-};
-
-struct http_answer {
-	uint16_t status;
-	struct http_field fields[HTTP_FIELDS_MAX];
-	/** Not 0: http_handler.sent() is called with it when all is sent, or is lost.
-	 */
-	uint64_t tag;
-	const char *allow;	  /* of a 405, else NULL; static */
-	const char *content_type; /* NULL: there is no body; static */
-	void *bytes;
-	size_t length;
-	/** Called with bytes when they were sent; NULL: they outlive the server. */
-	void (*release)(void *bytes);
 };
 
 struct http_handler {

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "protocols/http.h"
+#include "protocols/http_answer.h"
+#include "protocols/upnp.h"
 
 static struct lan_info make_lan(void)
 {
@@ -297,6 +299,46 @@ static void test_m_post(void **state)
 	assert_string_equal(http_headers_get_soap_action(&headers, HTTP_POST), "b");
 }
 
+#define DATE "Thu, 01 Jan 1970 00:00:00 GMT"
+
+static size_t write_head(const struct http_answer *answer, char *out, size_t size)
+{
+	struct writer writer = writer_init(out, size - 1);
+
+	http_answer_write_head(answer, DATE, &writer);
+	out[writer.used] = '\0';
+	return writer.failed ? 0 : writer.used;
+}
+
+/* HTTP-1, SOAP-5: every header, and a length even where there is no body */
+static void test_answer_head(void **state)
+{
+	const struct http_answer document = {
+		.status = 200,
+		.content_type = "text/xml; charset=\"utf-8\"",
+		.fields = {{"SID", "uuid:1"}, {"TIMEOUT", "Second-1800"}},
+		.length = 1234,
+	};
+	const struct http_answer refusal = {.status = 405, .allow = "GET, HEAD"};
+	char text[512];
+	size_t length = write_head(&document, text, sizeof(text));
+
+	(void)state;
+	assert_string_equal(text,
+			    "HTTP/1.1 200 OK\r\n"
+			    "Content-Type: text/xml; charset=\"utf-8\"\r\n"
+			    "Date: " DATE "\r\nExt: \r\nServer: " UPNP_SERVER "\r\n"
+			    "Connection: close\r\nSID: uuid:1\r\n"
+			    "TIMEOUT: Second-1800\r\nContent-Length: 1234\r\n\r\n");
+	assert_int_equal(write_head(&document, text, length), 0);
+	assert_int_equal(write_head(&document, text, length + 1), length);
+	assert_int_not_equal(write_head(&refusal, text, sizeof(text)), 0);
+	assert_string_equal(text,
+			    "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n"
+			    "Date: " DATE "\r\nExt: \r\nServer: " UPNP_SERVER "\r\n"
+			    "Connection: close\r\nContent-Length: 0\r\n\r\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +351,7 @@ int main(void)
 		cmocka_unit_test(test_target),
 		cmocka_unit_test(test_head),
 		cmocka_unit_test(test_request_line),
+		cmocka_unit_test(test_answer_head),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
