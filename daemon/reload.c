@@ -13,12 +13,12 @@ enum {
 	EFFECT_UPNP = 0x2, /* worker upnp starts again */
 	EFFECT_PCP = 0x4,
 	EFFECT_POLICY = 0x8,
-	EFFECT_LIMITS = 0x10,
-	EFFECT_FOREIGN = 0x20,
-	EFFECT_HOSTS = 0x40,
-	EFFECT_LOG = 0x80,
-	EFFECT_RESTART = 0x100, /* it keeps its old value */
-	EFFECT_NOTHING = 0,	/* it is looked at when it matters */
+	EFFECT_FOREIGN = 0x10,
+	EFFECT_HOSTS = 0x20,
+	EFFECT_LOG = 0x40,
+	EFFECT_RESTART = 0x80, /* it keeps its old value */
+	/* it is looked at when it matters, or follows any change */
+	EFFECT_NOTHING = 0,
 };
 
 struct reload_row {
@@ -48,18 +48,17 @@ static const struct reload_row reload_rows[] = {
 	ROW("[backend] type", backend.type, EFFECT_RESTART),
 	ROW("[backend] mark", backend.mark, EFFECT_RESTART),
 	ROW("[backend] keep-rules", backend.keep_rules, EFFECT_NOTHING),
-	ROW("[backend] keep-flows", backend.keep_flows, EFFECT_LIMITS),
+	ROW("[backend] keep-flows", backend.keep_flows, EFFECT_NOTHING),
 	ROW("[backend] integrate", backend.integrate, EFFECT_FOREIGN),
-	ROW("[limits] leases-per-client", limits.leases_per_client, EFFECT_LIMITS),
-	ROW("[limits] leases-total", limits.leases_total, EFFECT_LIMITS),
+	ROW("[limits] leases-per-client", limits.leases_per_client, EFFECT_NOTHING),
+	ROW("[limits] leases-total", limits.leases_total, EFFECT_NOTHING),
 	ROW("[limits] requests-per-second", limits.requests_per_second,
-	    EFFECT_LIMITS | EFFECT_UPNP | EFFECT_PCP),
-	ROW("[limits] lifetime-min", limits.lifetime_min_s, EFFECT_LIMITS),
-	ROW("[limits] lifetime-max", limits.lifetime_max_s, EFFECT_LIMITS),
-	ROW("[limits] igd-lifetime-max", limits.igd_lifetime_max_s, EFFECT_LIMITS),
-	ROW("[limits] filters-per-lease", limits.filters_per_lease, EFFECT_LIMITS),
-	ROW("[limits] ports-per-request", limits.ports_per_request,
-	    EFFECT_LIMITS | EFFECT_PCP),
+	    EFFECT_UPNP | EFFECT_PCP),
+	ROW("[limits] lifetime-min", limits.lifetime_min_s, EFFECT_NOTHING),
+	ROW("[limits] lifetime-max", limits.lifetime_max_s, EFFECT_NOTHING),
+	ROW("[limits] igd-lifetime-max", limits.igd_lifetime_max_s, EFFECT_NOTHING),
+	ROW("[limits] filters-per-lease", limits.filters_per_lease, EFFECT_NOTHING),
+	ROW("[limits] ports-per-request", limits.ports_per_request, EFFECT_PCP),
 	ROW("[global] state-dir", global.state_dir, EFFECT_RESTART),
 	ROW("[global] control-socket", global.control_socket, EFFECT_RESTART),
 	ROW("[global] http-port", global.http_port, EFFECT_UPNP),
@@ -101,7 +100,6 @@ static void diff_add(struct reload_diff *diff, unsigned int effects)
 	diff->changed = true;
 	diff->network |= (effects & EFFECT_NETWORK) != 0;
 	diff->policy |= (effects & EFFECT_POLICY) != 0;
-	diff->limits |= (effects & EFFECT_LIMITS) != 0;
 	diff->foreign |= (effects & EFFECT_FOREIGN) != 0;
 	diff->hosts |= (effects & EFFECT_HOSTS) != 0;
 	diff->log |= (effects & EFFECT_LOG) != 0;

@@ -16,16 +16,14 @@ struct reload_diff {
 	bool network; /* WAN or LANs: choose anew, and tell */
 	/** LAN_PROTOCOL_... of the workers that were told once, and start again. */
 	uint8_t workers;
-	bool policy; /* rules: leases are looked at again */
-	bool limits;
+	bool policy;  /* rules: leases are looked at again */
 	bool foreign; /* integrate */
 	bool hosts;   /* how hosts are known */
 	bool log;
 	/** Places whose LAN is another one: what leases there were is nobody's. */
 	uint32_t replaced;
 	/** Keys that only a restart of the daemon changes, such as "[global] user",
-	 * with
-	 * ", " between them; "" = none. They keep their old values. */
+	 * with ", " between them; "" = none. They keep their old values. */
 	char restart[RELOAD_RESTART_MAX];
 };
 

@@ -163,7 +163,7 @@ static void test_what_follows(void **state)
 	next->global.http_port++;
 	merge(fixture);
 	assert_int_equal(diff->workers, LAN_PROTOCOL_UPNP);
-	assert_false(diff->network || diff->policy || diff->limits || diff->log);
+	assert_false(diff->network || diff->policy || diff->log);
 
 	*next = fixture->now;
 	next->global.pcp_opcodes = CONF_PCP_MAP;
@@ -174,7 +174,7 @@ static void test_what_follows(void **state)
 	next->limits.leases_per_client = 1;
 	next->global.log_level = LOG_LEVEL_DEBUG;
 	merge(fixture);
-	assert_true(diff->limits && diff->log);
+	assert_true(diff->changed && diff->log);
 	assert_false(diff->workers || diff->network || diff->policy || diff->foreign);
 
 	*next = fixture->now;
