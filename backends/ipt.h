@@ -18,6 +18,8 @@
 #define IPT_PREFIX "PORTREEVE"
 /** Longest name of a chain, with its NUL. */
 #define IPT_NAME_MAX XT_EXTENSION_MAXNAMELEN
+/** Ports that the rules of one chain, a leaf of a tree, are about. */
+#define IPT_LEAF_PORTS 256
 
 /* --- libiptc, for IPv4 and IPv6 alike --- */
 
@@ -72,9 +74,10 @@ struct ipt_spec {
 	uint16_t peer_port;		 /* source port of the first packet */
 	uint16_t reply_port;		 /* source port of the answer */
 	uint8_t slot_count;
-	uint16_t slots[IPT_SLOTS_MAX]; /* source ports */
-	bool ranges[IPT_SLOTS_MAX];    /* from this port to the next slot's */
-	uint32_t mark;		       /* of the connection */
+	bool slots_are_destinations; /* else they are source ports */
+	uint16_t slots[IPT_SLOTS_MAX];
+	bool ranges[IPT_SLOTS_MAX]; /* from this port to the next slot's */
+	uint32_t mark;		    /* of the connection */
 	const char *in;
 	const char *out;
 	struct prefix source;
@@ -85,7 +88,7 @@ struct ipt_spec {
 	enum ipt_action action;
 	const char *chain;
 	struct ip_addr to;
-	uint16_t to_port;
+	uint16_t to_port; /* 0: inwards, the port stays as it is */
 	const char *comment;
 };
 
@@ -138,10 +141,47 @@ struct rule_counters ipt_rule_get_counters(const struct ipt_family *family,
 bool ipt_rule_parse(const struct ipt_family *family, const void *there,
 		    const char *target, struct rule *out)
 	__attribute__((warn_unused_result));
+/**
+ * The ports of a rule that is about many, one by one, ascending. Errors: 0, it is about
+ * none, or about more than one leaf has.
+ */
+size_t ipt_rule_parse_ports(const void *there, uint16_t ports[IPT_LEAF_PORTS])
+	__attribute__((warn_unused_result));
 /** The address that a rule translates to, if that is for the external port of `rule`.
  */
 bool ipt_rule_parse_snat(const void *there, const struct rule *rule,
 			 struct ip_addr *external) __attribute__((warn_unused_result));
+
+/** A port that a rule translates inwards. */
+struct ipt_mapping {
+	uint32_t host;
+	uint16_t port;
+	uint16_t to_port; /* 0: the same */
+	bool added;	  /* it comes, else it goes */
+};
+
+/**
+ * The ports that a rule of an IPv4 table translates, all in one way. Errors: 0: it does
+ * something else, or looks at more than ports.
+ */
+size_t ipt_rule_parse_mapping(const void *there, uint16_t ports[IPT_LEAF_PORTS],
+			      struct ipt_mapping *out)
+	__attribute__((warn_unused_result));
+
+/** What changes when rules go and others come: one for many ports counts as many. */
+struct ipt_tally {
+	bool ipv6;
+	size_t added; /* rules that say nothing of ports */
+	size_t removed;
+	size_t count;
+	size_t size;
+	struct ipt_mapping *mappings;
+};
+
+/** rule: of the kernel or to be. added: it comes, else it goes. */
+void ipt_tally_note(struct ipt_tally *tally, const void *rule, bool added);
+/** Add up, and free. Errors: none; out of memory it counts less. */
+void ipt_tally_finish(struct ipt_tally *tally, size_t *added, size_t *removed);
 
 /* --- one table --- */
 
@@ -221,10 +261,9 @@ int ipt_table_commit(struct ipt_table *table) __attribute__((warn_unused_result)
 /* --- leases --- */
 
 /**
- * Ports of a leaf, and leaves of a branch. A chain costs three rules more in a table
- * that is written as a whole, so that small ones make changes slow, large ones packets.
+ * Leaves of a branch. A chain costs three rules more in a table that is written as a
+ * whole, so that small leaves make changes slow, large ones packets.
  */
-#define IPT_LEAF_PORTS 256
 #define IPT_LEAVES (65536 / IPT_LEAF_PORTS)
 #define IPT_BRANCH_LEAVES 16
 #define IPT_BRANCHES (IPT_LEAVES / IPT_BRANCH_LEAVES)
@@ -319,9 +358,25 @@ void ipt_lease_add_mark(const struct rule *rule, struct ipt_list *list);
 void ipt_lease_add_dnat(const struct rule *rule, struct ipt_list *list);
 /** What keeps the port of a rule that has a way out; flow: only to that peer. */
 void ipt_lease_add_snat(const struct rule *rule, bool flow, struct ipt_list *list);
+/** The way in of leases of one host, `rule` is one of them, that keep these ports. */
+void ipt_lease_add_dnats(const struct rule *rule, const uint16_t *ports, size_t count,
+			 struct ipt_list *list);
 /** One or more entries for these ports, ascending, of one protocol. */
 void ipt_lease_add_held(unsigned int protocol, const uint16_t *ports, size_t count,
 			struct ipt_list *list);
+
+/** Leases of a leaf that keep their ports: those of a host share rules. */
+struct ipt_bundle {
+	bool failed; /* out of memory */
+	size_t count;
+	size_t size;
+	const struct rule **rules;
+};
+
+/** Errors: bundle->failed. */
+void ipt_bundle_add(struct ipt_bundle *bundle, const struct rule *rule);
+/** Their rules, in the same order however they came. Frees the bundle. */
+void ipt_bundle_fill(struct ipt_bundle *bundle, struct ipt_list *list);
 
 /** Chains that leases lead to. */
 #define IPT_CHAIN_SET IPT_PREFIX "-SET"

@@ -15,6 +15,40 @@ struct dump {
 	struct rule rule; /* in the making; no protocol: none */
 };
 
+/* True when a rule of the kernel is one for many ports, that of the lease among them.
+ */
+static bool is_shared(struct dump *dump, const void *there, const struct rule *rule)
+{
+	const struct ipt_family *family = dump->nat.family;
+	const char *target = family->get_target(there, dump->nat.handle);
+	uint16_t ports[IPT_LEAF_PORTS];
+	const size_t count = ipt_rule_parse_ports(there, ports);
+	bool found = false;
+
+	for (size_t i = 0; i < count && !found; i++)
+		found = ports[i] == rule->external_port;
+	if (!found || !target)
+		return false;
+	ipt_list_begin(&dump->list, false, dump->layout->forms);
+	ipt_lease_add_dnats(rule, ports, count, &dump->list);
+	return !dump->list.failed && dump->list.count == 1 &&
+	       ipt_rule_is(family, there, target, ipt_list_get(&dump->list, 0));
+}
+
+static bool has_shared(struct dump *dump, const char *chain, const struct rule *rule)
+{
+	const struct ipt_family *family = dump->nat.family;
+
+	if (rule->filter_count > 0 || rule->external_port != rule->internal_port ||
+	    !ipt_table_has_chain(&dump->nat, chain))
+		return false;
+	for (const void *there = family->first_rule(chain, dump->nat.handle); there;
+	     there = family->next_rule(there, dump->nat.handle))
+		if (is_shared(dump, there, rule))
+			return true;
+	return false;
+}
+
 /* True when something translates to what this rule marks. */
 static bool has_mapping(struct dump *dump, const struct rule *rule)
 {
@@ -28,7 +62,8 @@ static bool has_mapping(struct dump *dump, const struct rule *rule)
 	ipt_tree_get_leaf_name(&place, name);
 	ipt_list_begin(&dump->list, false, dump->layout->forms);
 	ipt_lease_add_dnat(rule, &dump->list);
-	return ipt_table_count(&dump->nat, name, &dump->list, &ignored) == 0;
+	return ipt_table_count(&dump->nat, name, &dump->list, &ignored) == 0 ||
+	       has_shared(dump, name, rule);
 }
 
 static struct ip_addr get_external(const struct backend_network *network)

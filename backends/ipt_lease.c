@@ -90,6 +90,36 @@ void ipt_lease_add_snat(const struct rule *rule, bool flow, struct ipt_list *lis
 	ipt_list_add(list, &spec);
 }
 
+/* --- many in one rule --- */
+
+/* A rule with what its slots have. */
+static void flush(struct ipt_spec *spec, struct ipt_list *list)
+{
+	if (spec->slot_count == 0)
+		return;
+	ipt_list_add(list, spec);
+	memset(spec->slots, 0, sizeof(spec->slots));
+	memset(spec->ranges, 0, sizeof(spec->ranges));
+	spec->slot_count = 0;
+}
+
+static void add_for_ports(struct ipt_spec *spec, const uint16_t *ports, size_t count,
+			  struct ipt_list *list)
+{
+	for (size_t first = 0, last; first < count; first = last + 1) {
+		last = first;
+		while (last + 1 < count && ports[last + 1] == ports[last] + 1)
+			last++;
+		if (spec->slot_count + 2 > IPT_SLOTS_MAX)
+			flush(spec, list);
+		spec->ranges[spec->slot_count] = last > first;
+		spec->slots[spec->slot_count++] = ports[first];
+		if (last > first)
+			spec->slots[spec->slot_count++] = ports[last];
+	}
+	flush(spec, list);
+}
+
 void ipt_lease_add_held(unsigned int protocol, const uint16_t *ports, size_t count,
 			struct ipt_list *list)
 {
@@ -99,21 +129,18 @@ void ipt_lease_add_held(unsigned int protocol, const uint16_t *ports, size_t cou
 		.chain = IPT_CHAIN_HELD,
 	};
 
-	for (size_t first = 0, last; first < count; first = last + 1) {
-		last = first;
-		while (last + 1 < count && ports[last + 1] == ports[last] + 1)
-			last++;
-		if (spec.slot_count + 2 > IPT_SLOTS_MAX) {
-			ipt_list_add(list, &spec);
-			memset(spec.slots, 0, sizeof(spec.slots));
-			memset(spec.ranges, 0, sizeof(spec.ranges));
-			spec.slot_count = 0;
-		}
-		spec.ranges[spec.slot_count] = last > first;
-		spec.slots[spec.slot_count++] = ports[first];
-		if (last > first)
-			spec.slots[spec.slot_count++] = ports[last];
-	}
-	if (spec.slot_count > 0)
-		ipt_list_add(list, &spec);
+	add_for_ports(&spec, ports, count, list);
+}
+
+void ipt_lease_add_dnats(const struct rule *rule, const uint16_t *ports, size_t count,
+			 struct ipt_list *list)
+{
+	struct ipt_spec spec = {
+		.protocol = rule->protocol,
+		.slots_are_destinations = true,
+		.action = IPT_DO_DNAT,
+		.to = rule->internal,
+	};
+
+	add_for_ports(&spec, ports, count, list);
 }

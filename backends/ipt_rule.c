@@ -174,7 +174,8 @@ static void put_slots(struct maker *maker, const struct ipt_spec *spec)
 	if (spec->slot_count == 0)
 		return;
 	multiport = append(maker, "multiport", 1, sizeof(*multiport));
-	multiport->flags = XT_MULTIPORT_SOURCE;
+	multiport->flags = spec->slots_are_destinations ? XT_MULTIPORT_DESTINATION
+							: XT_MULTIPORT_SOURCE;
 	multiport->count = spec->slot_count;
 	for (unsigned int i = 0; i < spec->slot_count && i < XT_MULTI_PORTS; i++) {
 		multiport->ports[i] = spec->slots[i];
@@ -282,9 +283,12 @@ static void put_nat(struct maker *maker, const char *name, const struct ipt_spec
 		range->flags = NF_NAT_RANGE_PROTO_RANDOM;
 	if (spec->action != IPT_DO_DNAT && spec->action != IPT_DO_SNAT)
 		return;
-	range->flags = NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED;
+	range->flags = NF_NAT_RANGE_MAP_IPS;
 	range->min_ip = addr_to_ipv4(&spec->to).s_addr;
 	range->max_ip = range->min_ip;
+	if (spec->to_port == 0)
+		return;
+	range->flags |= NF_NAT_RANGE_PROTO_SPECIFIED;
 	range->min.all = htons(spec->to_port);
 	range->max.all = range->min.all;
 }
@@ -294,9 +298,12 @@ static void put_dnat2(struct maker *maker, const struct ipt_spec *spec)
 {
 	struct nf_nat_range2 *range = append(maker, "DNAT", 2, sizeof(*range));
 
-	range->flags = NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED;
+	range->flags = NF_NAT_RANGE_MAP_IPS;
 	range->min_addr.ip = addr_to_ipv4(&spec->to).s_addr;
 	range->max_addr.ip = range->min_addr.ip;
+	if (spec->to_port == 0)
+		return;
+	range->flags |= NF_NAT_RANGE_PROTO_SPECIFIED;
 	range->min_proto.all = htons(spec->to_port);
 	range->max_proto.all = range->min_proto.all;
 }

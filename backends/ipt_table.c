@@ -56,24 +56,29 @@ int ipt_table_drop_chain(struct ipt_table *table, const char *chain)
 
 /* --- from the rules that are there to those that are wanted --- */
 
-/* For each rule there: which of the wanted ones it is, or NONE. */
 #define NONE SIZE_MAX
+
+/* A rule that is there, and which of the wanted ones it is, or NONE. */
+struct line {
+	const void *rule;
+	size_t kept;
+};
 
 struct script {
 	size_t count;
 	size_t size;
-	size_t *kept;
+	struct line *lines;
 };
 
-static bool note(struct script *script, size_t kept)
+static bool note(struct script *script, const void *rule, size_t kept)
 {
-	size_t *all = array_reserve(script->kept, script->count, &script->size,
-				    sizeof(*all), IPT_LEAF_PORTS);
+	struct line *lines = array_reserve(script->lines, script->count, &script->size,
+					   sizeof(*lines), IPT_LEAF_PORTS);
 
-	if (!all)
+	if (!lines)
 		return false;
-	script->kept = all;
-	script->kept[script->count++] = kept;
+	script->lines = lines;
+	script->lines[script->count++] = (struct line){rule, kept};
 	return true;
 }
 
@@ -100,7 +105,7 @@ static int write_script(const struct ipt_table *table, const char *chain,
 
 		if (found != NONE)
 			from = found + 1;
-		if (!note(script, found))
+		if (!note(script, there, found))
 			return -ENOMEM;
 	}
 	return 0;
@@ -126,9 +131,11 @@ static int play_script(struct ipt_table *table, const char *chain,
 	int error = 0;
 
 	for (size_t i = 0; i < script->count && error == 0; i++) {
-		if (script->kept[i] != NONE) {
-			error = insert_until(table, chain, wanted, at, script->kept[i]);
-			at = script->kept[i] + 1;
+		const size_t kept = script->lines[i].kept;
+
+		if (kept != NONE) {
+			error = insert_until(table, chain, wanted, at, kept);
+			at = kept + 1;
 			continue;
 		}
 		table->changed = true;
@@ -139,15 +146,27 @@ static int play_script(struct ipt_table *table, const char *chain,
 			 : insert_until(table, chain, wanted, at, wanted->count);
 }
 
+/* Those that are kept are in the order of the wanted ones. */
 static void count(struct ipt_table *table, const struct ipt_list *wanted,
 		  const struct script *script)
 {
-	size_t kept = 0;
+	struct ipt_tally tally = {.ipv6 = table->family->ipv6};
+	size_t at = 0;
 
-	for (size_t i = 0; i < script->count; i++)
-		kept += script->kept[i] != NONE;
-	table->added += wanted->count - kept;
-	table->removed += script->count - kept;
+	for (size_t i = 0; i < script->count; i++) {
+		const size_t kept = script->lines[i].kept;
+
+		if (kept == NONE) {
+			ipt_tally_note(&tally, script->lines[i].rule, false);
+			continue;
+		}
+		while (at < kept)
+			ipt_tally_note(&tally, ipt_list_get(wanted, at++), true);
+		at = kept + 1;
+	}
+	while (at < wanted->count)
+		ipt_tally_note(&tally, ipt_list_get(wanted, at++), true);
+	ipt_tally_finish(&tally, &table->added, &table->removed);
 }
 
 static int settle(struct ipt_table *table, const char *chain,
@@ -164,7 +183,7 @@ static int settle(struct ipt_table *table, const char *chain,
 		count(table, wanted, &script);
 	if (error == 0 && change)
 		error = play_script(table, chain, wanted, &script);
-	free(script.kept);
+	free(script.lines);
 	return error;
 }
 

@@ -217,19 +217,43 @@ static void fill_snat(const struct ipt_layout *layout, const struct ipt_place *p
 	fill_held(layout, place, list);
 }
 
+static bool can_share(const struct ipt_held *held)
+{
+	return held->any && !held->rule.flow &&
+	       held->rule.external_port == held->rule.internal_port;
+}
+
+/* Whom few may reach comes before what all may: that is the order of the list. */
+static void fill_dnat(const struct ipt_layout *layout, const struct ipt_place *place,
+		      struct ipt_list *list)
+{
+	struct ipt_bundle bundle = {0};
+
+	for (const struct ipt_held *held = get_outer(layout, place); held;
+	     held = held->next_outer)
+		if (can_share(held))
+			ipt_bundle_add(&bundle, &held->rule);
+		else
+			ipt_lease_add_dnat(&held->rule, list);
+	ipt_bundle_fill(&bundle, list);
+}
+
 void ipt_tree_fill_leaf(const struct ipt_layout *layout, const struct ipt_place *place,
 			struct ipt_list *list)
 {
-	if (place->tree == IPT_SNAT_TREE) {
+	switch (place->tree) {
+	case IPT_SNAT_TREE:
 		fill_snat(layout, place, list);
-		return;
-	}
-	for (const struct ipt_held *held = get_outer(layout, place); held;
-	     held = held->next_outer) {
-		if (place->tree == IPT_DNAT_TREE)
-			ipt_lease_add_dnat(&held->rule, list);
-		else
+		break;
+	case IPT_DNAT_TREE:
+		fill_dnat(layout, place, list);
+		break;
+	case IPT_MARK_TREE4:
+	case IPT_MARK_TREE6:
+		for (const struct ipt_held *held = get_outer(layout, place); held;
+		     held = held->next_outer)
 			ipt_lease_add_mark(&held->rule, list);
+		break;
 	}
 }
 

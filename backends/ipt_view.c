@@ -7,6 +7,7 @@
 #include <libiptc/libiptc.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/xt_conntrack.h>
+#include <linux/netfilter/xt_multiport.h>
 #include <string.h>
 
 /* Of a target that is a chain, without its NUL. */
@@ -160,6 +161,73 @@ bool ipt_rule_parse(const struct ipt_family *family, const void *there,
 		out->external = out->internal;
 	parse_peer(ipv6, info, out);
 	return true;
+}
+
+/* Errors: 0. */
+static size_t get_ports(const struct xt_multiport_v1 *multiport,
+			uint16_t ports[IPT_LEAF_PORTS])
+{
+	size_t count = 0;
+
+	for (unsigned int i = 0; i < multiport->count && i < XT_MULTI_PORTS; i++) {
+		const unsigned int first = multiport->ports[i];
+		unsigned int last = first;
+
+		if (multiport->pflags[i] && i + 1 < XT_MULTI_PORTS)
+			last = multiport->ports[++i];
+		if (last < first || count + (last - first) >= IPT_LEAF_PORTS)
+			return 0;
+		for (unsigned int port = first; port <= last; port++)
+			ports[count++] = (uint16_t)port;
+	}
+	return count;
+}
+
+size_t ipt_rule_parse_ports(const void *there, uint16_t ports[IPT_LEAF_PORTS])
+{
+	const struct view view = look(false, there);
+	const struct xt_multiport_v1 *multiport =
+		find_match(&view, there, "multiport", 1);
+
+	return multiport ? get_ports(multiport, ports) : 0;
+}
+
+static bool is_only_ports(const struct view *view, const void *there,
+			  const struct xt_multiport_v1 *multiport)
+{
+	const struct ipt_ip *ip = view->head;
+	const struct xt_entry_target *match = part_at(there, view->first);
+
+	return view->first + match->u.user.target_size == view->target &&
+	       multiport->flags == XT_MULTIPORT_DESTINATION && !multiport->invert &&
+	       ip->smsk.s_addr == 0 && ip->dmsk.s_addr == 0 && ip->invflags == 0;
+}
+
+size_t ipt_rule_parse_mapping(const void *there, uint16_t ports[IPT_LEAF_PORTS],
+			      struct ipt_mapping *out)
+{
+	const struct view view = look(false, there);
+	const struct xt_entry_target *target = part_at(there, view.target);
+	const struct nf_nat_ipv4_multi_range_compat *ranges =
+		(const void *)target->data;
+	const struct nf_nat_range2 *range2 = (const void *)target->data;
+	const struct xt_multiport_v1 *multiport =
+		find_match(&view, there, "multiport", 1);
+
+	if (!multiport || !is_only_ports(&view, there, multiport) ||
+	    strcmp(target->u.user.name, "DNAT") != 0)
+		return 0;
+	if (target->u.user.revision == 2)
+		*out = (struct ipt_mapping){
+			.host = range2->min_addr.ip,
+			.to_port = ntohs(range2->min_proto.all),
+		};
+	else
+		*out = (struct ipt_mapping){
+			.host = ranges->range[0].min_ip,
+			.to_port = ntohs(ranges->range[0].min.all),
+		};
+	return get_ports(multiport, ports);
 }
 
 bool ipt_rule_parse_snat(const void *there, const struct rule *rule,

@@ -171,7 +171,8 @@ class Iptables:
             if line.startswith("-A PORTREEVE") and words.get("-j") == "DNAT":
                 host, _, port = words["--to-destination"].partition(":")
                 external = words.get("--dport") or words["--dports"]
-                found.add(Rule(words["-p"], int(external), host, int(port)))
+                found |= {Rule(words["-p"], number, host, int(port or number))
+                          for number in parse_ports(external)}
         for line in self.save(6):
             words = parse_options(line)
             if line.startswith("-A PORTREEVE") and {"-p", "--ctorigdst"} <= set(words):
