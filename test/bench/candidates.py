@@ -25,6 +25,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../e2e"))
 
+import igd  # noqa: E402 (found by the path above)
 import natpmp  # noqa: E402 (found by the path above)
 from daemon import Daemon, alive, children  # noqa: E402
 from firewall import IPTABLES, NFTABLES  # noqa: E402
@@ -39,9 +40,9 @@ HTTP_PORT = 49152
 LIFETIME_S = 86400
 # Ports of the leases that are there while others are measured: UDP, from here on.
 FILL_PORT = 1024
-# Longest that a start may take, with all that it restores, and that filling may.
-REACH_S = 120.0
 ASK_S = 0.005
+# Leases that an incumbent may have more, as a part and in any case, before it begins anew.
+MORE_PART, MORE_MIN = 4, 16
 # The translation of the iptables candidates is at srcnat: the masquerade comes after it.
 AFTER_IPTABLES = "srcnat + 10"
 
@@ -103,6 +104,21 @@ requests-per-second = 0
 type = {backend}
 """
 
+BY_HAND = """
+table inet by_hand
+delete table inet by_hand
+table inet by_hand {{
+	map ports {{
+		type inet_proto . inet_service : ipv4_addr . inet_service
+		{elements}
+	}}
+	chain prerouting {{
+		type nat hook prerouting priority dstnat; policy accept;
+		ip daddr {wan} dnat ip to meta l4proto . th dport map @ports
+	}}
+}}
+"""
+
 
 class NotReached(Exception):
     """A size or an answer that took too long; the text says how long was waited."""
@@ -111,10 +127,14 @@ class NotReached(Exception):
 class Setting:
     """Where the programs are."""
 
-    def __init__(self, build, incumbent):
-        """build: of portreeve. incumbent: what fetch_incumbent.py has made."""
+    def __init__(self, build, incumbent, step_s=1, reach_s=60):
+        """
+        build: of portreeve. incumbent: where incumbent.fetch() has unpacked it. step_s:
+        how long one step of a measure asks. reach_s: how long a start or filling may take.
+        """
         self.build = os.path.abspath(build)
         self.incumbent = os.path.abspath(incumbent)
+        self.step_s, self.reach_s = step_s, reach_s
 
     def bench(self, program):
         return os.path.join(self.build, "test/bench", program)
@@ -130,7 +150,8 @@ class Candidate:
     """
     A daemon on a gateway. Its public parts: name, backend, gateway, natpmp_port, http_port,
     control_path (of WANIPConnection:1), list_path and list_service (of the version that
-    has GetListOfPortMappings), held (leases that it has now).
+    has GetListOfPortMappings), slow (its requests take the longer the more leases there
+    are, so few are asked).
     """
 
     name = backend = None
@@ -138,11 +159,12 @@ class Candidate:
     gateway, natpmp_port, http_port = GATEWAY, natpmp.PORT, HTTP_PORT
     control_path = list_path = None
     list_service = "urn:schemas-upnp-org:service:WANIPConnection:2"
-    incumbent = False
+    incumbent = slow = False
 
     def __init__(self, lab, setting):
         self.lab, self.setting = lab, setting
-        self.held = 0
+        self.filled = 0  # leases of fill()
+        self.more = 0  # and what measures left
 
     # ---- what each candidate has its own way of ----
 
@@ -173,8 +195,8 @@ class Candidate:
         """Leases that the daemon says it has, or that are in the kernel."""
         raise NotImplementedError
 
-    def fill(self, count, limit_s=REACH_S):
-        """It holds count leases more or less, see get_lease(); NotReached."""
+    def fill(self, count):
+        """It holds so many leases, or a few more, see get_lease(). NotReached."""
         raise NotImplementedError
 
     def forward(self, count):
@@ -186,11 +208,11 @@ class Candidate:
 
     # ---- what is the same for all ----
 
-    def start(self, limit_s=REACH_S):
+    def start(self):
         """Start it; seconds until it answers, with all that it restores. NotReached."""
         began = time.monotonic()
         self.launch()
-        self.wait_answer(began + limit_s)
+        self.wait_answer(began + self.setting.reach_s)
         return time.monotonic() - began
 
     def wait_answer(self, end_s):
@@ -209,19 +231,20 @@ class Candidate:
                     continue
                 except ConnectionRefusedError:
                     select.select([], [], [], ASK_S)
-        raise NotReached(f"it did not answer in time:\n{self.log()[-2000:]}")
+        raise NotReached(f"no answer after {self.setting.reach_s:g} s")
 
     def load(self, program, *flags, **options):
         """
         A run of load_natpmp or load_soap from the clients: what it tells, and of our
-        own `cpu_us`, time on a processor of all processes for each answer.
+        own `cpu_us`, time on a processor of all processes for each answer, and `more`,
+        how many leases were left of earlier ones.
         """
         arguments = [self.setting.bench(program), "--json", "--gateway", self.gateway,
                      "--client", FIRST_CLIENT, "--clients", str(CLIENTS),
                      "--lifetime", str(LIFETIME_S), *flags]
         for name, value in options.items():
             arguments += ["--" + name.replace("_", "-"), str(value)]
-        before = self.cpu_ns()
+        more, before = max(self.more, 0), self.cpu_ns()
         done = self.lab.lan1.run(arguments, timeout=None)
         spent_ns = self.cpu_ns() - before
         try:
@@ -229,7 +252,24 @@ class Candidate:
         except (ValueError, IndexError):
             raise LabError(f"{' '.join(arguments)}: {done.stdout.strip()}") from None
         run["cpu_us"] = spent_ns / 1000 / max(run["granted"], 1)
+        run["more"] = more
+        self.more += run["granted"] * {"add": 1, "delete": -1}.get(run["mode"], 0)
         return run
+
+    def post(self, path, service, action, body):
+        """The text of the answer to a SOAP request of a client."""
+        status, _, data = igd.request(
+            self.lab.lan1, f"http://{self.gateway}:{self.http_port}{path}", "POST", body,
+            {"Content-Type": 'text/xml; charset="utf-8"',
+             "SOAPAction": f'"{service}#{action}"'})
+        if status != 200:
+            raise LabError(f"{action}: {status} {data!r}")
+        return data.decode()
+
+    def restore(self, count):
+        """Seconds of a start after a crash, with so many leases to restore. NotReached."""
+        self.kill()
+        return self.start()
 
     def cpu_ns(self):
         """Time on a processor that its processes have had."""
@@ -285,15 +325,16 @@ class Portreeve(Candidate):
     def count(self):
         return len(self.daemon.leases())
 
-    def fill(self, count, limit_s=REACH_S):
-        more = count - self.held
-        if more <= 0:
+    def fill(self, count):
+        wanted = count - self.filled
+        if wanted <= 0:
             return
-        run = self.load("load_natpmp", "--own-ports", requests=more, window=64,
-                        first_port=FILL_PORT, skip=self.held, seconds=int(limit_s))
-        self.held += run["granted"]
-        if run["granted"] < more:
-            raise NotReached(f"{self.held} leases in {limit_s:.0f} s: {run}")
+        run = self.load("load_natpmp", "--own-ports", requests=wanted, window=64,
+                        first_port=FILL_PORT, skip=self.filled, seconds=self.setting.reach_s)
+        self.more -= run["granted"]
+        self.filled += run["granted"]
+        if run["granted"] < wanted:
+            raise NotReached(f"{self.filled} leases in {self.setting.reach_s:g} s: {run}")
 
 
 class PortreeveNft(Portreeve):
@@ -301,13 +342,13 @@ class PortreeveNft(Portreeve):
 
 
 class PortreeveIpt(Portreeve):
-    name, backend = "portreeve-ipt", IPTABLES
+    name, backend, slow = "portreeve-ipt", IPTABLES, True
 
 
 class Incumbent(Candidate):
     """Debian's miniupnpd with one of its backends."""
 
-    incumbent = True
+    incumbent = slow = True
     firewall = False
     control_path = list_path = "/ctl/IPConn"
 
@@ -315,7 +356,7 @@ class Incumbent(Candidate):
         self.root = os.path.join(self.setting.incumbent, self.backend)
         self.binary = os.path.join(self.root, "usr/sbin/miniupnpd")
         if not os.path.exists(self.binary):
-            raise LabError(f"{self.binary} is not there: run test/bench/fetch_incumbent.py")
+            raise LabError(f"{self.binary} is not there: see incumbent.py")
         self.file, self.pid_file, self.leases = (
             os.path.join(self.lab.directory, "miniupnpd." + end)
             for end in ("conf", "pid", "leases"))
@@ -352,7 +393,7 @@ class Incumbent(Candidate):
     def end(self, how):
         for pid in self.pids():
             os.kill(pid, how)
-        wait_for(lambda: not self.pids(), f"{self.name} to end", REACH_S)
+        wait_for(lambda: not self.pids(), f"{self.name} to end", self.setting.reach_s)
 
     def stop(self):
         self.end(signal.SIGTERM)
@@ -364,9 +405,9 @@ class Incumbent(Candidate):
     def log(self):
         return self.process.output() if self.process else ""
 
-    def fill(self, count, limit_s=REACH_S):
+    def fill(self, count):
         """By its file and a start, which is faster than to ask."""
-        if count == self.held:
+        if self.filled == count and self.more <= max(count // MORE_PART, MORE_MIN):
             return
         self.kill()
         self.empty_chains()
@@ -375,14 +416,17 @@ class Incumbent(Candidate):
             for number in range(count):
                 port, host = get_lease(number)
                 file.write(f"UDP:{port}:{host}:{port}:{end_s}:NAT-PMP {port} udp\n")
-        try:
-            self.restored[count] = self.start(limit_s)
-        except NotReached:
-            raise NotReached(f"restoring {count} leases took longer than {limit_s:.0f} s"
-                             ) from None
-        self.held = self.count()
-        if self.held < count:
-            raise NotReached(f"{self.held} of {count} leases were restored")
+        self.restored[count] = self.start()
+        self.filled, self.more = self.count(), 0
+        if self.filled != count:
+            raise NotReached(f"{self.filled} of {count} leases were restored")
+
+    def restore(self, count):
+        """What fill() has measured: it is a start after a crash, too."""
+        if count not in self.restored:
+            self.filled = -1
+            self.fill(count)
+        return self.restored[count]
 
 
 class IncumbentNft(Incumbent):
@@ -427,13 +471,13 @@ class IncumbentIpt(Incumbent):
         for line in INCUMBENT_IPTABLES:
             self.lab.gw.run(["iptables-legacy", *line.split()], check=True)
 
-    def restore(self, lines):
+    def load_rules(self, lines):
         self.lab.gw.run(["iptables-legacy-restore", "--noflush"], check=True,
                         input="\n".join(lines) + "\n", timeout=None)
 
     def empty_chains(self):
-        self.restore(["*nat", "-F MINIUPNPD", "-F MINIUPNPD-POSTROUTING", "COMMIT",
-                      "*filter", "-F MINIUPNPD", "COMMIT"])
+        self.load_rules(["*nat", "-F MINIUPNPD", "-F MINIUPNPD-POSTROUTING", "COMMIT",
+                         "*filter", "-F MINIUPNPD", "COMMIT"])
 
     def count(self):
         done = self.lab.gw.run(["iptables-legacy", "-t", "filter", "-S", "MINIUPNPD"])
@@ -442,7 +486,7 @@ class IncumbentIpt(Incumbent):
     def forward(self, count):
         leases = [get_lease(number) for number in range(count)]
         self.empty_chains()
-        self.restore(
+        self.load_rules(
             ["*nat", *(f"-A MINIUPNPD -p udp -m udp --dport {port} -j DNAT "
                        f"--to-destination {host}:{port}" for port, host in leases),
              *(f"-A MINIUPNPD-POSTROUTING -s {host}/32 -p udp -m udp --sport {port} "
@@ -457,19 +501,31 @@ class Nobody(Candidate):
 
     name = "none"
 
-    def start(self, limit_s=REACH_S):
+    def prepare(self):
+        self.lab.gw.nft("insert rule inet lab_firewall forward ct status dnat accept")
+
+    def start(self):
         return 0.0
 
     def count(self):
         return 0
 
-    def fill(self, count, limit_s=REACH_S):
+    def fill(self, count):
         if count:
             raise NotReached("without a daemon there are no leases")
+
+    def forward(self, count):
+        """As an owner would by hand: one rule and a map."""
+        leases = [get_lease(number) for number in range(count)]
+        self.lab.gw.nft(BY_HAND.format(
+            wan=self.lab.WAN_ADDRESS,
+            elements="elements = {%s}" % ", ".join(
+                f"udp . {port} : {host} . {port}" for port, host in leases) if leases else ""))
 
 
 OURS = ("portreeve-nft", "portreeve-ipt")
 INCUMBENTS = ("miniupnpd-nft", "miniupnpd-ipt")
+ALL = (*OURS, *INCUMBENTS)
 CANDIDATES = {kind.name: kind for kind in
               (PortreeveNft, IncumbentNft, PortreeveIpt, IncumbentIpt, Nobody)}
 

@@ -160,6 +160,9 @@ static bool send_next(struct load *load)
 	size_t length = options->pcp ? encode_pcp(&request, bytes, sizeof(bytes))
 				     : encode_natpmp(&request, bytes, sizeof(bytes));
 
+	/* Before it is sent: the answer may be here before send() returns. */
+	int64_t sent_us = load_now_us();
+
 	while (flight->used)
 		flight++;
 	if (send(load->sockets[client], bytes, length, MSG_DONTWAIT) < 0)
@@ -169,7 +172,7 @@ static bool send_next(struct load *load)
 		.number = load->next,
 		.client = client,
 		.port = request.port,
-		.sent_us = load_now_us(),
+		.sent_us = sent_us,
 	};
 	load->next++;
 	load->in_flight++;

@@ -15,12 +15,11 @@ an incumbent's daemon may know nothing of them.
 import collections
 import dataclasses
 
-from candidates import INCUMBENTS, OURS
+from candidates import ALL
 
 LESS, MORE = "less", "more"
 FORMS = ("short", "full")
-GROUPS = ("requests", "plane", "other")
-ALL = (*OURS, *INCUMBENTS)
+GROUPS = ("memory", "requests", "plane", "other")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,12 @@ Nothing in here measures. What results.json holds:
     form, command, date, rounds, seconds   how it was run
     machine    cpu, cores, memory_mib, kernel, load
     versions   of each program
-    samples    [{measure, candidate, leases, unit, better, values, median, min, max, note}]
+    samples    [{measure, by, candidate, leases, unit, better, values, median, min, max,
+                 note}]
     ratios     [{measure, leases, candidate, against, ratio, low, high}]
-    missing    [{measure, candidate, leases, why}]
+    missing    [{by, candidate, leases, why}]
 
-A sample has one value a round; the ratio says how many times better than `against` the
+`by` is the name in the table of measures. A sample has one value a round; the ratio says how many times better than `against` the
 candidate is, from the medians of this run, and low and high what it is at the ends of
 both spreads.
 """
@@ -25,14 +26,26 @@ AGAINST = {
 }
 
 
+def finish(rows, missing):
+    """
+    The last three of results.json. rows: (candidate, name of the measure, Sample) of all
+    rounds. missing: {(name of the measure, candidate, leases): why}.
+    """
+    samples = collect(rows)
+    return {"samples": samples, "ratios": compare(samples),
+            "missing": [{"by": by, "candidate": candidate, "leases": leases, "why": why}
+                        for (by, candidate, leases), why in missing.items()]}
+
+
 def collect(rows):
-    """Samples of results.json from (candidate, Sample) of all rounds, in their order."""
+    """Samples of results.json, in the order in which they came first."""
     found = {}
-    for candidate, sample in rows:
+    for candidate, by, sample in rows:
         key = (sample.measure, candidate, sample.leases, sample.unit)
         entry = found.setdefault(key, {
-            "measure": sample.measure, "candidate": candidate, "leases": sample.leases,
-            "unit": sample.unit, "better": sample.better, "values": [], "note": ""})
+            "measure": sample.measure, "by": by, "candidate": candidate,
+            "leases": sample.leases, "unit": sample.unit, "better": sample.better,
+            "values": [], "note": ""})
         if sample.value is not None:
             entry["values"].append(sample.value)
         if sample.note:
@@ -83,8 +96,6 @@ def round_figure(value):
 
 def show_cell(sample):
     """Median and, of several rounds, the spread."""
-    if sample is None:
-        return ""
     if not sample["values"]:
         return sample["note"] or "-"
     text = round_figure(sample["median"])
@@ -93,28 +104,56 @@ def show_cell(sample):
     return text
 
 
+class Table:
+    """What results.json holds, as rows: a measure at a size, a column a candidate."""
+
+    def __init__(self, results):
+        samples = results["samples"]
+        self.candidates = list(dict.fromkeys(x["candidate"] for x in samples))
+        self.compared = [name for name in self.candidates if name in AGAINST]
+        self.cells, self.by = {}, {}
+        for x in samples:
+            self.cells[(x["measure"], x["leases"], x["unit"], x["candidate"])] = x
+            self.by[x["measure"]] = x["by"]
+        self.ratios = {(x["measure"], x["leases"], x["candidate"]): x["ratio"]
+                       for x in results["ratios"]}
+        self.missing = {(x["by"], x["leases"], x["candidate"]): x["why"]
+                        for x in results["missing"]}
+        order = {name: i for i, name in enumerate(self.by)}
+        self.rows = sorted(dict.fromkeys(key[:3] for key in self.cells),
+                           key=lambda key: (order[key[0]], key[1]))
+
+    def show_value(self, measure, leases, unit, candidate):
+        """Text of one cell; of what is missing, the word before the colon of why."""
+        sample = self.cells.get((measure, leases, unit, candidate))
+        if sample:
+            return show_cell(sample)
+        return self.missing.get((self.by[measure], leases, candidate), "").partition(":")[0]
+
+    def show_ratio(self, measure, leases, candidate):
+        ratio = self.ratios.get((measure, leases, candidate))
+        return "" if ratio is None else f"{round_figure(ratio)}x"
+
+    def show(self):
+        """All of it: rows of text, the first with the titles."""
+        yield ["measure", "leases", "unit", *self.candidates,
+               *(f"{name} / {AGAINST[name]}" for name in self.compared)]
+        for measure, leases, unit in self.rows:
+            yield [measure, f"{leases:,}", unit,
+                   *(self.show_value(measure, leases, unit, x) for x in self.candidates),
+                   *(self.show_ratio(measure, leases, x) for x in self.compared)]
+
+
 def show_table(results):
-    """Lines: one row a measure and size, one column a candidate, ratios behind."""
-    samples, ratios = results["samples"], results["ratios"]
-    names = list(dict.fromkeys(x["candidate"] for x in samples))
-    cells = {(x["measure"], x["leases"], x["unit"], x["candidate"]): x for x in samples}
-    better = {(x["measure"], x["leases"], x["candidate"]): x["ratio"] for x in ratios}
-    compared = [name for name in names if name in AGAINST]
-    rows = [["measure", "leases", "unit", *names, *(f"{x} is better" for x in compared)]]
-    for measure, leases, unit in sorted(
-            {key[:3] for key in cells},
-            key=lambda key: (list(dict.fromkeys(x["measure"] for x in samples))
-                             .index(key[0]), key[1])):
-        row = [measure, f"{leases:,}", unit]
-        row += [show_cell(cells.get((measure, leases, unit, name))) for name in names]
-        for name in compared:
-            ratio = better.get((measure, leases, name))
-            row.append(f"{round_figure(ratio)}x" if ratio is not None else "")
-        rows.append(row)
+    """The table as lines, and below it why figures are missing."""
+    rows = list(Table(results).show())
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(text.ljust(width) if i == 0 else text.rjust(width)
-                      for i, (text, width) in enumerate(zip(row, widths))).rstrip()
-            for row in rows]
+    lines = ["  ".join(text.rjust(width) if i else text.ljust(width)
+                       for i, (text, width) in enumerate(zip(row, widths))).rstrip()
+             for row in rows]
+    lines += [f"{x['candidate']}, {x['by']}, {x['leases']:,} leases: {x['why']}"
+              for x in results["missing"]]
+    return lines
 
 
 def write(path, results):
