@@ -47,6 +47,9 @@ XTABLES_LOCK = b"/run/xtables.lock"
 IP_PKTINFO = 8
 # Longest wait for something that takes no time on an idle machine.
 PATIENCE_S = 10.0
+# More than a datagram takes through the laboratory's bridges, with questions for
+# neighbours' addresses on the way.
+HOPS_MAX = 20
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -91,6 +94,17 @@ def wait_for(condition, what, deadline_s=PATIENCE_S):
             raise TimeoutError(f"waited {deadline_s:g} s for {what}")
         select.select([], [], [], pause)
         pause = min(pause * 1.5, 0.05)
+
+
+@contextlib.contextmanager
+def one_processor():
+    """Stay on one, so that what is sent is also received in this order."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def set_namespace(fd):
@@ -449,8 +463,9 @@ class Lab:
             source = options.get("source") or stack.enter_context(
                 sender.udp(family=family))
             token = b"token %016x" % random.getrandbits(64)
-            source.sendto(token, target)
-            seen = self.receive_until_marker(sink, token, family)
+            with one_processor():
+                source.sendto(token, target)
+                seen = self.receive_until_marker(sink, token, family)
             if seen and options.get("reply", True):
                 sink.sendto(b"re: " + token, seen)
                 answer = receive(source, b"re: " + token, PATIENCE_S)
@@ -460,26 +475,30 @@ class Lab:
 
     def receive_until_marker(self, sink, token, family):
         """
-        The source of the datagram `token`; None once a later one of the gateway's own
-        arrived instead: what takes the same way in order needs no guessed wait.
+        The source of the datagram `token`; None once later ones of the gateway's own
+        arrived instead. A processor's packets wait in one queue, into which each hop
+        puts them again: when as many markers came, one after the other, as the token has
+        hops, it is not on its way any more. So nothing is a guessed wait.
         """
+        for _ in range(HOPS_MAX):
+            source = self.receive_or_marker(sink, token, family)
+            if source:
+                return source
+        return None
+
+    def receive_or_marker(self, sink, token, family):
+        """The source of the datagram `token`, or None when a new marker came before."""
         marker = b"marker %016x" % random.getrandbits(64)
         address = sink.getsockname()
         with self.hosts["gw"].udp(address="", family=family) as gateway:
             gateway.sendto(marker, address[:2])
-        grace, end = None, time.monotonic() + PATIENCE_S
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            if grace is not None and time.monotonic() >= grace:
-                return None
-            sink.settimeout(0.05)
-            try:
+            sink.settimeout(max(end - time.monotonic(), 0.001))
+            with contextlib.suppress(TimeoutError):
                 data, source = sink.recvfrom(2048)
-            except TimeoutError:
-                continue
-            if data == token:
-                return source
-            if data == marker:  # the token may still be on another CPU
-                grace = time.monotonic() + 0.05
+                if data in (token, marker):
+                    return source if data == token else None
         raise TimeoutError(f"the marker did not reach {address}")
 
     def tcp_arrives(self, sender, target, receiver, port, timeout=0.5):

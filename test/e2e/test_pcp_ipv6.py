@@ -131,7 +131,7 @@ def test_link_local(lab, lan1, daemon, port):
 
 def test_address_that_is_no_lans(lab, lan1, daemon, port):
     """PCP-95, PCP-2: a global address from no prefix of that LAN"""
-    lab.lan1.ip("address", "add", "2001:db8:99::2/64", "dev", "eth0")
+    lab.lan1.ip("address", "add", "2001:db8:99::2/64", "dev", "eth0", "nodad")
     lab.gw.ip("route", "add", "2001:db8:99::/64", "dev", "lan0")
     try:
         with open_client(lab.lan1, address="2001:db8:99::2", gateway="fd77::1") as client:
@@ -150,7 +150,7 @@ def test_address_that_is_no_lans(lab, lan1, daemon, port):
 
 def test_several_addresses_of_a_host(lab, lan1, port):
     """PCP-93, PCP-95: each for itself, as with the privacy addresses of hosts"""
-    lab.lan1.ip("address", "add", "fd77::22/64", "dev", "eth0")
+    lab.lan1.ip("address", "add", "fd77::22/64", "dev", "eth0", "nodad")
     try:
         with open_client(lab.lan1, address="fd77::22", gateway="fd77::1") as second:
             assert second.grant("udp", port).endpoint == ("fd77::22", port)
