@@ -9,7 +9,7 @@ BUILD := build/release
 DESTDIR :=
 PREFIX := /usr/local
 
-.PHONY: all demo test bench lint install clean help
+.PHONY: all demo test bench bench-full bench-programs lint install clean help
 
 all: ## build the daemon and the admin tool
 	@packaging/install-packages build
@@ -26,13 +26,19 @@ test: ## run every test, with sanitizers (root)
 	@packaging/install-packages build demo test
 	@/usr/bin/python3 test/run
 
-bench: ## measure speed and memory (root; gcc, no sanitizers)
-	@packaging/install-packages build demo test
+bench: bench-programs ## measure it beside miniupnpd, in five minutes (root)
+	@/usr/bin/python3 test/bench/bench.py --build $(BUILD)
+
+bench-full: bench-programs ## the same at all sizes, in half an hour (root)
+	@/usr/bin/python3 test/bench/bench.py --build $(BUILD) --full
+
+# What is measured and what measures, without the tests: by gcc, without sanitizers.
+bench-programs:
+	@packaging/install-packages build demo bench
 	@test -f $(BUILD)/build.ninja || CC=gcc meson setup $(BUILD)
-	@meson configure $(BUILD) -Dtests=true && ninja -C $(BUILD)
-	@/usr/bin/python3 test/bench/speed.py --build $(BUILD)
-	@/usr/bin/python3 test/bench/memory.py --build $(BUILD)
-	@/usr/bin/python3 test/bench/fairness.py --build $(BUILD)
+	@meson configure $(BUILD) -Dtests=true && ninja -C $(BUILD) --quiet build.ninja
+	@ninja -C $(BUILD) $$(ninja -C $(BUILD) -t targets all | \
+		awk -F ': ' '/^(daemon|admin|test\/bench)\/[^ ]*: c_LINKER/ { print $$1 }')
 
 lint: ## check the rules of the code
 	@packaging/install-packages build demo test
@@ -48,4 +54,4 @@ clean: ## remove what was built
 	rm -rf build
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
