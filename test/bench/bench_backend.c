@@ -172,6 +172,7 @@ static void measure_batches(const struct bench *bench, enum change_kind kind,
 {
 	struct backend_change changes[BATCH];
 	uint64_t spent_ns = 0;
+	int64_t cpu_ns = 0;
 	size_t done = 0;
 
 	for (size_t i = 0; i < SAMPLES; i += BATCH) {
@@ -180,13 +181,18 @@ static void measure_batches(const struct bench *bench, enum change_kind kind,
 		for (size_t k = 0; k < BATCH; k++)
 			changes[k] = make_change(bench, kind, bench->held + i + k);
 		begin = get_time_ns();
+		cpu_ns -= load_get_cpu_ns();
 		apply(bench, changes, BATCH);
+		cpu_ns += load_get_cpu_ns();
 		spent_ns += get_time_ns() - begin;
 		done += BATCH;
 	}
-	printf(bench->json ? "{\"what\":\"%s\",\"held\":%zu,\"per_second\":%.0f}\n"
-			   : "%-28s %6zu rules held  %.0f rules/s\n",
-	       what, bench->held, (double)done * 1e9 / (double)spent_ns);
+	printf(bench->json
+		       ? "{\"what\":\"%s\",\"held\":%zu,\"per_second\":%.0f,"
+			 "\"cpu_us\":%.2f}\n"
+		       : "%-28s %6zu rules held  %.0f rules/s, %.2f us of CPU each\n",
+	       what, bench->held, (double)done * 1e9 / (double)spent_ns,
+	       (double)cpu_ns / 1000 / (double)done);
 }
 
 static void measure_sync(const struct bench *bench, const char *what)
@@ -196,6 +202,7 @@ static void measure_sync(const struct bench *bench, const char *what)
 	size_t added;
 	size_t removed;
 	uint64_t spent_ns;
+	int64_t cpu_ns;
 	int error;
 
 	if (!rules)
@@ -203,16 +210,20 @@ static void measure_sync(const struct bench *bench, const char *what)
 	for (size_t i = 0; i < bench->held; i++)
 		rules[i] = make_rule(bench, i);
 	spent_ns = get_time_ns();
+	cpu_ns = load_get_cpu_ns();
 	error = bench->ops->sync(bench->backend, rules, bench->held, &added, &removed);
+	cpu_ns = load_get_cpu_ns() - cpu_ns;
 	spent_ns = get_time_ns() - spent_ns;
 	if (error < 0)
 		fail("sync", error);
-	printf(bench->json ? "{\"what\":\"%s\",\"held\":%zu,\"ms\":%.1f,"
-			     "\"added\":%zu,\"removed\":%zu,\"kernel_kib\":%jd}\n"
-			   : "%-28s %6zu rules       %.1f ms (%zu added, %zu removed, "
-			     "%jd KiB more in the kernel)\n",
-	       what, bench->held, (double)spent_ns / 1e6, added, removed,
-	       (intmax_t)(get_kernel_kib() - kernel_kib));
+	printf(bench->json
+		       ? "{\"what\":\"%s\",\"held\":%zu,\"ms\":%.1f,"
+			 "\"cpu_ms\":%.1f,\"added\":%zu,\"removed\":%zu,"
+			 "\"kernel_kib\":%jd}\n"
+		       : "%-28s %6zu rules       %.1f ms, %.1f ms of CPU (%zu added, "
+			 "%zu removed, %jd KiB more in the kernel)\n",
+	       what, bench->held, (double)spent_ns / 1e6, (double)cpu_ns / 1e6, added,
+	       removed, (intmax_t)(get_kernel_kib() - kernel_kib));
 	free(rules);
 }
 

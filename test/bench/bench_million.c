@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backends/backend.h"
 #include "base/log.h"
@@ -81,15 +80,6 @@ static void fail(const char *what)
 	exit(1);
 }
 
-/* Of this thread; units: nanoseconds. */
-static int64_t get_cpu_ns(void)
-{
-	struct timespec at = {0};
-
-	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
-	return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
-}
-
 static size_t get_heap(void)
 {
 	const struct mallinfo2 info = mallinfo2();
@@ -118,10 +108,10 @@ static int firewall_apply(struct backend *backend, const struct backend_change *
 			  size_t count)
 {
 	size_t heap = firewall.counts_heap ? get_heap() : 0;
-	int64_t began_ns = get_cpu_ns();
+	int64_t began_ns = load_get_cpu_ns();
 	int error = backend_get_memory()->apply(backend, changes, count);
 
-	firewall.cpu_ns += get_cpu_ns() - began_ns;
+	firewall.cpu_ns += load_get_cpu_ns() - began_ns;
 	if (firewall.counts_heap)
 		firewall.heap += get_heap() - heap;
 	return error;
@@ -130,10 +120,10 @@ static int firewall_apply(struct backend *backend, const struct backend_change *
 static int firewall_sync(struct backend *backend, const struct rule *rules,
 			 size_t count, size_t *added, size_t *removed)
 {
-	int64_t began_ns = get_cpu_ns();
+	int64_t began_ns = load_get_cpu_ns();
 	int error = backend_get_memory()->sync(backend, rules, count, added, removed);
 
-	firewall.cpu_ns += get_cpu_ns() - began_ns;
+	firewall.cpu_ns += load_get_cpu_ns() - began_ns;
 	return error;
 }
 
@@ -154,13 +144,13 @@ static void turn_begin(struct bench *bench)
 {
 	bench->part.turn_us = load_now_us();
 	bench->part.firewall_ns = firewall.cpu_ns;
-	bench->part.turn_ns = get_cpu_ns();
+	bench->part.turn_ns = load_get_cpu_ns();
 }
 
 static void turn_end(struct bench *bench)
 {
 	struct part *part = &bench->part;
-	int64_t spent_ns = get_cpu_ns() - part->turn_ns;
+	int64_t spent_ns = load_get_cpu_ns() - part->turn_ns;
 
 	load_times_add(&part->counts.times, part->turn_us);
 	spent_ns -= firewall.cpu_ns - part->firewall_ns;

@@ -92,6 +92,14 @@ int64_t load_now_us(void)
 	return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
 }
 
+int64_t load_get_cpu_ns(void)
+{
+	struct timespec at = {0};
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+	return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+}
+
 struct ip_addr load_get_client(const struct ip_addr *first, size_t number)
 {
 	struct in_addr base = addr_to_ipv4(first);

@@ -67,6 +67,8 @@ int load_report(struct load_counts *counts, const char *mode,
 
 /** Units: microseconds of a clock that never goes back. */
 int64_t load_now_us(void);
+/** Units: nanoseconds that the processor has worked for this thread. */
+int64_t load_get_cpu_ns(void);
 /** Address of the client of that number; the first one is given. IPv4. */
 struct ip_addr load_get_client(const struct ip_addr *first, size_t number);
 /** Whether a run has sent requests for that long. seconds: 0 = there is no such time.
