@@ -25,7 +25,7 @@ struct xml_writer;
 struct xml_writer *xml_writer_new(void);
 /** Open an element; a name with a colon is taken as it is. */
 void xml_writer_open(struct xml_writer *writer, const char *name);
-/** Attribute of the element opened last. */
+/** Attribute of the element opened last; no tab or line end in its value. */
 void xml_writer_attribute(struct xml_writer *writer, const char *name,
 			  const char *value);
 /** A whole element with text; an empty text gives <name></name>. */
@@ -37,7 +37,7 @@ void xml_writer_element(struct xml_writer *writer, const char *name, const char 
 void xml_writer_document(struct xml_writer *writer, const char *name, const char *text);
 /** Close the element opened last, never as <name/>: small clients cannot read that. */
 void xml_writer_close(struct xml_writer *writer);
-/** Octets written so far, but for the last few thousand; 0 for NULL. */
+/** Octets written so far; 0 for NULL. */
 size_t xml_writer_get_size(const struct xml_writer *writer);
 /** End the document and free the writer; NULL is an error. Errors: false, *out
  * untouched. */
