@@ -10,25 +10,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/msg_queue.h"
+
 /* What the kernel may hold for a reader that is busy with a transaction; a bound, not
  * an allocation. */
 #define MSG_SOCKET_BUFFER (1024 * 1024)
-/* First size of the queue, and what is kept of it when it has run empty, octets. */
-#define MSG_QUEUE_OCTETS_MIN 8192
-#define MSG_QUEUE_OCTETS_KEEP 65536
 /* Longest pause of a reader. */
 #define MSG_PAUSE_MAX_MS 100
 /* What msg_deliver() answers when the peer has closed its end. */
 #define MSG_PEER_GONE 1
-
-/* One received datagram. The padding puts the body on an 8-octet boundary. */
-struct msg_slot {
-	uint32_t padding;
-	uint32_t type;
-	uint8_t body[MSG_BODY_MAX];
-};
-
-#define MSG_DATAGRAM_MAX (sizeof(uint32_t) + MSG_BODY_MAX)
 
 /* Room for one descriptor; a second one makes the kernel set MSG_CTRUNC. */
 union msg_control {
@@ -36,22 +26,16 @@ union msg_control {
 	char bytes[CMSG_LEN(sizeof(int))];
 };
 
-/* One queued datagram: type and body follow each other as they travel. */
-struct msg_record {
-	uint32_t stride; /* from this record to the next */
-	uint32_t length; /* of the datagram */
-	int fd;
-	uint32_t type;
-	uint8_t body[];
-};
-
-/* Records in a row; sent from the head, appended at the tail. */
-struct msg_queue {
-	uint8_t *bytes;
-	size_t size;
-	size_t head;
-	size_t tail;
-	unsigned int count;
+/* What was read and not yet handed over: the messages of some datagrams. */
+struct msg_inbox {
+	unsigned int count; /* datagrams */
+	unsigned int next;  /* the one at hand */
+	size_t offset;	    /* of the next message in it */
+	uint8_t *slots;	    /* not touched, so not resident, before a burst comes */
+	struct mmsghdr headers[MSG_BATCH_MAX];
+	struct iovec iovecs[MSG_BATCH_MAX];
+	union msg_control controls[MSG_BATCH_MAX];
+	_Alignas(uint64_t) uint8_t body[MSG_BODY_MAX];
 };
 
 struct msg_channel {
@@ -67,118 +51,33 @@ struct msg_channel {
 	struct msg_handler handler;
 	void *user;
 	struct msg_queue queue;
-	struct msg_slot *slots; /* not touched, so not resident, before a burst comes */
-	struct mmsghdr headers[MSG_BATCH_MAX];
-	struct iovec iovecs[MSG_BATCH_MAX];
-	union msg_control controls[MSG_BATCH_MAX];
+	struct msg_inbox inbox;
 };
 
-static struct msg_record *msg_queue_at(const struct msg_queue *queue, size_t offset)
+/* The descriptor that came with a datagram, or -1. */
+static int msg_steal_fd(struct msghdr *header)
 {
-	return (struct msg_record *)(void *)(queue->bytes + offset);
+	const struct cmsghdr *control = CMSG_FIRSTHDR(header);
+	int fd = -1;
+
+	if (control && control->cmsg_level == SOL_SOCKET &&
+	    control->cmsg_type == SCM_RIGHTS &&
+	    control->cmsg_len >= CMSG_LEN(sizeof(fd)))
+		memcpy(&fd, CMSG_DATA(control), sizeof(fd));
+	header->msg_controllen = 0;
+	return fd;
 }
 
-/* Room for `need` octets at the tail. Errors: -ENOMEM, nothing changed. */
-static int msg_queue_reserve(struct msg_queue *queue, size_t need)
+/* Of what nobody will be handed only the descriptors matter. */
+static void msg_inbox_drop(struct msg_inbox *inbox)
 {
-	size_t size = queue->size ? queue->size : MSG_QUEUE_OCTETS_MIN;
-	uint8_t *bytes;
+	for (; inbox->next < inbox->count; inbox->next++) {
+		int fd = msg_steal_fd(&inbox->headers[inbox->next].msg_hdr);
 
-	if (queue->tail + need <= queue->size)
-		return 0;
-	/* Moving less than was sent since the last move keeps the cost per message
-	 * flat. */
-	if (queue->head > queue->size / 2) {
-		memmove(queue->bytes, queue->bytes + queue->head,
-			queue->tail - queue->head);
-		queue->tail -= queue->head;
-		queue->head = 0;
+		if (fd >= 0)
+			close(fd);
 	}
-	while (queue->tail + need > size)
-		size *= 2;
-	if (size == queue->size)
-		return 0;
-	bytes = realloc(queue->bytes, size);
-	if (!bytes)
-		return -ENOMEM;
-	queue->bytes = bytes;
-	queue->size = size;
-	return 0;
-}
-
-static void msg_queue_pop(struct msg_queue *queue)
-{
-	const struct msg_record *record = msg_queue_at(queue, queue->head);
-
-	if (record->fd >= 0)
-		close(record->fd);
-	queue->head += record->stride;
-	queue->count--;
-	if (queue->count > 0)
-		return;
-	queue->head = 0;
-	queue->tail = 0;
-	if (queue->size > MSG_QUEUE_OCTETS_KEEP) {
-		free(queue->bytes);
-		queue->bytes = NULL;
-		queue->size = 0;
-	}
-}
-
-static void msg_queue_clear(struct msg_queue *queue)
-{
-	while (queue->count > 0)
-		msg_queue_pop(queue);
-}
-
-static void msg_attach_fd(struct msghdr *header, union msg_control *control, int fd)
-{
-	control->header.cmsg_level = SOL_SOCKET;
-	control->header.cmsg_type = SCM_RIGHTS;
-	control->header.cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(&control->header), &fd, sizeof(fd));
-	header->msg_control = control;
-	header->msg_controllen = CMSG_LEN(sizeof(fd));
-}
-
-/* One system call for up to a batch of records. Errors: -errno. */
-static int msg_send_batch(struct msg_channel *channel)
-{
-	struct mmsghdr headers[MSG_BATCH_MAX];
-	struct iovec iovecs[MSG_BATCH_MAX];
-	union msg_control controls[MSG_BATCH_MAX];
-	size_t offset = channel->queue.head;
-	unsigned int count = 0;
-	int sent;
-
-	while (count < MSG_BATCH_MAX && count < channel->queue.count) {
-		struct msg_record *record = msg_queue_at(&channel->queue, offset);
-		struct msghdr *header = &headers[count].msg_hdr;
-
-		*header = (struct msghdr){.msg_iov = &iovecs[count], .msg_iovlen = 1};
-		iovecs[count].iov_base = &record->type;
-		iovecs[count].iov_len = record->length;
-		if (record->fd >= 0)
-			msg_attach_fd(header, &controls[count], record->fd);
-		offset += record->stride;
-		count++;
-	}
-	sent = sendmmsg(channel->fd, headers, count, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent < 0)
-		return -errno;
-	for (int i = 0; i < sent; i++)
-		msg_queue_pop(&channel->queue);
-	return 0;
-}
-
-/* Send until the queue is empty. Errors: -errno, the rest is still queued. */
-static int msg_flush(struct msg_channel *channel)
-{
-	int error = 0;
-
-	while (channel->queue.count > 0 && (error == 0 || error == -EINTR))
-		error = msg_send_batch(channel);
-	return error == -EINTR ? 0 : error;
+	inbox->offset = 0;
 }
 
 static void msg_destroy(struct msg_channel *channel)
@@ -189,8 +88,9 @@ static void msg_destroy(struct msg_channel *channel)
 		event_free(channel->writable);
 	if (channel->paused)
 		event_free(channel->paused);
-	free(channel->queue.bytes);
-	free(channel->slots);
+	msg_queue_fini(&channel->queue);
+	msg_inbox_drop(&channel->inbox);
+	free(channel->inbox.slots);
 	free(channel);
 }
 
@@ -226,7 +126,7 @@ static void msg_on_writable(evutil_socket_t fd, short what, void *user)
 	(void)fd;
 	(void)what;
 	channel->blocked = false;
-	error = msg_flush(channel);
+	error = msg_queue_send(&channel->queue, channel->fd);
 	if (error == 0)
 		return;
 	if (error == -EAGAIN) {
@@ -244,85 +144,128 @@ static void msg_on_writable(evutil_socket_t fd, short what, void *user)
 	msg_leave(channel);
 }
 
-/* The descriptor that came with a message, or -1. */
-static int msg_steal_fd(struct msghdr *header)
+/* Errors: MSG_PEER_GONE, -errno. */
+static int msg_inbox_check(const struct mmsghdr *datagram)
 {
-	const struct cmsghdr *control = CMSG_FIRSTHDR(header);
-	int fd = -1;
-
-	if (control && control->cmsg_level == SOL_SOCKET &&
-	    control->cmsg_type == SCM_RIGHTS &&
-	    control->cmsg_len >= CMSG_LEN(sizeof(fd)))
-		memcpy(&fd, CMSG_DATA(control), sizeof(fd));
-	return fd;
+	if (datagram->msg_len == 0)
+		return MSG_PEER_GONE;
+	if (datagram->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		return -EMSGSIZE;
+	return 0;
 }
 
-static void msg_reset_header(struct msg_channel *channel, int i)
+/* The next message of the datagram at hand into `body`. Errors: -EBADMSG. */
+static int msg_inbox_take(struct msg_inbox *inbox, struct msg_frame *frame)
 {
-	struct msghdr *header = &channel->headers[i].msg_hdr;
+	const uint8_t *at = inbox->slots + inbox->next * MSG_DATAGRAM_MAX;
+	size_t left = inbox->headers[inbox->next].msg_len - inbox->offset;
 
-	header->msg_control = &channel->controls[i];
-	header->msg_controllen = CMSG_LEN(sizeof(int));
-	header->msg_flags = 0;
+	if (left < sizeof(*frame))
+		return -EBADMSG;
+	memcpy(frame, at + inbox->offset, sizeof(*frame));
+	left -= sizeof(*frame);
+	if (frame->sent > left || frame->sent > frame->length ||
+	    frame->length > MSG_BODY_MAX)
+		return -EBADMSG;
+	memcpy(inbox->body, at + inbox->offset + sizeof(*frame), frame->sent);
+	memset(inbox->body + frame->sent, 0, (size_t)(frame->length - frame->sent));
+	inbox->offset += sizeof(*frame) + frame->sent;
+	if (left > frame->sent)
+		return 0;
+	inbox->next++;
+	inbox->offset = 0;
+	return 0;
 }
 
-/* Hand over one datagram. Owns: takes fd. Errors: MSG_PEER_GONE, -errno. */
-static int msg_deliver(struct msg_channel *channel, int i, int fd)
+/* Hand over one message. A descriptor belongs to the first one of its datagram.
+ * Errors: MSG_PEER_GONE, -errno. */
+static int msg_deliver(struct msg_channel *channel)
 {
-	const struct mmsghdr *header = &channel->headers[i];
-	const struct msg_slot *slot = &channel->slots[i];
-	int error = 0;
+	struct msg_inbox *inbox = &channel->inbox;
+	struct mmsghdr *datagram = &inbox->headers[inbox->next];
+	int error = inbox->offset == 0 ? msg_inbox_check(datagram) : 0;
+	int fd = inbox->offset == 0 ? msg_steal_fd(&datagram->msg_hdr) : -1;
+	struct msg_frame frame;
 
-	if (channel->freed)
-		error = -ECANCELED;
-	else if (header->msg_len == 0)
-		error = MSG_PEER_GONE;
-	else if (header->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-		error = -EMSGSIZE;
-	else if (header->msg_len < sizeof(slot->type))
-		error = -EBADMSG;
+	if (error == 0)
+		error = msg_inbox_take(inbox, &frame);
 	if (error != 0) {
 		if (fd >= 0)
 			close(fd);
 		return error;
 	}
-	return channel->handler.message(channel->user, slot->type, slot->body,
-					header->msg_len - sizeof(slot->type), fd);
+	return channel->handler.message(channel->user, frame.type, inbox->body,
+					frame.length, fd);
 }
 
-/* All datagrams of one wake-up; after the first error only their descriptors matter. */
-static int msg_deliver_batch(struct msg_channel *channel, int count)
+/* The messages of one wake-up; none after the first error, or when it was freed. */
+static int msg_deliver_batch(struct msg_channel *channel)
 {
+	struct msg_inbox *inbox = &channel->inbox;
 	int error = 0;
 
-	for (int i = 0; i < count; i++) {
-		int fd = msg_steal_fd(&channel->headers[i].msg_hdr);
-
-		if (error == 0)
-			error = msg_deliver(channel, i, fd);
-		else if (fd >= 0)
-			close(fd);
-		msg_reset_header(channel, i);
+	for (int i = 0; i < MSG_BATCH_MAX && inbox->next < inbox->count; i++) {
+		error = msg_deliver(channel);
+		if (error != 0 || channel->freed) {
+			msg_inbox_drop(inbox);
+			break;
+		}
 	}
 	return error;
 }
 
-static void msg_read(struct msg_channel *channel)
+static void msg_reset_header(struct msg_inbox *inbox, unsigned int i)
 {
-	int error;
-	int count = recvmmsg(channel->fd, channel->headers, MSG_BATCH_MAX,
-			     MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+	struct msghdr *header = &inbox->headers[i].msg_hdr;
 
+	header->msg_control = &inbox->controls[i];
+	header->msg_controllen = CMSG_LEN(sizeof(int));
+	header->msg_flags = 0;
+}
+
+/* Read what is there. Errors: -errno; -EAGAIN: nothing. */
+static int msg_receive(struct msg_channel *channel)
+{
+	struct msg_inbox *inbox = &channel->inbox;
+	int count;
+
+	for (unsigned int i = 0; i < inbox->count; i++)
+		msg_reset_header(inbox, i);
+	inbox->count = 0;
+	inbox->next = 0;
+	count = recvmmsg(channel->fd, inbox->headers, MSG_BATCH_MAX,
+			 MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+	if (count >= 0)
+		inbox->count = (unsigned int)count;
 	/* ECONNRESET is said once, when the peer left something unread; its own last
 	 * messages and the end of the stream follow. */
-	if (count < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET))
+	else if (errno == EINTR || errno == ECONNRESET)
+		return -EAGAIN;
+	return count < 0 ? -errno : 0;
+}
+
+static bool msg_has_rest(const struct msg_channel *channel)
+{
+	return channel->inbox.next < channel->inbox.count;
+}
+
+static void msg_read(struct msg_channel *channel)
+{
+	const struct timeval at_once = {0};
+	int error = msg_has_rest(channel) ? 0 : msg_receive(channel);
+
+	if (error == -EAGAIN)
 		return;
 	msg_enter(channel);
-	error = count < 0 ? -errno : msg_deliver_batch(channel, count);
+	if (error == 0)
+		error = msg_deliver_batch(channel);
 	if (!channel->freed && channel->handler.drained)
 		channel->handler.drained(channel->user);
 	if (!channel->freed && error != 0)
 		msg_end(channel, error == MSG_PEER_GONE ? 0 : error);
+	/* Others have their turn before the rest has. */
+	if (!channel->ended && msg_has_rest(channel))
+		event_add(channel->paused, &at_once);
 	msg_leave(channel);
 }
 
@@ -333,7 +276,8 @@ static void msg_on_readable(evutil_socket_t fd, short what, void *user)
 
 	(void)fd;
 	(void)what;
-	if (channel->pause_ms > 0 && event_add(channel->paused, &pause) == 0)
+	if (channel->pause_ms > 0 && !msg_has_rest(channel) &&
+	    event_add(channel->paused, &pause) == 0)
 		event_del(channel->readable);
 	else
 		msg_read(channel);
@@ -359,14 +303,14 @@ static int msg_set_nonblocking(int fd)
 	return 0;
 }
 
-static void msg_init_headers(struct msg_channel *channel)
+static void msg_init_inbox(struct msg_inbox *inbox)
 {
-	for (int i = 0; i < MSG_BATCH_MAX; i++) {
-		channel->iovecs[i].iov_base = &channel->slots[i].type;
-		channel->iovecs[i].iov_len = MSG_DATAGRAM_MAX;
-		channel->headers[i].msg_hdr.msg_iov = &channel->iovecs[i];
-		channel->headers[i].msg_hdr.msg_iovlen = 1;
-		msg_reset_header(channel, i);
+	for (unsigned int i = 0; i < MSG_BATCH_MAX; i++) {
+		inbox->iovecs[i].iov_base = inbox->slots + i * MSG_DATAGRAM_MAX;
+		inbox->iovecs[i].iov_len = MSG_DATAGRAM_MAX;
+		inbox->headers[i].msg_hdr.msg_iov = &inbox->iovecs[i];
+		inbox->headers[i].msg_hdr.msg_iovlen = 1;
+		msg_reset_header(inbox, i);
 	}
 }
 
@@ -380,17 +324,17 @@ struct msg_channel *msg_channel_new(struct event_base *base, int fd,
 	channel->fd = fd;
 	channel->handler = *handler;
 	channel->user = user;
-	channel->slots = malloc(MSG_BATCH_MAX * sizeof(*channel->slots));
+	channel->inbox.slots = malloc(MSG_BATCH_MAX * MSG_DATAGRAM_MAX);
 	channel->readable =
 		event_new(base, fd, EV_READ | EV_PERSIST, msg_on_readable, channel);
 	channel->writable = event_new(base, fd, EV_WRITE, msg_on_writable, channel);
 	channel->paused = event_new(base, -1, 0, msg_on_paused, channel);
-	if (!channel->slots || !channel->readable || !channel->writable ||
+	if (!channel->inbox.slots || !channel->readable || !channel->writable ||
 	    !channel->paused || msg_set_nonblocking(fd) < 0) {
 		msg_destroy(channel);
 		return NULL;
 	}
-	msg_init_headers(channel);
+	msg_init_inbox(&channel->inbox);
 	if (event_add(channel->readable, NULL) < 0) {
 		msg_destroy(channel);
 		return NULL;
@@ -404,7 +348,7 @@ void msg_channel_free(struct msg_channel *channel)
 		return;
 	/* A last word that fits into the socket still goes out; nobody waits for it. */
 	if (!channel->ended)
-		(void)msg_flush(channel);
+		(void)!msg_queue_send(&channel->queue, channel->fd);
 	msg_queue_clear(&channel->queue);
 	event_del(channel->readable);
 	event_del(channel->paused);
@@ -427,37 +371,25 @@ void msg_channel_flush(struct msg_channel *channel)
 {
 	/* What does not leave, and why, is seen when the turn ends. */
 	if (channel && !channel->ended && !channel->blocked)
-		(void)msg_flush(channel);
+		(void)!msg_queue_send(&channel->queue, channel->fd);
 }
 
 int msg_channel_send_fd(struct msg_channel *channel, uint32_t type, const void *body,
 			size_t length, int fd)
 {
-	struct msg_queue *queue = &channel->queue;
-	size_t stride = (sizeof(struct msg_record) + length + 7) & ~(size_t)7;
-	struct msg_record *record;
 	int error;
 
 	if (channel->ended)
 		return -EPIPE;
 	if (length > MSG_BODY_MAX)
 		return -EMSGSIZE;
-	if (queue->count >= MSG_QUEUE_MAX)
+	if (channel->queue.count >= MSG_QUEUE_MAX)
 		return -ENOBUFS;
-	error = msg_queue_reserve(queue, stride);
+	error = msg_queue_append(&channel->queue, type, body, length, fd);
 	if (error < 0)
 		return error;
-	record = msg_queue_at(queue, queue->tail);
-	record->stride = (uint32_t)stride;
-	record->length = (uint32_t)(sizeof(record->type) + length);
-	record->fd = fd;
-	record->type = type;
-	if (length > 0)
-		memcpy(record->body, body, length);
-	queue->tail += stride;
-	queue->count++;
 	/* Runs after everything else that is ready in this turn of the loop. */
-	if (!channel->blocked && queue->count == 1)
+	if (!channel->blocked && channel->queue.count == 1)
 		event_active(channel->writable, EV_WRITE, 0);
 	return 0;
 }

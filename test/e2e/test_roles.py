@@ -27,6 +27,7 @@ SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
 # Messages as protocols/worker.h and request.h have them.
 MSG_REQUEST, MSG_READY = 6, 7
 REQUEST_SIZE = 728
+FRAME_SIZE = 8
 
 
 @pytest.fixture
@@ -193,6 +194,12 @@ def borrow_channel(pid):
     return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fd)
 
 
+def pack_message(kind, body, length=None):
+    """One message, as base/msg_queue.h has it: it may say that it is longer."""
+    return struct.pack("=IHH", kind, len(body) if length is None else length,
+                       len(body)) + body
+
+
 def pack_request(**fields):
     """A struct request that is right but for what is given."""
     values = {"op": 0, "origin": 0, "protocol": 17, "lan": 0, "ifindex": 1,
@@ -208,25 +215,30 @@ def pack_request(**fields):
         values["port_count"], values["lan"], values["ifindex"], mapped(values["client"]),
         7000, mapped("192.168.77.1"), mapped(values["internal"]), 4000, 4000, 0, 0,
         bytes(16), bytes(16), 0, 600, 0)
-    return struct.pack("=I", MSG_REQUEST) + body.ljust(REQUEST_SIZE, b"\0")
+    return pack_message(MSG_REQUEST, body.ljust(REQUEST_SIZE, b"\0"))
 
 
 def set_interface(lab, message):
     """The same request, said to have come in by lan0; other messages as they are."""
-    if len(message) != 4 + REQUEST_SIZE:
+    if len(message) != FRAME_SIZE + REQUEST_SIZE:
         return message
     ifindex = next(int(line.split(":")[0]) for line in lab.gw.ip("-o", "link").splitlines()
                    if " lan0:" in line)
-    return message[:40] + struct.pack("=I", ifindex) + message[44:]
+    at = FRAME_SIZE + 36
+    return message[:at] + struct.pack("=I", ifindex) + message[at + 4:]
 
 
 LIES = {
-    "wrong length": struct.pack("=I", MSG_REQUEST) + bytes(100),
-    "wrong type": struct.pack("=I", 4711) + bytes(16),
-    "a message of core's": struct.pack("=I", 1) + bytes(100),
+    "wrong length": pack_message(MSG_REQUEST, bytes(100)),
+    "wrong type": pack_message(4711, bytes(16)),
+    "a message of core's": pack_message(1, bytes(100)),
     "no type": b"\1",
-    "too long": struct.pack("=I", MSG_REQUEST) + bytes(4000),
-    "ready without its body": struct.pack("=I", MSG_READY),
+    "too long": pack_message(MSG_REQUEST, bytes(4000)),
+    "less than it says": pack_message(MSG_REQUEST, bytes(100), 99),
+    "longer than any": pack_message(MSG_REQUEST, b"", 4000),
+    "zeros of a request alone": pack_message(MSG_REQUEST, b"", REQUEST_SIZE),
+    "a message and a piece": pack_message(MSG_READY, bytes(8)) + b"\1",
+    "ready without its body": pack_message(MSG_READY, b""),
     "foreign LAN": pack_request(lan=31),
     "unknown operation": pack_request(op=99),
     "unknown origin": pack_request(origin=99),

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msg.h"
+#include "base/msg_queue.h"
 #include "daemon/core.h"
 #include "test/unit/netns.h"
 
@@ -43,6 +44,9 @@ static const struct worker_ops upnp_ops = {.name = "upnp",
 static const struct worker_ops pcp_ops = {
 	.name = "pcp", .protocols = LAN_PROTOCOL_NATPMP | LAN_PROTOCOL_PCP};
 
+/* Descriptors of this test, at the most. */
+#define FDS_MAX 256
+
 static struct lab {
 	struct netns_pair pair;
 	struct event_base *base;
@@ -54,6 +58,7 @@ static struct lab {
 	uint32_t boot_id; /* of the last greeting */
 	bool ready;
 	unsigned int ended; /* workers that core has given up */
+	size_t taken[FDS_MAX];
 } lab;
 
 static void on_ready(void *user)
@@ -92,28 +97,55 @@ static bool run_all(const char *const *commands, size_t count)
 
 /* --- a worker's end --- */
 
+/* How much of the datagram that waits was taken already. */
+static size_t *get_taken(int fd)
+{
+	assert_true(fd >= 0 && fd < FDS_MAX);
+	return &lab.taken[fd];
+}
+
+/* The next message of the datagram. Errors: false: nothing waits. */
+static bool take_message(int fd, struct message *out)
+{
+	uint8_t bytes[MSG_DATAGRAM_MAX];
+	ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
+	size_t *taken = get_taken(fd);
+	struct msg_frame frame;
+
+	if (got < 0) {
+		assert_int_equal(errno, EAGAIN);
+		return false;
+	}
+	assert_true((size_t)got >= *taken + sizeof(frame));
+	memcpy(&frame, bytes + *taken, sizeof(frame));
+	*taken += sizeof(frame);
+	assert_true((size_t)got >= *taken + frame.sent);
+	memset(out, 0, sizeof(*out));
+	out->type = frame.type;
+	out->length = frame.length;
+	memcpy(out->body, bytes + *taken, frame.sent);
+	*taken += frame.sent;
+	if (*taken == (size_t)got) {
+		assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT), got);
+		*taken = 0;
+	}
+	return true;
+}
+
 /* Let core work until a message is here, or for so long. */
 static bool wait_message(int fd, struct message *out, int64_t patience_ms)
 {
 	int64_t deadline_ms = clock_now_ms() + patience_ms;
 	struct pollfd ready = {.fd = fd, .events = POLLIN};
-	uint8_t bytes[sizeof(uint32_t) + MSG_BODY_MAX];
-	ssize_t got;
 
 	for (;;) {
 		(void)event_base_loop(lab.base, EVLOOP_NONBLOCK);
-		got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-		if (got >= (ssize_t)sizeof(out->type))
-			break;
-		assert_true(got < 0 && errno == EAGAIN);
+		if (take_message(fd, out))
+			return true;
 		if (clock_now_ms() >= deadline_ms)
 			return false;
 		(void)poll(&ready, 1, 1);
 	}
-	memcpy(&out->type, bytes, sizeof(out->type));
-	out->length = (size_t)got - sizeof(out->type);
-	memcpy(out->body, bytes + sizeof(out->type), out->length);
-	return true;
 }
 
 static void expect(int fd, uint32_t type, void *body, size_t length)
@@ -154,11 +186,14 @@ static void expect_reply(int fd, enum result result)
 
 static bool send_message(int fd, uint32_t type, const void *body, size_t length)
 {
-	uint8_t bytes[sizeof(uint32_t) + MSG_BODY_MAX];
+	const struct msg_frame frame = {
+		.type = type, .length = (uint16_t)length, .sent = (uint16_t)length};
+	uint8_t bytes[MSG_DATAGRAM_MAX];
 
-	memcpy(bytes, &type, sizeof(type));
-	memcpy(bytes + sizeof(type), body, length);
-	return send(fd, bytes, sizeof(type) + length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	memcpy(bytes, &frame, sizeof(frame));
+	memcpy(bytes + sizeof(frame), body, length);
+	return send(fd, bytes, sizeof(frame) + length, MSG_DONTWAIT | MSG_NOSIGNAL) >=
+	       0;
 }
 
 static void send_request(enum origin origin, enum request_op op, uint16_t port,
@@ -189,6 +224,7 @@ static int attach(const struct worker_ops *ops)
 
 	assert_int_equal(msg_pair(pair), 0);
 	assert_int_equal(core_attach_worker(lab.core, ops, pair[0]), 0);
+	*get_taken(pair[1]) = 0;
 	return pair[1];
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
+#include "base/msg_queue.h"
 
 #define WAIT_MAX_S 10
 
@@ -187,8 +188,9 @@ static int tear_down(void **state)
 
 static void send_many(struct end *end, unsigned int count)
 {
-	uint8_t body[400] = {0};
+	uint8_t body[400];
 
+	memset(body, 7, sizeof(body));
 	for (unsigned int i = 0; i < count; i++)
 		assert_int_equal(msg_channel_send(end->channel, i, body, sizeof(body)),
 				 0);
@@ -296,7 +298,7 @@ static void test_slow_reader_is_waited_for(void **state)
 {
 	struct fixture *fixture = *state;
 	unsigned int turns = 0;
-	uint8_t datagram[512];
+	uint8_t datagram[MSG_DATAGRAM_MAX];
 	uint32_t expected = 0;
 
 	send_many(&fixture->a, MSG_QUEUE_MAX);
@@ -306,16 +308,19 @@ static void test_slow_reader_is_waited_for(void **state)
 			 0);
 	while (expected <= MSG_QUEUE_MAX) {
 		ssize_t length = recv(fixture->raw, datagram, sizeof(datagram), 0);
-		uint32_t type;
+		struct msg_frame frame;
 
 		if (length < 0) {
 			assert_int_equal(errno, EAGAIN);
 			event_base_loop(fixture->base, EVLOOP_ONCE);
 			continue;
 		}
-		memcpy(&type, datagram, sizeof(type));
-		assert_int_equal(type, expected);
-		expected++;
+		for (ssize_t at = 0; at < length; expected++) {
+			memcpy(&frame, datagram + at, sizeof(frame));
+			assert_int_equal(frame.type, expected);
+			at += (ssize_t)(sizeof(frame) + frame.sent);
+			assert_true(at <= length);
+		}
 	}
 }
 
@@ -357,34 +362,138 @@ static void test_queued_descriptor_is_closed_with_the_channel(void **state)
 	close(ends[0]);
 }
 
-static void send_raw(const struct fixture *fixture, size_t length)
+/* A datagram that begins with this frame; what follows is zero. */
+static void send_raw(const struct fixture *fixture, struct msg_frame frame,
+		     size_t length)
 {
-	static const uint8_t zeros[MSG_BODY_MAX + 8];
+	uint8_t bytes[MSG_DATAGRAM_MAX + 1] = {0};
 
-	assert_int_equal(send(fixture->raw, zeros, length, 0), length);
+	memcpy(bytes, &frame, sizeof(frame));
+	assert_int_equal(send(fixture->raw, bytes, length, 0), length);
 }
 
-static void test_short_datagram_ends(void **state)
+static void test_bad_datagram_ends(void **state)
 {
 	struct fixture *fixture = *state;
+	static const struct {
+		struct msg_frame frame;
+		size_t length;
+		unsigned int messages;
+		int error;
+	} rows[] = {
+		{{0, 0, 0}, sizeof(struct msg_frame) - 1, 0, -EBADMSG},
+		{{0, 8, 8}, sizeof(struct msg_frame) + 7, 0, -EBADMSG},
+		{{0, 7, 8}, sizeof(struct msg_frame) + 8, 0, -EBADMSG},
+		{{0, MSG_BODY_MAX + 1, 0}, sizeof(struct msg_frame), 0, -EBADMSG},
+		{{0, UINT16_MAX, 8}, sizeof(struct msg_frame) + 8, 0, -EBADMSG},
+		/* a whole message, and the beginning of another */
+		{{0, 8, 8}, 2 * sizeof(struct msg_frame) + 7, 1, -EBADMSG},
+		{{0, MSG_BODY_MAX, MSG_BODY_MAX}, MSG_DATAGRAM_MAX + 1, 0, -EMSGSIZE},
+	};
 
-	send_raw(fixture, 3);
-	run(fixture);
-	assert_int_equal(fixture->a.ended, 1);
-	assert_int_equal(fixture->a.error, -EBADMSG);
-	assert_int_equal(fixture->a.messages, 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int pair[2];
+
+		assert_int_equal(msg_pair(pair), 0);
+		close(fixture->raw);
+		msg_channel_free(fixture->a.channel);
+		end_init(fixture, &fixture->a, pair[0]);
+		fixture->raw = pair[1];
+		send_raw(fixture, rows[i].frame, rows[i].length);
+		run(fixture);
+		assert_int_equal(fixture->a.ended, 1);
+		assert_int_equal(fixture->a.error, rows[i].error);
+		assert_int_equal(fixture->a.messages, rows[i].messages);
+	}
 }
 
-static void test_long_datagram_ends(void **state)
+/* A body whose end does not travel is whole when it is handed over. */
+static void test_longest_datagram_is_read(void **state)
 {
 	struct fixture *fixture = *state;
+	static const uint8_t zeros[MSG_BODY_MAX];
 
-	send_raw(fixture, sizeof(uint32_t) + MSG_BODY_MAX);
-	send_raw(fixture, sizeof(uint32_t) + MSG_BODY_MAX + 1);
+	send_raw(fixture,
+		 (struct msg_frame){.length = MSG_BODY_MAX, .sent = MSG_BODY_MAX},
+		 MSG_DATAGRAM_MAX);
+	send_raw(fixture, (struct msg_frame){.type = 1, .length = MSG_BODY_MAX},
+		 sizeof(struct msg_frame));
+	memset(fixture->a.last_body, 1, sizeof(fixture->a.last_body));
+	fixture->a.stop_after = 2;
 	run(fixture);
-	assert_int_equal(fixture->a.messages, 1);
-	assert_int_equal(fixture->a.ended, 1);
-	assert_int_equal(fixture->a.error, -EMSGSIZE);
+	assert_int_equal(fixture->a.messages, 2);
+	assert_true(fixture->a.in_order);
+	assert_int_equal(fixture->a.last_length, MSG_BODY_MAX);
+	assert_memory_equal(fixture->a.last_body, zeros, sizeof(zeros));
+}
+
+/* Zeros at the end of a body do not travel, wherever they begin. */
+static void test_zeros_do_not_travel(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t body[40];
+
+	for (size_t used = 0; used <= sizeof(body); used++) {
+		struct msg_frame frame;
+		uint8_t bytes[MSG_DATAGRAM_MAX];
+
+		memset(body, 0, sizeof(body));
+		memset(body, 7, used);
+		/* one that is zero among those that are not */
+		if (used > 1)
+			body[used / 2 - 1] = 0;
+		assert_int_equal(
+			msg_channel_send(fixture->a.channel, 0, body, sizeof(body)), 0);
+		event_base_loop(fixture->base, EVLOOP_NONBLOCK);
+		assert_int_equal(recv(fixture->raw, bytes, sizeof(bytes), 0),
+				 sizeof(frame) + used);
+		memcpy(&frame, bytes, sizeof(frame));
+		assert_int_equal(frame.length, sizeof(body));
+		assert_int_equal(frame.sent, used);
+		assert_memory_equal(bytes + sizeof(frame), body, used);
+	}
+}
+
+/* Of a datagram with more messages than a batch the rest waits for the next turn. */
+static void test_rest_of_a_datagram_waits(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t bytes[MSG_DATAGRAM_MAX];
+	const unsigned int count = sizeof(bytes) / sizeof(struct msg_frame);
+
+	for (unsigned int i = 0; i < count; i++) {
+		const struct msg_frame frame = {.type = i};
+
+		memcpy(bytes + i * sizeof(frame), &frame, sizeof(frame));
+	}
+	assert_int_equal(send(fixture->raw, bytes, count * sizeof(struct msg_frame), 0),
+			 count * sizeof(struct msg_frame));
+	event_base_loop(fixture->base, EVLOOP_ONCE);
+	assert_int_equal(fixture->a.messages, MSG_BATCH_MAX);
+	assert_int_equal(fixture->a.drained, 1);
+	fixture->a.stop_after = count;
+	run(fixture);
+	assert_int_equal(fixture->a.messages, count);
+	assert_true(fixture->a.in_order);
+	assert_int_equal(fixture->a.drained,
+			 (count + MSG_BATCH_MAX - 1) / MSG_BATCH_MAX);
+}
+
+/* What waits behind it is never handed over, and its descriptors are closed. */
+static void test_free_with_a_rest(void **state)
+{
+	struct fixture *fixture = *state;
+	int spare = dup(STDERR_FILENO);
+
+	for (unsigned int i = 0; i < MSG_BATCH_MAX + 1; i++)
+		assert_int_equal(msg_channel_send(fixture->a.channel, i, NULL, 0), 0);
+	assert_int_equal(msg_channel_send_fd(fixture->a.channel, 0, NULL, 0, spare), 0);
+	event_base_loop(fixture->base, EVLOOP_ONCE);
+	while (fixture->b.messages < MSG_BATCH_MAX)
+		event_base_loop(fixture->base, EVLOOP_ONCE);
+	assert_int_equal(fixture->b.messages, MSG_BATCH_MAX);
+	msg_channel_free(fixture->b.channel);
+	fixture->b.channel = NULL;
 }
 
 /* Two descriptors beside one message: the second is never installed here. */
@@ -392,8 +501,8 @@ static void test_second_descriptor_ends(void **state)
 {
 	struct fixture *fixture = *state;
 	const int fds[2] = {STDERR_FILENO, STDERR_FILENO};
-	uint32_t type = 0;
-	struct iovec iovec = {&type, sizeof(type)};
+	struct msg_frame frame = {0};
+	struct iovec iovec = {&frame, sizeof(frame)};
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(fds))];
@@ -406,7 +515,7 @@ static void test_second_descriptor_ends(void **state)
 				.msg_controllen = sizeof(control)};
 
 	memcpy(CMSG_DATA(&control.header), fds, sizeof(fds));
-	assert_int_equal(sendmsg(fixture->raw, &header, 0), sizeof(type));
+	assert_int_equal(sendmsg(fixture->raw, &header, 0), sizeof(frame));
 	run(fixture);
 	assert_int_equal(fixture->a.ended, 1);
 	assert_int_equal(fixture->a.error, -EMSGSIZE);
@@ -419,7 +528,7 @@ static void test_peer_gone_after_its_last_message(void **state)
 	/* Unread data on the other side makes the kernel say ECONNRESET first. */
 	assert_int_equal(msg_channel_send(fixture->a.channel, 9, NULL, 0), 0);
 	event_base_loop(fixture->base, EVLOOP_NONBLOCK);
-	send_raw(fixture, sizeof(uint32_t));
+	send_raw(fixture, (struct msg_frame){0}, sizeof(struct msg_frame));
 	close(fixture->raw);
 	fixture->raw = -1;
 	assert_int_equal(msg_channel_send(fixture->a.channel, 9, NULL, 0), 0);
@@ -502,8 +611,11 @@ int main(void)
 		WITH_RAW(test_slow_reader_is_waited_for),
 		WITH_BOTH(test_descriptor_travels),
 		WITH_BOTH(test_queued_descriptor_is_closed_with_the_channel),
-		WITH_RAW(test_short_datagram_ends),
-		WITH_RAW(test_long_datagram_ends),
+		WITH_RAW(test_bad_datagram_ends),
+		WITH_RAW(test_longest_datagram_is_read),
+		WITH_RAW(test_zeros_do_not_travel),
+		WITH_RAW(test_rest_of_a_datagram_waits),
+		WITH_BOTH(test_free_with_a_rest),
 		WITH_RAW(test_second_descriptor_ends),
 		WITH_RAW(test_peer_gone_after_its_last_message),
 		WITH_BOTH(test_last_word_is_sent_on_free),
