@@ -5,15 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 
-/* iptables tells nobody what it does: so we look, this often. */
-#define CHECK_MS 3000
 /* Tries, when somebody changes a table between our look at it and our change. */
 #define TRIES 5
 /* At the end somebody else's work is waited for: what stays then, stays for ever. Less
@@ -34,7 +31,7 @@ struct backend {
 	struct ipt_given given;
 	struct ipt_rank rank;
 	struct ipt_accept accept;
-	int timer; /* of looks at the tables */
+	struct ipt_look look;
 	int epoll; /* the descriptors of looks and flows, as one */
 	bool has_ipv6;
 	bool complained;
@@ -208,8 +205,7 @@ static int ipt_close(struct backend *backend, bool keep)
 	ipt_touched_fini(&backend->touched);
 	ipt_counts_drop(&backend->counts);
 	ipt_model_fini(&backend->layout.model);
-	if (backend->timer >= 0)
-		(void)close(backend->timer);
+	ipt_look_close(&backend->look);
 	if (backend->epoll >= 0)
 		(void)close(backend->epoll);
 	free(backend);
@@ -264,19 +260,20 @@ static int join(struct backend *backend, int fd)
 	return epoll_ctl(backend->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int open_timer(struct backend *backend)
+static int open_look(struct backend *backend)
 {
-	const struct itimerspec when = {
-		.it_value.tv_sec = CHECK_MS / 1000,
-		.it_interval.tv_sec = CHECK_MS / 1000,
-	};
+	int error;
 
-	backend->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	backend->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (backend->timer < 0 || backend->epoll < 0 ||
-	    timerfd_settime(backend->timer, 0, &when, NULL) < 0)
-		return -errno;
-	return join(backend, backend->timer);
+	backend->look = (struct ipt_look){
+		.layout = &backend->layout,
+		.has_ipv6 = backend->has_ipv6,
+		.given = &backend->given,
+		.rank = &backend->rank,
+		.accept = &backend->accept,
+		.lock = &backend->lock,
+	};
+	error = ipt_look_open(&backend->look);
+	return error < 0 ? error : join(backend, backend->look.timer);
 }
 
 static int open_parts(struct backend *backend)
@@ -290,7 +287,8 @@ static int open_parts(struct backend *backend)
 					      .wanted = &backend->config.accept,
 					      .has_ipv6 = backend->has_ipv6};
 	ipt_lock_open(&backend->lock, backend->config.lock_fd);
-	error = open_timer(backend);
+	backend->epoll = epoll_create1(EPOLL_CLOEXEC);
+	error = backend->epoll < 0 ? -errno : open_look(backend);
 	if (error < 0)
 		return error;
 	error = flows_open(&backend->flows, backend->config.mark, ipt_judge_get(),
@@ -314,7 +312,7 @@ static int ipt_open(const struct backend_config *config,
 	backend->layout.mark = config->mark;
 	backend->events = events;
 	backend->user = user;
-	backend->timer = -1;
+	backend->look.timer = -1;
 	backend->epoll = -1;
 	backend->flows.timer = -1;
 	backend->lock.fd = -1;
@@ -548,40 +546,11 @@ static unsigned int ipt_get_troubles(const struct backend *backend)
 	return troubles;
 }
 
-static bool is_whole(struct backend *backend, enum ipt_table_name name)
-{
-	struct ipt_table table;
-	int error;
-
-	if (name == IPT_MANGLE6 && !backend->has_ipv6)
-		return true;
-	error = ipt_table_open(&table, ipt_family_get(ipt_sync_is_ipv6(name)),
-			       ipt_sync_get_table(name));
-	if (error == 0)
-		ipt_given_read(&backend->given, &table, &backend->layout);
-	if (error == 0)
-		error = ipt_sync_check(&table, &backend->layout, name);
-	if (error == 0 && name == IPT_NAT4 &&
-	    ipt_rank_is_wrong(&backend->rank, &table, &backend->layout, clock_now_ms()))
-		error = -ENOENT;
-	ipt_table_close(&table);
-	return error != -ENOENT;
-}
-
 static void ipt_event(struct backend *backend)
 {
-	uint64_t expirations;
-	bool whole = true;
-
 	flows_run(&backend->flows);
-	if (read(backend->timer, &expirations, sizeof(expirations)) <= 0 ||
-	    !backend->ready || backend->told)
-		return;
-	for (unsigned int i = 0; i < IPT_TABLE_COUNT && whole; i++)
-		whole = is_whole(backend, (enum ipt_table_name)i);
-	for (int ipv6 = 0; ipv6 < 2 && whole; ipv6++)
-		whole = !ipt_accept_is_missing(&backend->accept, ipv6, &backend->lock);
-	if (whole)
+	if (!ipt_look_is_due(&backend->look) || !backend->ready || backend->told ||
+	    ipt_look_run(&backend->look))
 		return;
 	backend->told = true;
 	backend->events->disturbed(backend->user);

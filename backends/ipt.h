@@ -538,6 +538,28 @@ bool ipt_accept_has_failed(const struct ipt_accept *accept);
 void ipt_accept_get_passage(const struct ipt_accept *accept, bool ipv6,
 			    struct backend_passage *out);
 
+/* --- looks at the tables --- */
+
+struct ipt_look {
+	int timer;	   /* readable when one is due */
+	unsigned int next; /* what is looked at next */
+	bool has_ipv6;
+	const struct ipt_layout *layout;
+	struct ipt_given *given;
+	struct ipt_rank *rank;
+	struct ipt_accept *accept;
+	struct ipt_lock *lock;
+};
+
+/** The caller has set all but the first two. Errors: -errno. */
+int ipt_look_open(struct ipt_look *look) __attribute__((warn_unused_result));
+/** Safe on a timer of -1. */
+void ipt_look_close(struct ipt_look *look);
+/** True once for each time that the timer is readable. */
+bool ipt_look_is_due(struct ipt_look *look);
+/** Look, at a part of all where it takes long. False: sync() shall mend something. */
+bool ipt_look_run(struct ipt_look *look);
+
 /** Take out all that is ours. Errors: -errno. */
 int ipt_sync_remove(struct ipt_table *table, const struct ipt_layout *layout,
 		    enum ipt_table_name name) __attribute__((warn_unused_result));

@@ -113,6 +113,20 @@ def test_a_fight_ends(lab, tool):
     assert tool.do("troubles")[1] == [0]
 
 
+def test_a_long_look_sees_all_of_it(lab, tool):
+    """It is interrupted where tables are large, and goes on with the others."""
+    many = [rule(external=port, internal=port) for port in range(2000, 4000)]
+    tool.sync(*many)
+    for line in ("iptables-legacy -t mangle -F PORTREEVE-NEW",
+                 "iptables-legacy -t nat -F PORTREEVE-DNAT-PORTS",
+                 "ip6tables-legacy -t mangle -F PORTREEVE-NEW"):
+        assert tool.disturbed(LOOK_MS) == 0
+        run(lab, line)
+        assert tool.disturbed(LOOK_MS) == 1
+        tool.sync(*many)
+    assert lab.udp_arrives(lab.inet1, (WAN, 3999), lab.lan1, 3999)
+
+
 def test_a_routed_network_is_not_translated(lab, tool):
     """Private sources that are no LAN of ours leave as they are, by leased ports too."""
     tool.apply("add " + rule(external=7777))
