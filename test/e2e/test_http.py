@@ -9,6 +9,7 @@ import resource
 import select
 import socket
 import statistics
+import struct
 import time
 
 import pytest
@@ -22,6 +23,9 @@ ROOT, CONTROL = "/igd1/root.xml", "/igd1/ctl/WANIPConn1"
 ACTION = f'SOAPAction: "{WANIP1}#GetExternalIPAddress"\r\n'
 BODY = ('<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
         f'<u:GetExternalIPAddress xmlns:u="{WANIP1}"/></s:Body></s:Envelope>')
+
+# struct tcp_info of linux/tcp.h: tcpi_segs_in, and enough to have it.
+TCP_INFO_SEGMENTS_IN, TCP_INFO_SIZE = 140, 160
 
 # Half-open connections, and from how many addresses.
 CROWD = 1300
@@ -211,6 +215,25 @@ def test_expect_what_is_refused(lab, served):
     request = post("Expect: 100-continue\r\n" + ACTION, "", "Content-Length: 100\r\n",
                    host="evil.example")
     assert exchange(lab.lan1, request).status == 403
+
+
+def segments_of(lab, request):
+    """How many segments bring an answer, from the first one to the end."""
+    with lab.lan1.connect((GATEWAY, PORT)) as sock:
+        sock.sendall(request.encode())
+        answer = Answer(receive_all(sock))
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+    assert answer.status == 200
+    assert answer.headers["content-length"] == str(len(answer.body))
+    return struct.unpack_from("=I", info, TCP_INFO_SEGMENTS_IN)[0]
+
+
+@pytest.mark.parametrize("more", ["", "\r\n"])
+def test_one_packet(lab, served, more):
+    """HTTP-1: a short answer and the end of its connection are one packet; and whole even
+    where the client has said a line too much"""
+    # SYN and ACK, the acknowledgement of the request, the answer with its FIN
+    assert min(segments_of(lab, post() + more) for _ in range(10)) <= 3
 
 
 def test_pieces(lab, served):
