@@ -34,20 +34,22 @@ class Sample:
     note: str = ""
 
 
-Measure = collections.namedtuple("Measure", "name function group sizes rounds candidates")
+Measure = collections.namedtuple("Measure", "name function group sizes rounds candidates most")
 MEASURES = []
 
 
-def measure(name, *, short=(), full=(), group="requests", rounds=None, candidates=ALL):
+def measure(name, *, short=(), full=(), group="requests", rounds=None, candidates=ALL,
+            most=None):
     """
     Enter a function into the table. short, full: leases at which it runs in that form.
     rounds: {"short": N, "full": N} where fewer than all are enough. candidates: names.
+    most: {form: leases} beyond which an incumbent is not asked, which is told.
     """
     assert group in GROUPS, group
 
     def enter(function):
         MEASURES.append(Measure(name, function, group, {"short": short, "full": full},
-                                rounds or {}, candidates))
+                                rounds or {}, candidates, most or {}))
         return function
 
     return enter
