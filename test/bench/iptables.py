@@ -4,6 +4,9 @@
 
 Runs the real daemon in the laboratory of test/e2e with `[backend] type = iptables`,
 fills it with leases, and prints one line a figure, then whether each target was reached.
+Twice: each lease has a port of its own, the same inside and outside, as hosts usually
+have them; and all hosts have the same ports, so that most get others outside, and none
+shares a rule with another. The targets are those of the former.
 Not a test: machines differ. Exits 0 all the same, but with --strict 1 when a target was
 missed.
 
@@ -40,10 +43,10 @@ def cpu_ms(daemon):
     return total_ns / 1e6
 
 
-def timed(lab, build, daemon, **options):
+def timed(lab, build, daemon, *flags, **options):
     """A run of the load, and `cpu_ms` for each of its requests."""
     before = cpu_ms(daemon)
-    run = load(lab, build, **options)
+    run = load(lab, build, *flags, **options)
     run["cpu_ms"] = (cpu_ms(daemon) - before) / options["requests"]
     return run
 
@@ -52,21 +55,23 @@ def median(runs, key):
     return statistics.median(run[key] for run in runs)
 
 
-def measure(lab, build, leases):
+def measure(lab, build, leases, *flags):
     """Print the figures; what was measured of each target: name, reached, figure."""
     daemon = Daemon(lab, build, LIMITS + "[backend]\ntype = iptables\n").start()
-    fill = load(lab, build, requests=leases, window=WINDOW, first_port=FIRST_PORT)
+    fill = load(lab, build, *flags, requests=leases, window=WINDOW, first_port=FIRST_PORT)
     print(f"add, window {WINDOW}, to {leases} leases    {fill['per_second']:7.0f} /s   "
           f"p99 {fill['p99_us'] / 1000:5.1f} ms  refused {fill['refused']} lost {fill['lost']}")
     adds, ones, deletes = [], [], []
     for number in range(RUNS):
-        more = {"first_port": MORE_PORT + 1000 * number, "requests": 2000, "window": WINDOW}
-        adds.append(timed(lab, build, daemon, **more))
-        load(lab, build, mode="delete", **more)
-        one = {"first_port": more["first_port"] + 500, "requests": 5 * CLIENTS, "window": 1}
-        ones.append(timed(lab, build, daemon, **one))
-        deletes.append(timed(lab, build, daemon, mode="delete", **one))
-    renew = load(lab, build, requests=leases, window=WINDOW, first_port=FIRST_PORT,
+        # Few, so that it is "at" so many, and not more.
+        more = {"first_port": MORE_PORT + 3000 * number, "requests": 10 * WINDOW,
+                "window": WINDOW}
+        adds.append(timed(lab, build, daemon, *flags, **more))
+        load(lab, build, *flags, mode="delete", **more)
+        one = {"first_port": more["first_port"] + 2500, "requests": 5 * CLIENTS, "window": 1}
+        ones.append(timed(lab, build, daemon, *flags, **one))
+        deletes.append(timed(lab, build, daemon, *flags, mode="delete", **one))
+    renew = load(lab, build, *flags, requests=leases, window=WINDOW, first_port=FIRST_PORT,
                  mode="renew")
     rate = median(adds, "per_second")
     print(f"add, window {WINDOW}, at {leases} leases    {rate:7.0f} /s   "
@@ -93,7 +98,11 @@ def main():
     options = parser.parse_args()
     with Lab() as lab:
         clients_of(lab)
-        targets = measure(lab, os.path.abspath(options.build), options.leases)
+        build = os.path.abspath(options.build)
+        print("each lease with a port of its own")
+        targets = measure(lab, build, options.leases, "--own-ports")
+        print("all hosts with the same ports")
+        measure(lab, build, options.leases)
     for name, reached, figure in targets:
         print(f"{'reached' if reached else 'MISSED '}  {name}: {figure}")
     return 1 if options.strict and not all(reached for _, reached, _ in targets) else 0
