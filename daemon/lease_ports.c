@@ -20,8 +20,11 @@ int lease_hold_port(struct ports *ports, const struct lease *lease)
 	if (!addr_is_ipv4(&lease->internal))
 		return 0;
 	error = ports_hold(ports, lease->wan, lease->external_port, &lease->internal);
-	if (error == 0 && !addr_is_none(&lease->remote))
-		ports_add_narrow(ports, &narrow);
+	if (error != 0 || addr_is_none(&lease->remote))
+		return error;
+	error = ports_add_narrow(ports, &narrow);
+	if (error != 0)
+		ports_unhold(ports, lease->wan, lease->external_port);
 	return error;
 }
 

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/ports.h"
 
-#define HASH_NONFATAL_OOM 1
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
-#include <utlist.h>
 
 #include "base/clock.h"
+#include "base/index.h"
+#include "base/pool.h"
 
 #define WORD_BITS 64u
 #define WORDS (65536u / WORD_BITS)
+/* UDP, TCP. */
+#define PROTOCOLS 2
 
 /* Key of a port: what is hashed must have no gaps. */
 static uint32_t hold_key(uint16_t wan, uint16_t port)
@@ -32,51 +33,125 @@ struct narrow_count {
 	uint64_t sum, squares;
 };
 
+/* By handles of ports.holds, 0 = none. */
 struct hold {
 	uint32_t key;
 	uint32_t leases; /* 0 = it rests */
 	int64_t rest_until_ms;
-	struct ip_addr host;
-	struct narrow_count narrow[2]; /* UDP, TCP */
-	UT_hash_handle hh;
-	struct hold *prev, *next; /* in the queue of resting ports, oldest first */
+	struct narrow_count *narrow; /* UDP, TCP; NULL = none of either */
+	struct in_addr host;
+	uint32_t handle;
+	uint32_t next_by_key;
+	uint32_t prev, next; /* in the queue of resting ports, oldest first */
 };
 
 struct ports {
-	struct hold *holds;
-	struct hold *resting;
+	struct pool *holds;
+	struct index *by_key;
+	uint32_t oldest, youngest;	 /* of those that rest */
 	uint64_t *taken[PORTS_WANS_MAX]; /* one bit a port; NULL = no port taken */
+};
+
+static uint32_t hold_get_hash(const void *item, uint64_t seed)
+{
+	const struct hold *hold = item;
+
+	return index_hash(&hold->key, sizeof(hold->key), seed);
+}
+
+static bool hold_is_of(const void *item, const void *key)
+{
+	const struct hold *hold = item;
+
+	return memcmp(&hold->key, key, sizeof(hold->key)) == 0;
+}
+
+static const struct index_kind key_kind = {
+	.link = offsetof(struct hold, next_by_key),
+	.get_hash = hold_get_hash,
+	.is_of = hold_is_of,
 };
 
 struct ports *ports_new(void)
 {
-	return calloc(1, sizeof(struct ports));
+	struct ports *ports = calloc(1, sizeof(*ports));
+
+	if (!ports)
+		return NULL;
+	ports->holds = pool_new(sizeof(struct hold));
+	if (ports->holds)
+		ports->by_key = index_new(ports->holds, &key_kind);
+	if (ports->by_key)
+		return ports;
+	ports_free(ports);
+	return NULL;
 }
 
 void ports_free(struct ports *ports)
 {
-	struct hold *hold, *next;
+	uint32_t handle = 0;
 
 	if (!ports)
 		return;
-	hold = ports->holds;
-	HASH_CLEAR(hh, ports->holds);
-	for (; hold; hold = next) {
-		next = hold->hh.next;
-		free(hold);
+	while (ports->holds && (handle = pool_get_next(ports->holds, handle)) != 0) {
+		struct hold *hold = pool_get(ports->holds, handle);
+
+		free(hold->narrow);
 	}
+	index_free(ports->by_key);
+	pool_free(ports->holds);
 	for (size_t wan = 0; wan < PORTS_WANS_MAX; wan++)
 		free(ports->taken[wan]);
 	free(ports);
 }
 
+static struct hold *hold_get(const struct ports *ports, uint32_t handle)
+{
+	return handle != 0 ? pool_get(ports->holds, handle) : NULL;
+}
+
 static struct hold *ports_find(const struct ports *ports, uint16_t wan, uint16_t port)
 {
 	uint32_t key = hold_key(wan, port);
-	struct hold *hold;
+	uint64_t seed = index_get_seed(ports->by_key);
+	uint32_t hash = index_hash(&key, sizeof(key), seed);
 
-	HASH_FIND(hh, ports->holds, &key, sizeof(key), hold);
-	return hold;
+	return hold_get(ports, index_find(ports->by_key, hash, &key));
+}
+
+static bool hold_is_of_host(const struct hold *hold, const struct ip_addr *host)
+{
+	return hold->host.s_addr == addr_to_ipv4(host).s_addr;
+}
+
+/* --- the queue of those that rest --- */
+
+static void rest_append(struct ports *ports, struct hold *hold)
+{
+	struct hold *last = hold_get(ports, ports->youngest);
+
+	hold->prev = ports->youngest;
+	hold->next = 0;
+	if (last)
+		last->next = hold->handle;
+	else
+		ports->oldest = hold->handle;
+	ports->youngest = hold->handle;
+}
+
+static void rest_remove(struct ports *ports, const struct hold *hold)
+{
+	struct hold *before = hold_get(ports, hold->prev);
+	struct hold *behind = hold_get(ports, hold->next);
+
+	if (before)
+		before->next = hold->next;
+	else
+		ports->oldest = hold->next;
+	if (behind)
+		behind->prev = hold->prev;
+	else
+		ports->youngest = hold->prev;
 }
 
 bool ports_is_free_for(const struct ports *ports, uint16_t wan, uint16_t port,
@@ -84,27 +159,26 @@ bool ports_is_free_for(const struct ports *ports, uint16_t wan, uint16_t port,
 {
 	const struct hold *hold = ports_find(ports, wan, port);
 
-	return !hold || addr_equal(&hold->host, host) ||
+	return !hold || hold_is_of_host(hold, host) ||
 	       (hold->leases == 0 && hold->rest_until_ms <= now_ms);
 }
 
 static struct hold *ports_add(struct ports *ports, uint16_t wan, uint16_t port)
 {
 	struct hold *hold;
+	uint32_t handle;
 
 	if (!ports->taken[wan])
 		ports->taken[wan] = calloc(WORDS, sizeof(uint64_t));
 	if (!ports->taken[wan])
 		return NULL;
-	hold = calloc(1, sizeof(*hold));
-	if (!hold)
+	handle = pool_add(ports->holds);
+	if (handle == 0)
 		return NULL;
+	hold = pool_get(ports->holds, handle);
+	hold->handle = handle;
 	hold->key = hold_key(wan, port);
-	HASH_ADD(hh, ports->holds, key, sizeof(hold->key), hold);
-	if (!hold->hh.tbl) {
-		free(hold);
-		return NULL;
-	}
+	index_add(ports->by_key, handle);
 	ports->taken[wan][port / WORD_BITS] |= UINT64_C(1) << (port % WORD_BITS);
 	return hold;
 }
@@ -114,15 +188,15 @@ int ports_hold(struct ports *ports, uint16_t wan, uint16_t port,
 {
 	struct hold *hold = ports_find(ports, wan, port);
 
-	if (hold && hold->leases > 0 && !addr_equal(&hold->host, host))
+	if (hold && hold->leases > 0 && !hold_is_of_host(hold, host))
 		return -EADDRINUSE;
 	if (!hold)
 		hold = ports_add(ports, wan, port);
 	else if (hold->leases == 0)
-		DL_DELETE(ports->resting, hold);
+		rest_remove(ports, hold);
 	if (!hold)
 		return -ENOMEM;
-	hold->host = *host;
+	hold->host = addr_to_ipv4(host);
 	hold->leases++;
 	return 0;
 }
@@ -134,7 +208,7 @@ void ports_release(struct ports *ports, uint16_t wan, uint16_t port, int64_t now
 	if (!hold || --hold->leases > 0)
 		return;
 	hold->rest_until_ms = now_ms + PORT_REST_MS;
-	DL_APPEND(ports->resting, hold);
+	rest_append(ports, hold);
 }
 
 static struct narrow_count *ports_find_narrow(const struct ports *ports,
@@ -142,24 +216,32 @@ static struct narrow_count *ports_find_narrow(const struct ports *ports,
 {
 	struct hold *hold = ports_find(ports, narrow->wan, narrow->port);
 
-	return hold ? &hold->narrow[narrow->protocol == IPPROTO_TCP] : NULL;
+	return hold && hold->narrow ? &hold->narrow[narrow->protocol == IPPROTO_TCP]
+				    : NULL;
 }
 
-void ports_add_narrow(struct ports *ports, const struct ports_narrow *narrow)
+int ports_add_narrow(struct ports *ports, const struct ports_narrow *narrow)
 {
-	struct narrow_count *count = ports_find_narrow(ports, narrow);
+	struct hold *hold = ports_find(ports, narrow->wan, narrow->port);
 	uint64_t port = narrow->internal_port;
+	struct narrow_count *count;
 
-	if (!count)
-		return;
+	assert(hold);
+	if (!hold->narrow)
+		hold->narrow = calloc(PROTOCOLS, sizeof(*hold->narrow));
+	if (!hold->narrow)
+		return -ENOMEM;
+	count = ports_find_narrow(ports, narrow);
 	count->count++;
 	count->remotes += !narrow->flow;
 	count->sum += port;
 	count->squares += port * port;
+	return 0;
 }
 
 void ports_remove_narrow(struct ports *ports, const struct ports_narrow *narrow)
 {
+	struct hold *hold = ports_find(ports, narrow->wan, narrow->port);
 	struct narrow_count *count = ports_find_narrow(ports, narrow);
 	uint64_t port = narrow->internal_port;
 
@@ -169,6 +251,10 @@ void ports_remove_narrow(struct ports *ports, const struct ports_narrow *narrow)
 	count->remotes -= !narrow->flow;
 	count->sum -= port;
 	count->squares -= port * port;
+	if (hold->narrow[0].count + hold->narrow[1].count > 0)
+		return;
+	free(hold->narrow);
+	hold->narrow = NULL;
 }
 
 bool ports_has_narrow_besides(const struct ports *ports,
@@ -201,7 +287,7 @@ void ports_unhold(struct ports *ports, uint16_t wan, uint16_t port)
 
 	/* rest_until_ms still says until when it rested; one in the past is no rest */
 	if (hold && --hold->leases == 0)
-		DL_APPEND(ports->resting, hold);
+		rest_append(ports, hold);
 }
 
 static uint64_t ports_free_bits(const struct ports *ports, uint16_t wan, uint32_t word,
@@ -298,26 +384,28 @@ static void ports_forget(struct ports *ports, struct hold *hold)
 	uint64_t *taken = ports->taken[hold->key >> 16];
 	uint16_t port = hold->key & UINT16_MAX;
 
-	/* what rests is in the hash and has its bit */
-	assert(ports->holds && taken);
+	/* what rests has its bit */
+	assert(taken);
 	taken[port / WORD_BITS] &= ~(UINT64_C(1) << (port % WORD_BITS));
-	HASH_DEL(ports->holds, hold);
-	free(hold);
+	index_remove(ports->by_key, hold->handle);
+	free(hold->narrow);
+	pool_remove(ports->holds, hold->handle);
 }
 
 void ports_reap(struct ports *ports, int64_t now_ms)
 {
-	struct hold *hold, *next;
+	struct hold *hold;
 
-	DL_FOREACH_SAFE (ports->resting, hold, next) {
-		if (hold->rest_until_ms > now_ms)
-			break;
-		DL_DELETE(ports->resting, hold);
+	while ((hold = hold_get(ports, ports->oldest)) &&
+	       hold->rest_until_ms <= now_ms) {
+		rest_remove(ports, hold);
 		ports_forget(ports, hold);
 	}
 }
 
 int64_t ports_get_due(const struct ports *ports)
 {
-	return ports->resting ? ports->resting->rest_until_ms : TIME_NEVER;
+	const struct hold *hold = hold_get(ports, ports->oldest);
+
+	return hold ? hold->rest_until_ms : TIME_NEVER;
 }

@@ -18,7 +18,8 @@
 /**
  * Who holds which external port. A port is held by one internal host, TCP and UDP
  * alike: while a host has TCP p nobody else gets UDP p (NP-34). A freed port rests
- * before another host may have it; its last holder may take it back at once.
+ * before another host may have it; its last holder may take it back at once. Hosts are
+ * those of IPv4, which share the ports of one address.
  */
 struct ports;
 
@@ -48,8 +49,10 @@ struct ports_narrow {
 	bool flow; /* one flow of it only, as PEER asks */
 };
 
-/** Count such a lease while its port is held, and no more before that is released. */
-void ports_add_narrow(struct ports *ports, const struct ports_narrow *narrow);
+/** Count such a lease while its port is held, and no more before that is released.
+ * Errors: -ENOMEM. */
+int ports_add_narrow(struct ports *ports, const struct ports_narrow *narrow)
+	__attribute__((warn_unused_result));
 void ports_remove_narrow(struct ports *ports, const struct ports_narrow *narrow);
 /** True when there is one with another internal port. */
 bool ports_has_narrow_besides(const struct ports *ports,

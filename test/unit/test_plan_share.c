@@ -185,13 +185,13 @@ static void test_counts(void **state)
 		narrow.internal_port = a;
 		narrow.flow = true;
 		for (int n = 0; n < i % 7 + 1; n++)
-			ports_add_narrow(ports, &narrow);
+			assert_int_equal(ports_add_narrow(ports, &narrow), 0);
 		assert_false(ports_has_narrow_besides(ports, &narrow));
 		assert_false(ports_has_remote(ports, &narrow));
 		narrow.internal_port = b;
 		assert_true(ports_has_narrow_besides(ports, &narrow));
 		narrow.flow = false;
-		ports_add_narrow(ports, &narrow);
+		assert_int_equal(ports_add_narrow(ports, &narrow), 0);
 		assert_true(ports_has_remote(ports, &narrow));
 		assert_true(ports_has_narrow_besides(ports, &narrow));
 		narrow.internal_port = a;
