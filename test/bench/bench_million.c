@@ -4,7 +4,8 @@
  * What core's ledger costs at a million leases, with a firewall in memory and a clock
  * that the program moves:
  *
- *   bench_million [--leases N] [--clients N] [--group N] [--state-dir DIR] [--json]
+ *   bench_million [--leases N] [--clients N] [--group N] [--state-dir DIR]
+ *                 [--part renew|walks|return|expire] [--json]
  *
  * Hosts of IPv6 have most of the leases, for an IPv4 address has 64,512 ports that
  * hosts may have: those are nearly all taken, and most hosts do not get the one that
@@ -46,9 +47,7 @@
 /* What the firewall in memory takes, which is not core's. */
 static struct {
 	int64_t cpu_ns;
-	int64_t all_ns; /* with what it takes to count the heap */
-	bool counts_heap;
-	size_t heap;
+	size_t heap; /* at its last end */
 } firewall;
 
 /* One part of the program. */
@@ -68,6 +67,7 @@ struct bench {
 	struct store_time at;
 	struct ledger *ledger;
 	size_t leases, clients, group;
+	size_t heap, resident; /* of all leases, in octets */
 	bool json, failed;
 	uint16_t *ports; /* that they were given, by lease */
 	struct part part;
@@ -89,7 +89,7 @@ static size_t get_heap(void)
 }
 
 /* Units: octets that are no file's. */
-static uint64_t get_resident(void)
+static size_t get_resident(void)
 {
 	FILE *file = fopen("/proc/self/status", "re");
 	unsigned long long kib = 0;
@@ -100,13 +100,13 @@ static uint64_t get_resident(void)
 			kib = strtoull(line + 8, NULL, 10);
 	if (file)
 		(void)fclose(file);
-	return (uint64_t)kib * 1024;
+	return (size_t)kib * 1024;
 }
 
 /* --- the firewall, and what it takes --- */
 
-static int firewall_change(struct backend *backend,
-			   const struct backend_change *changes, size_t count)
+static int firewall_apply(struct backend *backend, const struct backend_change *changes,
+			  size_t count)
 {
 	int64_t began_ns = load_get_cpu_ns();
 	int error = backend_get_memory()->apply(backend, changes, count);
@@ -115,28 +115,24 @@ static int firewall_change(struct backend *backend,
 	return error;
 }
 
-static int firewall_apply(struct backend *backend, const struct backend_change *changes,
-			  size_t count)
-{
-	int64_t began_ns = load_get_cpu_ns();
-	size_t heap = firewall.counts_heap ? get_heap() : 0;
-	int error = firewall_change(backend, changes, count);
-
-	if (firewall.counts_heap)
-		firewall.heap += get_heap() - heap;
-	firewall.all_ns += load_get_cpu_ns() - began_ns;
-	return error;
-}
-
 static int firewall_sync(struct backend *backend, const struct rule *rules,
 			 size_t count, size_t *added, size_t *removed)
 {
 	int64_t began_ns = load_get_cpu_ns();
 	int error = backend_get_memory()->sync(backend, rules, count, added, removed);
-	int64_t spent_ns = load_get_cpu_ns() - began_ns;
 
-	firewall.cpu_ns += spent_ns;
-	firewall.all_ns += spent_ns;
+	firewall.cpu_ns += load_get_cpu_ns() - began_ns;
+	return error;
+}
+
+static int firewall_close(struct backend *backend, bool keep)
+{
+	int64_t began_ns = load_get_cpu_ns();
+	size_t heap = get_heap();
+	int error = backend_get_memory()->close(backend, keep);
+
+	firewall.heap = heap - get_heap();
+	firewall.cpu_ns += load_get_cpu_ns() - began_ns;
 	return error;
 }
 
@@ -156,7 +152,7 @@ static void part_begin(struct bench *bench)
 static void turn_begin(struct bench *bench)
 {
 	bench->part.turn_us = load_now_us();
-	bench->part.firewall_ns = firewall.all_ns;
+	bench->part.firewall_ns = firewall.cpu_ns;
 	bench->part.turn_ns = load_get_cpu_ns();
 }
 
@@ -166,7 +162,7 @@ static void turn_end(struct bench *bench)
 	int64_t spent_ns = load_get_cpu_ns() - part->turn_ns;
 
 	load_times_add(&part->counts.times, part->turn_us);
-	spent_ns -= firewall.all_ns - part->firewall_ns;
+	spent_ns -= firewall.cpu_ns - part->firewall_ns;
 	part->cpu_ns += spent_ns;
 	if (spent_ns > part->worst_ns)
 		part->worst_ns = spent_ns;
@@ -350,6 +346,7 @@ static void init(struct bench *bench)
 	bench->backend = *backend_get_memory();
 	bench->backend.apply = firewall_apply;
 	bench->backend.sync = firewall_sync;
+	bench->backend.close = firewall_close;
 	bench->at = (struct store_time){NOW_MS, WALL_MS};
 	wan->present = true;
 	wan->ifindex = WAN_IFINDEX;
@@ -365,27 +362,37 @@ static void init(struct bench *bench)
 /* Nobody has a lease; each host asks for all of its own. */
 static void run_add(struct bench *bench)
 {
-	size_t heap, before;
-	uint64_t resident;
+	size_t heap, resident;
 
 	part_begin(bench);
 	open_ledger(bench);
 	heap = get_heap();
 	resident = get_resident();
-	firewall.counts_heap = true;
 	ask_all(bench, false);
-	firewall.counts_heap = false;
-	before = get_heap() - heap;
-	resident = get_resident() - resident;
+	bench->heap = get_heap() - heap;
+	bench->resident = get_resident() - resident;
 	part_end(bench, "add");
+}
+
+/* The first time with all leases: then the firewall tells what of the heap was its. */
+static void close_ledger(struct bench *bench)
+{
+	size_t held = table_get_count(ledger_get_table(bench->ledger));
+	size_t leases = bench->leases;
+
+	ledger_close(bench->ledger);
+	bench->ledger = NULL;
+	if (bench->heap == 0 || held < leases)
+		return;
 	(void)printf(bench->json
 			     ? "{\"mode\":\"memory\",\"heap_per_lease\":%zu,"
 			       "\"firewall_heap_per_lease\":%zu,"
 			       "\"resident_per_lease\":%zu}\n"
 			     : "mode=memory heap_per_lease=%zu "
 			       "firewall_heap_per_lease=%zu resident_per_lease=%zu\n",
-		     (before - firewall.heap) / bench->leases,
-		     firewall.heap / bench->leases, (size_t)resident / bench->leases);
+		     (bench->heap - firewall.heap) / leases, firewall.heap / leases,
+		     bench->resident / leases);
+	bench->heap = 0;
 }
 
 /* They renew, in any order. */
@@ -425,6 +432,7 @@ static void run_walks(struct bench *bench)
 		fail("some leases have no rules");
 	turn_end(bench);
 	part_end(bench, "status");
+	run_address(bench);
 }
 
 /* A stop and a start: the store brings all back, or nothing does. */
@@ -432,7 +440,7 @@ static void run_restart(struct bench *bench, bool stored)
 {
 	part_begin(bench);
 	turn_begin(bench);
-	ledger_close(bench->ledger);
+	close_ledger(bench);
 	turn_end(bench);
 	open_ledger(bench);
 	part_end(bench, stored ? "restart" : "loss");
@@ -456,26 +464,36 @@ static void run_expire(struct bench *bench)
 	part_end(bench, "rest");
 }
 
-static void run(struct bench *bench)
+/* They come back after a loss, with the ports that they had. */
+static void run_return(struct bench *bench)
 {
 	bool stored = bench->conf.global.state_dir[0] != '\0';
 
-	run_add(bench);
-	run_renew(bench);
-	run_walks(bench);
-	run_address(bench);
 	run_restart(bench, stored);
-	if (!stored) {
-		/* with the ports that they had */
-		part_begin(bench);
-		ask_all(bench, true);
-		part_end(bench, "return");
-	}
-	run_expire(bench);
-	ledger_close(bench->ledger);
+	if (stored)
+		return;
+	part_begin(bench);
+	ask_all(bench, true);
+	part_end(bench, "return");
 }
 
-static bool parse(int argc, char **argv, struct bench *bench)
+#define PARTS 5
+static const char *const part_names[PARTS] = {"all", "renew", "walks", "return",
+					      "expire"};
+static void (*const part_runs[PARTS])(struct bench *bench) = {
+	NULL, run_renew, run_walks, run_return, run_expire};
+
+/* All parts, or one; each needs the leases of the first. */
+static void run(struct bench *bench, size_t only)
+{
+	run_add(bench);
+	for (size_t i = 1; i < PARTS; i++)
+		if (only == 0 || only == i)
+			part_runs[i](bench);
+	close_ledger(bench);
+}
+
+static bool parse(int argc, char **argv, struct bench *bench, uint64_t *only)
 {
 	uint64_t leases = LEASES, clients = CLIENTS, group = LEDGER_GROUP_MAX;
 	const char *dir = "";
@@ -484,6 +502,7 @@ static bool parse(int argc, char **argv, struct bench *bench)
 		{.name = "clients", .number = &clients, .max = LEASES_MAX},
 		{.name = "group", .number = &group, .max = LEDGER_GROUP_MAX},
 		{.name = "state-dir", .text = &dir},
+		{.name = "part", .number = only, .words = part_names, .max = PARTS},
 		{.name = "json", .flag = &bench->json},
 		{.name = NULL},
 	};
@@ -504,13 +523,15 @@ static bool parse(int argc, char **argv, struct bench *bench)
 int main(int argc, char **argv)
 {
 	static struct bench bench;
+	uint64_t only = 0;
 
 	log_init("bench_million", LOG_LEVEL_ERROR);
 	init(&bench);
-	if (!parse(argc, argv, &bench)) {
+	if (!parse(argc, argv, &bench, &only)) {
 		(void)fprintf(stderr,
 			      "Usage: bench_million [--leases N] [--clients N] "
-			      "[--group N] [--state-dir DIR] [--json]\n"
+			      "[--group N] [--state-dir DIR]\n"
+			      "       [--part renew|walks|return|expire] [--json]\n"
 			      "Each client has as many leases, at most %u.\n",
 			      bench.conf.limits.leases_per_client);
 		return 2;
@@ -518,7 +539,7 @@ int main(int argc, char **argv)
 	bench.ports = calloc(bench.leases, sizeof(*bench.ports));
 	if (!bench.ports)
 		fail("out of memory");
-	run(&bench);
+	run(&bench, only);
 	free(bench.ports);
 	return bench.failed ? 1 : 0;
 }
