@@ -70,6 +70,8 @@ class Run:
         try:
             with open_candidate(name, self.setting) as candidate:
                 candidate.start()
+                if group == "requests":
+                    candidate.prove()
                 self.measure_sizes(candidate, group, plan)
         except (LabError, OSError, RuntimeError, NotReached) as error:
             for leases, rows in plan.items():

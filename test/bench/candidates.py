@@ -40,6 +40,7 @@ HTTP_PORT = 49152
 LIFETIME_S = 86400
 # Ports of the leases that are there while others are measured: UDP, from here on.
 FILL_PORT = 1024
+PROOF_PORT = 65000
 ASK_S = 0.005
 # Leases that an incumbent may have more, as a part and in any case, before it begins anew.
 MORE_PART, MORE_MIN = 4, 16
@@ -255,6 +256,19 @@ class Candidate:
         run["more"] = more
         self.more += run["granted"] * {"add": 1, "delete": -1}.get(run["mode"], 0)
         return run
+
+    def prove(self):
+        """LabError unless a port that it grants forwards, and no longer when it is deleted."""
+        some = {"requests": 1, "window": 1, "first_port": PROOF_PORT}
+        for mode, wanted in (("add", True), ("delete", False)):
+            self.load("load_natpmp", "--own-ports", mode=mode, **some)
+            with self.lab.lan1.udp(PROOF_PORT, address=FIRST_CLIENT) as sink:
+                arrived = self.lab.udp_arrives(
+                    self.lab.inet1, (self.lab.WAN_ADDRESS, PROOF_PORT), self.lab.lan1,
+                    PROOF_PORT, sink=sink)
+            if bool(arrived) != wanted:
+                raise LabError(f"{self.name}: {mode}, and a packet from the WAN "
+                               + ("arrived" if arrived else "did not arrive"))
 
     def post(self, path, service, action, body):
         """The text of the answer to a SOAP request of a client."""

@@ -44,8 +44,8 @@ def fetch(directory):
     Debian. FetchError.
     """
     packages = os.path.join(directory, "packages")
-    os.makedirs(packages, exist_ok=True)
     try:
+        os.makedirs(packages, exist_ok=True)
         files = {name: glob.glob(f"{packages}/{name}_*.deb")
                  for name in (COMMON, *BUILDS.values())}
         if not all(files.values()):
