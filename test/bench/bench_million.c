@@ -57,7 +57,7 @@ struct part {
 	int64_t turn_ns; /* of the processor */
 	int64_t cpu_ns, worst_ns;
 	int64_t firewall_ns;
-	uint64_t requests;
+	uint64_t requests, worst_at;
 };
 
 struct bench {
@@ -164,8 +164,10 @@ static void turn_end(struct bench *bench)
 	load_times_add(&part->counts.times, part->turn_us);
 	spent_ns -= firewall.cpu_ns - part->firewall_ns;
 	part->cpu_ns += spent_ns;
-	if (spent_ns > part->worst_ns)
-		part->worst_ns = spent_ns;
+	if (spent_ns <= part->worst_ns)
+		return;
+	part->worst_ns = spent_ns;
+	part->worst_at = part->requests;
 }
 
 /* Units: of cpu_ns per lease that the part was about. */
@@ -179,6 +181,7 @@ static void part_end(struct bench *bench, const char *name)
 		{"cpu_ns", (uint64_t)part->cpu_ns / each},
 		{"firewall_ns", (uint64_t)firewall.cpu_ns / each},
 		{"worst_cpu_us", (uint64_t)part->worst_ns / 1000},
+		{"worst_at", part->worst_at},
 		{.name = NULL},
 	};
 
