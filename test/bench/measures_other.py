@@ -33,7 +33,7 @@ FIRST_HOLDER = 120  # 192.168.77.120 and on
 # A holder that dribbles says an octet of this time after time.
 SLOW_REQUEST = b"GET /rootDesc.xml HTTP/1.1\r\nHost: 192.168.77.1\r\nX-Long: " + 1000 * b"x"
 DRIBBLE_S = 0.1
-SOAP_PORT, SOAP_ADDS = 56000, 150
+SOAP_PORT, SOAP_ADDS = 56000, 100
 
 FLOOD_SETTLE_S, FLOOD_S = 1.0, 3.0
 ANSWER_S = 10 * flood.PROMPT_S  # as flood.Honest has it
@@ -168,14 +168,14 @@ def measure_slow(candidate, leases):
             if octets is not None:
                 holders = stack.enter_context(Holders(candidate, octets))
                 holders.over.wait(10 * DRIBBLE_S)
-            run = candidate.load("load_soap", "--tcp", seconds=5, **some)
+            run = candidate.load("load_soap", "--tcp", seconds=3, **some)
             if octets is not None:
                 note = (f"{HOLDERS} connections, opened {holders.opened} times, "
                         f"{holders.refused} times refused; ")
         note += f"{run['granted']} added, {run['refused'] + run['lost']} failed"
         samples += [Sample(f"SOAP add, p99, {name}", leases, "us",
                            run["p99_us"] if run["granted"] else None, LESS, note)]
-        candidate.load("load_soap", "--tcp", mode="delete", seconds=10, **some)
+        candidate.load("load_soap", "--tcp", mode="delete", seconds=3, **some)
     return samples
 
 
@@ -255,5 +255,6 @@ def measure_announcement(candidate, leases):
 
 
 for _form in ("short", "full"):
-    measure("kernel", group="other", candidates=("none",), **{_form: (0,)})(
+    measure("kernel", group="other", rounds=SHORTLY_ONCE, candidates=("none",),
+            **{_form: (0,)})(
         lambda candidate, leases, form=_form: measure_kernel(form, candidate, leases))
