@@ -62,6 +62,7 @@ class Traffic:
         """Of flows of so many ports from the first on, inside and outside."""
         self.lab, self.setting = candidate.lab, candidate.setting
         self.first_port, self.ports = first_port, ports
+        self.prefix = []  # of load_data's command
         for host in (self.lab.lan1, self.lab.inet1):
             host.nft(SINK)
 
@@ -78,7 +79,7 @@ class Traffic:
         """What load_data tells, and how many `arrived` and how many flows are `new`."""
         source, target = ((self.lab.inet1, self.lab.lan1) if mode == "in"
                           else (self.lab.lan1, self.lab.inet1))
-        arguments = [self.setting.bench("load_data"), "--json", "--mode", mode,
+        arguments = [*self.prefix, self.setting.bench("load_data"), "--json", "--mode", mode,
                      "--wan", self.lab.WAN_ADDRESS, "--peer", self.lab.inet1.ipv4,
                      "--client", FIRST_CLIENT, "--clients", str(CLIENTS),
                      "--first-port", str(self.first_port), "--leases", str(self.ports),

@@ -30,6 +30,7 @@ TOPICS = {
     "packets": ("data plane, leased", "data plane, other", "data plane, pairs"),
     "kernel": ("kernel",),
     "profile": ("profile",),
+    "flows": ("profile of packets",),
     "company": ("slow HTTP", "flood", "announcement", "idle"),
 }
 KERNEL_LEASE = "kernel, a lease, {} a transaction"
