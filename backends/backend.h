@@ -105,8 +105,16 @@ struct rule_counters {
 
 /** What the backend tells its owner without being asked. */
 struct backend_events {
-	/** Somebody else changed or removed our rules: call sync(). */
+	/** Somebody else changed or removed our rules: call sync(). Perhaps not ours,
+	 * but something. From apply() and set_network(), too. */
 	void (*disturbed)(void *user);
+	/**
+	 * For as long as it is on nobody of this process need listen to the kernel's
+	 * notifications of tables, which make every change dearer: the backend finds
+	 * by itself that others have changed something, and tells by disturbed() once
+	 * it is off. From any function. NULL = nobody else listens.
+	 */
+	void (*quiet)(void *user, bool on);
 };
 
 /** What keeps a backend from its work, or from a part of it, for longer: bits. */
@@ -130,7 +138,7 @@ struct backend;
 
 /**
  * A firewall. Plain data in, no knowledge of leases, clients or protocols; no callback
- * into the caller but backend_events from event(). One instance a process.
+ * into the caller but backend_events. One instance a process.
  */
 struct backend_ops {
 	const char *name;

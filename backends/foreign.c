@@ -378,6 +378,17 @@ bool foreign_drain(struct foreign *foreign)
 	return nft_watch_drain_others(&foreign->watch);
 }
 
+void foreign_set_quiet(struct foreign *foreign, bool on)
+{
+	int error =
+		on ? nft_watch_leave(&foreign->watch) : nft_watch_join(&foreign->watch);
+
+	/* To hear more than is needed costs time only. */
+	if (error < 0 && !on)
+		log_error("cannot listen for changes of other tables any more: %s",
+			  strerror(-error));
+}
+
 int foreign_refresh(struct foreign *foreign, const struct backend_network *network,
 		    int64_t now_ms)
 {

@@ -92,6 +92,8 @@ void foreign_set_config(struct foreign *foreign, const struct foreign_config *co
 int foreign_get_fd(const struct foreign *foreign);
 /** Drain notifications: true when others changed theirs, so that a refresh is due. */
 bool foreign_drain(struct foreign *foreign);
+/** Hear nothing of them for a while: somebody else tells if they change anything. */
+void foreign_set_quiet(struct foreign *foreign, bool on);
 /**
  * Read the ruleset and put our rules where they belong: one, first in its chain, no
  * other. Errors: -errno, logged once for each kind in a row.

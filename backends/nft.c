@@ -26,10 +26,11 @@ struct backend {
 	struct nft_claims claims;
 	struct nft_skeleton skeleton;
 	struct nft_watch watch;
+	struct nft_quiet quiet;
 	struct nft_live live;
 	struct flows flows;
 	struct backend_network network;
-	int epoll;  /* the descriptors of watch and flows, as one */
+	int epoll;  /* the descriptors of watch, quiet and flows, as one */
 	bool ready; /* sync() has been here: the table is ours */
 	bool told;  /* the owner knows that it must sync() */
 };
@@ -40,6 +41,7 @@ static int nft_close(struct backend *backend, bool keep)
 
 	if (!backend)
 		return 0;
+	backend->socket.generation = 0;
 	if (!keep) {
 		nft_batch_begin(&backend->batch, &backend->socket);
 		nft_batch_drop_table(&backend->batch);
@@ -51,6 +53,7 @@ static int nft_close(struct backend *backend, bool keep)
 	if (backend->epoll >= 0)
 		close(backend->epoll);
 	flows_close(&backend->flows);
+	nft_quiet_close(&backend->quiet);
 	nft_watch_close(&backend->watch);
 	nft_batch_fini(&backend->batch);
 	nft_elements_fini(&backend->scratch);
@@ -80,6 +83,9 @@ static int open_parts(struct backend *backend)
 	if (error == 0)
 		error = nft_watch_open(&backend->watch, backend->socket.port_id);
 	if (error == 0)
+		error = nft_quiet_open(&backend->quiet, &backend->socket,
+				       &backend->watch, backend->events, backend->user);
+	if (error == 0)
 		error = flows_open(&backend->flows, backend->config.mark,
 				   nft_live_get_judge(), &backend->live);
 	if (error < 0)
@@ -88,6 +94,8 @@ static int open_parts(struct backend *backend)
 	if (backend->epoll < 0)
 		return -errno;
 	error = join(backend, nft_watch_get_fd(&backend->watch));
+	if (error == 0)
+		error = join(backend, backend->quiet.timer);
 	return error < 0 ? error : join(backend, backend->flows.timer);
 }
 
@@ -105,6 +113,7 @@ static int nft_open(const struct backend_config *config,
 	backend->user = user;
 	backend->epoll = -1;
 	backend->flows.timer = -1;
+	backend->quiet.timer = -1;
 	backend->live.nft = &backend->socket;
 	error = open_parts(backend);
 	if (error < 0) {
@@ -115,6 +124,15 @@ static int nft_open(const struct backend_config *config,
 	return 0;
 }
 
+/* Somebody else has changed something: once, until sync() was here. */
+static void tell_disturbed(struct backend *backend)
+{
+	if (backend->told || !backend->ready)
+		return;
+	backend->told = true;
+	backend->events->disturbed(backend->user);
+}
+
 static int nft_set_network(struct backend *backend,
 			   const struct backend_network *network)
 {
@@ -122,6 +140,8 @@ static int nft_set_network(struct backend *backend,
 	size_t count = nft_element_from_network(network, elements);
 	int error = 0;
 
+	if (nft_quiet_end(&backend->quiet))
+		tell_disturbed(backend);
 	if (backend->ready) {
 		nft_batch_begin(&backend->batch, &backend->socket);
 		nft_batch_flush(&backend->batch, NFT_WAN_IF);
@@ -368,6 +388,7 @@ static int nft_apply(struct backend *backend, const struct backend_change *chang
 
 	if (!backend->ready)
 		return -ENOTCONN;
+	nft_quiet_begin(&backend->quiet, count, clock_now_ms());
 	error = send_changes(backend, changes, count, true);
 	/* A later change of the batch may want the key of what was to leave later. */
 	if (error == -EEXIST && backend->deferred.count > 0)
@@ -375,6 +396,8 @@ static int nft_apply(struct backend *backend, const struct backend_change *chang
 	/* Should this fail, what is too much goes with the sync() that it leads to. */
 	if (error == 0 && backend->deferred.count > 0)
 		error = send_deferred(backend);
+	if (nft_quiet_check(&backend->quiet))
+		tell_disturbed(backend);
 	for (size_t i = 0; i < count && error == 0; i++)
 		flows_note_change(&backend->flows, &changes[i],
 				  backend->config.keep_flows);
@@ -463,6 +486,7 @@ static int nft_sync(struct backend *backend, const struct rule *rules, size_t co
 	int error;
 
 	/* What happened up to here is in the dumps to come. */
+	(void)nft_quiet_end(&backend->quiet);
 	nft_watch_drain(&backend->watch);
 	backend->told = false;
 	error = collect_wanted(backend, rules, count, &wanted);
@@ -550,10 +574,10 @@ static int nft_fd(struct backend *backend)
 static void nft_event(struct backend *backend)
 {
 	flows_run(&backend->flows);
-	if (!nft_watch_drain(&backend->watch) || backend->told || !backend->ready)
-		return;
-	backend->told = true;
-	backend->events->disturbed(backend->user);
+	if (nft_quiet_run(&backend->quiet))
+		tell_disturbed(backend);
+	if (nft_watch_drain(&backend->watch))
+		tell_disturbed(backend);
 }
 
 static void nft_set_keep_flows(struct backend *backend, bool keep_flows)

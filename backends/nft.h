@@ -172,6 +172,8 @@ struct nft_batch {
 	enum nft_set set;
 	unsigned int type; /* of the open message */
 	unsigned int flags;
+	bool adds; /* something that is not there yet: it changes the tables for certain
+		    */
 	bool failed; /* out of memory */
 };
 
@@ -183,6 +185,10 @@ struct nft_socket {
 	size_t send_room; /* SO_SNDBUF as it is now */
 	bool updates;	  /* the kernel changes timeouts in place (Linux 6.12) */
 	bool destroys;	  /* the kernel knows "delete if there" (Linux 6.3) */
+	/** What the tables' generation must be for a transaction of nft_batch_send(),
+	 * and is after it; 0 = any. */
+	uint32_t generation;
+	bool overtaken; /* it was another one: somebody else has changed something */
 	uint8_t *buffer;
 };
 
@@ -221,7 +227,10 @@ void nft_batch_drop_table(struct nft_batch *batch);
 void nft_batch_fingerprint(struct nft_batch *batch, uint32_t fingerprint);
 /** Close the last message and the transaction; nft_batch_send() calls it. */
 void nft_batch_finish(struct nft_batch *batch);
-/** Errors: -errno, nothing changed. An empty batch is 0 at once. */
+/**
+ * Where the generation is not the one demanded the transaction is made all the same:
+ * `overtaken` says so. Errors: -errno, nothing changed. An empty batch is 0 at once.
+ */
 int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
 	__attribute__((warn_unused_result));
 void nft_batch_fini(struct nft_batch *batch);
@@ -369,11 +378,48 @@ int nft_watch_open(struct nft_watch *watch, uint32_t own)
 int nft_watch_open_others(struct nft_watch *watch, uint32_t own)
 	__attribute__((warn_unused_result));
 void nft_watch_close(struct nft_watch *watch);
+/** Hear no more, and hear again; what came before can still be read. Errors: -errno. */
+int nft_watch_leave(struct nft_watch *watch) __attribute__((warn_unused_result));
+int nft_watch_join(struct nft_watch *watch) __attribute__((warn_unused_result));
 int nft_watch_get_fd(const struct nft_watch *watch);
 /** Read all that waits; true when some of it was about our table, or was lost. */
 bool nft_watch_drain(struct nft_watch *watch);
 /** The same about tables, chains, rules and sets of others. */
 bool nft_watch_drain_others(struct nft_watch *watch);
+
+/**
+ * The kernel describes each element that changes to everybody who listens: a third of
+ * what a grant costs it. So while many transactions are made nobody of us listens, and
+ * changes of others are found by the tables' generation, which each transaction says it
+ * expects and grows by one with it.
+ */
+struct nft_quiet {
+	struct nft_socket *nft;
+	struct nft_watch *watch;
+	const struct backend_events *events;
+	void *user;
+	int timer;	 /* timerfd: readable when nft_quiet_run() should be called */
+	bool on;	 /* nobody listens */
+	bool busy;	 /* there was a transaction since the last tick */
+	int64_t tick_ms; /* when count began */
+	size_t count;	 /* changes */
+	int64_t listen_until_ms;
+	int64_t listen_ms; /* the next time */
+};
+
+/** Errors: -errno. */
+int nft_quiet_open(struct nft_quiet *quiet, struct nft_socket *nft,
+		   struct nft_watch *watch, const struct backend_events *events,
+		   void *user) __attribute__((warn_unused_result));
+void nft_quiet_close(struct nft_quiet *quiet);
+/** Before transactions with so many changes: perhaps nobody listens from now on. */
+void nft_quiet_begin(struct nft_quiet *quiet, size_t count, int64_t now_ms);
+/** After them. True when somebody else has changed something. */
+bool nft_quiet_check(struct nft_quiet *quiet) __attribute__((warn_unused_result));
+/** When `timer` is readable, does nothing before. True as above. */
+bool nft_quiet_run(struct nft_quiet *quiet) __attribute__((warn_unused_result));
+/** Listen again, whatever there is to do. True as above. */
+bool nft_quiet_end(struct nft_quiet *quiet);
 
 /** See remove_leftovers() of struct backend_ops. */
 void nft_leftovers_remove(uint32_t mark);

@@ -2,6 +2,7 @@
 #include "backends/nft.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
 #include <linux/netfilter.h>
@@ -9,6 +10,8 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "backends/nft_foreign.h"
 
 /* "Delete if it is there"; in kernel headers since Linux 6.3. */
 #define DESTROY_SET_ELEMENT 30
@@ -86,15 +89,21 @@ static void suspend(struct nft_batch *batch)
 
 void nft_batch_begin(struct nft_batch *batch, struct nft_socket *nft)
 {
+	struct nlmsghdr *header;
+
 	batch->used = 0;
 	batch->message = 0;
 	batch->list = 0;
 	batch->last = 0;
+	batch->adds = false;
 	batch->failed = false;
 	batch->seq = nft->seq;
 	if (!make_room(batch))
 		return;
-	batch->used = nftnl_batch_begin((char *)batch->bytes, batch->seq++)->nlmsg_len;
+	header = nftnl_batch_begin((char *)batch->bytes, batch->seq++);
+	if (nft->generation != 0)
+		mnl_attr_put_u32(header, NFNL_BATCH_GENID, htonl(nft->generation));
+	batch->used = header->nlmsg_len;
 }
 
 static void open_list(struct nft_batch *batch, enum nft_set set, uint16_t type,
@@ -178,6 +187,7 @@ void nft_batch_element(struct nft_batch *batch, const struct nft_socket *nft,
 {
 	switch (operation) {
 	case NFT_OP_ADD:
+		batch->adds = true;
 		add(batch, element, NLM_F_CREATE | NLM_F_EXCL);
 		break;
 	case NFT_OP_PUT:
@@ -246,6 +256,60 @@ void nft_batch_finish(struct nft_batch *batch)
 	close_message(batch);
 	batch->used += nftnl_batch_end((char *)batch->bytes + batch->used, batch->seq++)
 			       ->nlmsg_len;
+}
+
+/* The kernel makes the transaction whatever the generation is. */
+static void drop_demand(struct nft_batch *batch, struct nft_socket *nft)
+{
+	struct nlmsghdr *header = at_offset(batch, 0);
+	struct nlattr *attribute = mnl_nlmsg_get_payload_offset(
+		header, NLMSG_ALIGN(sizeof(struct nfgenmsg)));
+
+	memset(mnl_attr_get_payload(attribute), 0, sizeof(uint32_t));
+	nft->generation = 0;
+	nft->overtaken = true;
+}
+
+/*
+ * It has grown by one, unless nothing was there to be changed: by a removal of what is
+ * gone. Then it is asked for; but for a stranger's change between these two, it tells.
+ */
+static void follow_generation(const struct nft_batch *batch, struct nft_socket *nft)
+{
+	uint32_t before = nft->generation;
+	uint32_t after = before + 1 != 0 ? before + 1 : 1;
+
+	if (!batch->adds && (nft_foreign_get_generation(nft, &nft->generation) < 0 ||
+			     (nft->generation != before && nft->generation != after))) {
+		nft->generation = 0;
+		nft->overtaken = true;
+	} else if (batch->adds) {
+		nft->generation = after;
+	}
+}
+
+int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
+{
+	struct nlmsghdr *last;
+	int error;
+
+	if (batch->failed)
+		return -ENOMEM;
+	if (batch->last == 0)
+		return 0;
+	nft_batch_finish(batch);
+	nft->seq = batch->seq;
+	last = at_offset(batch, batch->last);
+	last->nlmsg_flags |= NLM_F_ACK;
+	error = nft_socket_send(nft, batch->bytes, batch->used, last->nlmsg_seq);
+	if (error == -ERESTART && nft->generation != 0) {
+		drop_demand(batch, nft);
+		error = nft_socket_send(nft, batch->bytes, batch->used,
+					last->nlmsg_seq);
+	}
+	if (error == 0 && nft->generation != 0)
+		follow_generation(batch, nft);
+	return error;
 }
 
 void nft_batch_fini(struct nft_batch *batch)

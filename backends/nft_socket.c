@@ -274,18 +274,3 @@ int nft_socket_send(struct nft_socket *nft, const uint8_t *bytes, size_t length,
 		return -errno;
 	return collect(nft, last_seq);
 }
-
-int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
-{
-	struct nlmsghdr *last;
-
-	if (batch->failed)
-		return -ENOMEM;
-	if (batch->last == 0)
-		return 0;
-	nft_batch_finish(batch);
-	nft->seq = batch->seq;
-	last = (void *)(batch->bytes + batch->last);
-	last->nlmsg_flags |= NLM_F_ACK;
-	return nft_socket_send(nft, batch->bytes, batch->used, last->nlmsg_seq);
-}

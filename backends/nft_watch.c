@@ -131,6 +131,16 @@ void nft_watch_close(struct nft_watch *watch)
 	watch->mnl = NULL;
 }
 
+int nft_watch_leave(struct nft_watch *watch)
+{
+	return netlink_leave_group(watch->mnl, NFNLGRP_NFTABLES);
+}
+
+int nft_watch_join(struct nft_watch *watch)
+{
+	return netlink_join_group(watch->mnl, NFNLGRP_NFTABLES);
+}
+
 int nft_watch_get_fd(const struct nft_watch *watch)
 {
 	return mnl_socket_get_fd(watch->mnl);

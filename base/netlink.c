@@ -33,6 +33,14 @@ int netlink_join_group(struct mnl_socket *socket, int group)
 		       : -errno;
 }
 
+int netlink_leave_group(struct mnl_socket *socket, int group)
+{
+	return mnl_socket_setsockopt(socket, NETLINK_DROP_MEMBERSHIP, &group,
+				     sizeof(group)) == 0
+		       ? 0
+		       : -errno;
+}
+
 struct nlmsghdr *netlink_put_netfilter(void *at, uint16_t subsystem, uint16_t type,
 				       uint16_t flags, uint8_t family)
 {

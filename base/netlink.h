@@ -25,6 +25,10 @@ void netlink_close(struct mnl_socket *socket);
 int netlink_join_group(struct mnl_socket *socket, int group)
 	__attribute__((warn_unused_result));
 
+/** The contrary. Errors: -errno. */
+int netlink_leave_group(struct mnl_socket *socket, int group)
+	__attribute__((warn_unused_result));
+
 /**
  * Begin a request to netfilter at `at`, for the caller to number; subsystem:
  * NFNL_SUBSYS_...

@@ -46,6 +46,11 @@ static void core_on_disturbed(void *user)
 	core_plan_heal(core, CORE_HEAL_DELAY_MS);
 }
 
+static void core_on_quiet(void *user, bool on)
+{
+	core_foreign_set_quiet(user, on);
+}
+
 /*
  * V6FW-7. Of addresses of this very LAN only: by a packet from it a host can have the
  * kernel take any address for its own, one of another LAN too.
@@ -71,6 +76,7 @@ static bool core_is_port_given(void *user, uint8_t protocol, uint16_t port)
 static const struct ledger_events core_ledger_events = {
 	.lease = core_on_lease,
 	.disturbed = core_on_disturbed,
+	.quiet = core_on_quiet,
 	.unasked = core_on_unasked,
 	.same_host = core_is_same_host,
 	.find_mac = core_hosts_find_mac,

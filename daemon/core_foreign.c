@@ -116,6 +116,12 @@ void core_foreign_follow_conf(struct core *core)
 	core_foreign_refresh(core);
 }
 
+void core_foreign_set_quiet(struct core *core, bool on)
+{
+	if (core->foreign)
+		foreign_set_quiet(core->foreign, on);
+}
+
 bool core_foreign_has_port(const struct core *core, uint8_t protocol, uint16_t port)
 {
 	return core->foreign && foreign_has_port(core->foreign, protocol, port);

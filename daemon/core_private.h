@@ -143,6 +143,8 @@ void core_foreign_close(struct core *core);
 void core_foreign_plan(struct core *core);
 /** The configuration is another one. */
 void core_foreign_follow_conf(struct core *core);
+/** See backend_events.quiet. */
+void core_foreign_set_quiet(struct core *core, bool on);
 bool core_foreign_has_port(const struct core *core, uint8_t protocol, uint16_t port);
 /** NULL = nothing can be looked at. */
 const struct foreign_figures *core_foreign_get_figures(const struct core *core);

@@ -61,8 +61,16 @@ static void ledger_disturbed(void *user)
 	ledger->events->disturbed(ledger->user);
 }
 
-static const struct backend_events ledger_backend_events = {.disturbed =
-								    ledger_disturbed};
+static void ledger_quiet(void *user, bool on)
+{
+	const struct ledger *ledger = user;
+
+	if (ledger->events->quiet)
+		ledger->events->quiet(ledger->user, on);
+}
+
+static const struct backend_events ledger_backend_events = {
+	.disturbed = ledger_disturbed, .quiet = ledger_quiet};
 
 static uint16_t ledger_find_lan(const struct ledger *ledger, const char *name)
 {

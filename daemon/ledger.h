@@ -63,6 +63,8 @@ struct ledger_events {
 	void (*lease)(void *user, enum lease_event event, const struct lease *lease);
 	/** Someone changed our rules: call ledger_heal() soon. */
 	void (*disturbed)(void *user);
+	/** See backend_events.quiet; may be NULL. */
+	void (*quiet)(void *user, bool on);
 	/** A request renewed this lease besides the one that it was answered about; may
 	 * be NULL. lease is borrowed. */
 	void (*unasked)(void *user, const struct lease *lease);

@@ -247,3 +247,31 @@ def test_under_load(lab, daemon_factory):
     assert heals == FLUSHES
     assert kernel.rules() == {(x["protocol"], x["external_port"], x["internal_address"],
                                x["internal_port"]) for x in daemon.leases()}
+
+
+@pytest.mark.parametrize("command", ["flush ruleset", "flush map inet portreeve dnat4"])
+def test_after_load(lab, daemon_factory, command):
+    """The core does not listen while it changes much: what comes right then is found."""
+    daemon = daemon_factory(NO_LIMITS, build="release").start()
+    kernel = firewall(lab)
+    with natpmp.Client(lab.lan2) as client:
+        assert client.map("udp", PORT, PORT).result == natpmp.OK
+    for number in range(FLUSHES):
+        lab.lan1.run([
+            LOAD, "--gateway", "192.168.77.1", "--client", lab.lan1.ipv4, "--requests",
+            "500", "--first-port", str(LOAD_PORT + 500 * number)])
+        kernel.wreck(command)
+        began = time.monotonic()
+        wait_for(lambda: arrives(lab, PORT, lab.lan2), "the lease to be back", 5)
+        assert time.monotonic() - began < kernel.HEALED_S
+        wait_for(lambda: count_heals(daemon) == number + 1, "it to be counted", 5)
+    assert kernel.rules() == {(x["protocol"], x["external_port"], x["internal_address"],
+                               x["internal_port"]) for x in daemon.leases()}
+    assert count_heals(daemon) == FLUSHES
+    # and others' tables, too
+    lab.gw.nft("add table inet strict; add chain inet strict f "
+               "{ type filter hook forward priority 0; policy drop; }")
+    try:
+        daemon.wait_log("chain inet strict f drops leased traffic")
+    finally:
+        lab.gw.nft("delete table inet strict")
