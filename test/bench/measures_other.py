@@ -25,7 +25,7 @@ from candidates import ALL, OURS, OUR_CONFIG
 from lab import set_namespace
 from measures import LESS, MORE, Sample, measure
 
-KERNEL_LEASES = {"short": (0, 10000), "full": (0, 1000, 10000, 50000)}
+KERNEL_LEASES = {"short": (0, 10000), "full": (0, 100, 1000, 5000, 10000, 50000)}
 KERNEL_SAMPLES = {1: 2000, 64: 6400}
 
 HOLDERS, HOLDER_ADDRESSES = 64, 8
