@@ -365,12 +365,16 @@ void ipt_lease_add_dnats(const struct rule *rule, const uint16_t *ports, size_t 
 void ipt_lease_add_held(unsigned int protocol, const uint16_t *ports, size_t count,
 			struct ipt_list *list);
 
+struct ipt_bundled {
+	const struct rule *rule;
+};
+
 /** Leases of a leaf that keep their ports: those of a host share rules. */
 struct ipt_bundle {
 	bool failed; /* out of memory */
 	size_t count;
 	size_t size;
-	const struct rule **rules;
+	struct ipt_bundled *items;
 };
 
 /** Errors: bundle->failed. */

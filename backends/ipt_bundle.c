@@ -17,22 +17,24 @@
 
 void ipt_bundle_add(struct ipt_bundle *bundle, const struct rule *rule)
 {
-	const struct rule **rules =
-		array_reserve(bundle->rules, bundle->count, &bundle->size,
-			      sizeof(*rules), RULES_START);
+	struct ipt_bundled *items =
+		array_reserve(bundle->items, bundle->count, &bundle->size,
+			      sizeof(*items), RULES_START);
 
-	if (!rules) {
+	if (!items) {
 		bundle->failed = true;
 		return;
 	}
-	bundle->rules = rules;
-	bundle->rules[bundle->count++] = rule;
+	bundle->items = items;
+	bundle->items[bundle->count++].rule = rule;
 }
 
 static int compare(const void *a, const void *b)
 {
-	const struct rule *left = *(const struct rule *const *)a;
-	const struct rule *right = *(const struct rule *const *)b;
+	const struct ipt_bundled *first = a;
+	const struct ipt_bundled *second = b;
+	const struct rule *left = first->rule;
+	const struct rule *right = second->rule;
 	int order = memcmp(left->internal.bytes, right->internal.bytes,
 			   sizeof(left->internal.bytes));
 
@@ -40,32 +42,37 @@ static int compare(const void *a, const void *b)
 }
 
 /* One host's. */
-static void fill_some(const struct rule *const *rules, size_t count,
+static void fill_some(const struct ipt_bundled *items, size_t count,
 		      struct ipt_list *list)
 {
 	uint16_t ports[IPT_LEAF_PORTS];
 
 	for (size_t i = 0; i < count; i++)
-		ports[i] = rules[i]->internal_port;
-	ipt_lease_add_dnats(rules[0], ports, count, list);
+		ports[i] = items[i].rule->internal_port;
+	ipt_lease_add_dnats(items[0].rule, ports, count, list);
+}
+
+static bool is_of_host(const struct ipt_bundled *item, const struct ipt_bundled *other)
+{
+	return addr_equal(&item->rule->internal, &other->rule->internal);
 }
 
 void ipt_bundle_fill(struct ipt_bundle *bundle, struct ipt_list *list)
 {
-	const struct rule **rules = bundle->rules;
+	struct ipt_bundled *items = bundle->items;
 	size_t end;
 
 	if (bundle->failed)
 		list->failed = true;
 	if (bundle->count > 0)
-		qsort(rules, bundle->count, sizeof(rules[0]), compare);
+		qsort(items, bundle->count, sizeof(items[0]), compare);
 	for (size_t first = 0; first < bundle->count; first = end) {
 		end = first + 1;
 		while (end < bundle->count && end - first < IPT_LEAF_PORTS &&
-		       addr_equal(&rules[first]->internal, &rules[end]->internal))
+		       is_of_host(&items[first], &items[end]))
 			end++;
-		fill_some(rules + first, end - first, list);
+		fill_some(items + first, end - first, list);
 	}
-	free(rules);
+	free(items);
 	*bundle = (struct ipt_bundle){0};
 }
