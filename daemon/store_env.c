@@ -144,6 +144,13 @@ int store_env_sync(const struct store_env *env)
 	return error;
 }
 
+void store_env_rest(struct store_env *env)
+{
+	/* the same size: the file is mapped anew, with no page of it */
+	if (env->env && mdb_env_set_mapsize(env->env, env->map_size) != 0)
+		store_env_close(env);
+}
+
 uint64_t store_env_get_transaction(const struct store_env *env)
 {
 	MDB_envinfo info = {0};

@@ -45,6 +45,13 @@ void store_env_close(struct store_env *env);
 /** Wait until the file is on the disk, open or closed. Errors: -errno. */
 int store_env_sync(const struct store_env *env) __attribute__((warn_unused_result));
 
+/**
+ * Nobody writes for now: let go of the pages of the file that are mapped. The kernel
+ * keeps them as long as it has room, as it does with any file, and they come back where
+ * they are looked at.
+ */
+void store_env_rest(struct store_env *env);
+
 /** Number of the last transaction in the file, which is open. */
 uint64_t store_env_get_transaction(const struct store_env *env);
 

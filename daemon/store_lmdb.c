@@ -69,6 +69,7 @@ static int store_lmdb_sync(struct store *store)
 		store_marker_set_behind(&store->marker);
 	else
 		store->unsynced = false;
+	store_env_rest(&store->env);
 	return error;
 }
 

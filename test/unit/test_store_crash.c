@@ -573,6 +573,42 @@ static void test_mixed_pages(void **state)
 	test_free(mixed);
 }
 
+/* KiB of the database that this process has mapped. */
+static unsigned long read_mapped(void)
+{
+	FILE *file = fopen("/proc/self/smaps", "re");
+	unsigned long kib, sum = 0;
+	bool ours = false;
+	char line[512];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (strchr(line, '-') && strstr(line, " r"))
+			ours = strstr(line, STORE_FILE) != NULL;
+		else if (ours && sscanf(line, "Rss: %lu kB", &kib) == 1)
+			sum += kib;
+	}
+	(void)fclose(file);
+	return sum;
+}
+
+/* What is on the disk is the kernel's to keep at hand, and not for ever in our memory
+ * too; and it goes on from there. */
+static void test_rest(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_store(fixture);
+	for (uint64_t id = 1; id <= 300; id++)
+		assert_int_equal(put(fixture, id, &some_meta), 0);
+	assert_in_range(read_mapped(), 8, 4096);
+	assert_int_equal(ops()->sync(fixture->store), 0);
+	assert_int_equal(read_mapped(), 0);
+	assert_int_equal(put(fixture, 301, &some_meta), 0);
+	load(fixture);
+	assert_int_equal(fixture->seen, 301);
+}
+
 #define CRASH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -589,6 +625,7 @@ int main(void)
 		CRASH_TEST(test_killed_while_behind),
 		CRASH_TEST(test_closed_while_behind),
 		CRASH_TEST(test_sync),
+		CRASH_TEST(test_rest),
 		CRASH_TEST(test_mixed_pages),
 	};
 
