@@ -17,7 +17,7 @@
 #define SEGMENT 256u
 #define SEGMENTS_START 4
 /* Places that may be more than items before one goes. */
-#define SLACK (2 * SEGMENT)
+#define SLACK ((size_t)2 * SEGMENT)
 
 struct index {
 	const struct pool *pool;

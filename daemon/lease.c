@@ -43,9 +43,9 @@ void lease_keep_extra(struct lease *lease, void *room)
 	size_t text = lease_get_text_size(lease);
 	char *bytes = room;
 
-	if (filters > 0)
+	if (bytes && filters > 0)
 		memcpy(bytes, lease->filters, filters);
-	if (text > 0)
+	if (bytes && text > 0)
 		memcpy(bytes + filters, lease->description, text);
 	lease->filters = filters > 0 ? room : NULL;
 	lease->description = text > 0 ? bytes + filters : NULL;

@@ -12,7 +12,7 @@
 
 /** Octets of a network card's address. */
 #define LEASE_MAC_SIZE 6
-#define LEASE_MAC_TEXT_SIZE (3 * LEASE_MAC_SIZE) /* with its NUL */
+#define LEASE_MAC_TEXT_SIZE ((size_t)3 * LEASE_MAC_SIZE) /* with its NUL */
 
 /**
  * A promise: until it expires, the internal endpoint has the external port. What stands
@@ -70,7 +70,8 @@ const char *lease_get_description(const struct lease *lease);
 void lease_copy_description(const struct lease *lease, char out[DESCRIPTION_MAX + 1]);
 /** Octets that filters and description take; 0 = it has neither. */
 size_t lease_get_extra_size(const struct lease *lease);
-/** Copy them to `room`, of their size and aligned for filters, and point there. */
+/** Copy them to `room`, of their size and aligned for filters, and point there. NULL
+ * will do where it has neither. */
 void lease_keep_extra(struct lease *lease, void *room);
 bool filter_equal(const struct remote_filter *a, const struct remote_filter *b);
 /** The lease gets filters and description of its own, where it has any, on the heap.
