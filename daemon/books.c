@@ -14,6 +14,8 @@
  * end, and the kernel does so by itself only when we are not there.
  */
 #define KERNEL_SLACK_MS 1000
+/* What is kept beside the leases is written with them, if that is so long ago. */
+#define META_AGAIN_MS 1000
 
 int books_fini(struct books *books, bool keep)
 {
@@ -154,9 +156,46 @@ static void books_fail_store(struct books *books, int error)
 	books->store_failed = true;
 }
 
+static bool meta_equals(const struct store_meta *a, const struct store_meta *b)
+{
+	return a->next_id == b->next_id && a->boot_id == b->boot_id &&
+	       memcmp(a->uuid, b->uuid, sizeof(a->uuid)) == 0 &&
+	       a->epoch_origin_ms == b->epoch_origin_ms &&
+	       addr_equal(&a->external, &b->external) &&
+	       a->up_since_ms == b->up_since_ms;
+}
+
+/*
+ * What is to be written of it beside leases; NULL = nothing is new. Written again now
+ * and then all the same, for times are converted after a reboot by the wall clock of
+ * when they were written, which may have been set since.
+ */
+static const struct store_meta *books_get_meta(const struct books *books,
+					       const struct store_time *at)
+{
+	bool same = books->is_written &&
+		    at->now_ms - books->written_ms < META_AGAIN_MS &&
+		    meta_equals(&books->written, &books->meta);
+
+	return same ? NULL : &books->meta;
+}
+
+static void books_note_meta(struct books *books, const struct store_meta *meta,
+			    int error, const struct store_time *at)
+{
+	if (error != 0) {
+		books->is_written = false;
+	} else if (meta) {
+		books->written = *meta;
+		books->written_ms = at->now_ms;
+		books->is_written = true;
+	}
+}
+
 void books_write(struct books *books, const struct lease_change *changes, size_t count,
 		 const struct store_time *at)
 {
+	const struct store_meta *meta = books_get_meta(books, at);
 	int error;
 
 	if (!books->store || books->store_failed || count == 0)
@@ -178,8 +217,8 @@ void books_write(struct books *books, const struct lease_change *changes, size_t
 			.record = removed ? NULL : &books->records[i],
 		};
 	}
-	error = books->store_ops->write(books->store, at, books->writes, count,
-					&books->meta);
+	error = books->store_ops->write(books->store, at, books->writes, count, meta);
+	books_note_meta(books, meta, error, at);
 	if (error != 0)
 		books_fail_store(books, error);
 	else
@@ -193,6 +232,7 @@ void books_write_meta(struct books *books, const struct store_time *at)
 	if (!books->store || books->store_failed)
 		return;
 	error = books->store_ops->write(books->store, at, NULL, 0, &books->meta);
+	books_note_meta(books, &books->meta, error, at);
 	if (error != 0)
 		books_fail_store(books, error);
 	else

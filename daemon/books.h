@@ -29,7 +29,10 @@ struct books {
 	int64_t sync_due_ms; /* of books_sync_store(); TIME_NEVER = nothing to wait for
 			      */
 	struct store_meta meta;
-	struct ip_addr external; /* of the WAN; none = unknown */
+	struct store_meta written; /* what the store has of it */
+	int64_t written_ms;	   /* since then; with the wall clock of then */
+	bool is_written;	   /* once */
+	struct ip_addr external;   /* of the WAN; none = unknown */
 	char lan_names[LANS_MAX][IF_NAMESIZE];
 	struct backend_change *rules; /* scratch, grows */
 	struct store_record *records;
