@@ -26,14 +26,15 @@
  */
 #define SEARCH_DELAY_MS 10
 /*
- * After a search, rest this many times as long as it took: whoever asks meanwhile waits
- * for a search, so that of a hundred answers less than one shall. But never so long
- * that a flow outlives its lease by a second, unless searches take so long that they
- * would need more than a part of the time then.
+ * After a search, rest this many times as long as it worked: whoever asks meanwhile
+ * waits for a search, so that of a hundred answers less than one shall. But never so
+ * long that a flow outlives its lease by a second, unless searches work so long that
+ * they would need more than a part of the time then. What other processes did in the
+ * meantime is no reason to rest.
  */
 #define SEARCH_REST 40
 #define SEARCH_REST_LEAST 10
-#define SEARCH_REST_MAX_MS 600
+#define SEARCH_REST_MAX_MS 500
 /*
  * Where there are so few flows, looking at all of them once takes less than walking all
  * buckets once for each kind that is sought.
@@ -362,20 +363,19 @@ static void end_all(struct flows *flows)
 	end_gone(flows);
 }
 
-static int64_t get_rest_ms(int64_t took_ms)
+static int64_t get_rest_ms(int64_t worked_us)
 {
-	int64_t rest_ms = took_ms * SEARCH_REST;
+	const int64_t rest_ms = worked_us * SEARCH_REST / 1000;
+	const int64_t least_ms = worked_us * SEARCH_REST_LEAST / 1000;
 
-	if (rest_ms > SEARCH_REST_MAX_MS)
-		rest_ms = SEARCH_REST_MAX_MS;
-	return rest_ms > took_ms * SEARCH_REST_LEAST ? rest_ms
-						     : took_ms * SEARCH_REST_LEAST;
+	if (least_ms > SEARCH_REST_MAX_MS)
+		return least_ms;
+	return rest_ms < SEARCH_REST_MAX_MS ? rest_ms : SEARCH_REST_MAX_MS;
 }
 
 static void search_all(struct flows *flows)
 {
-	int64_t begin_ms = clock_now_ms();
-	int64_t end_ms;
+	const int64_t begin_us = clock_process_us();
 
 	if (flows->ended_count > 0)
 		qsort(flows->ended, flows->ended_count, sizeof(*flows->ended),
@@ -392,8 +392,8 @@ static void search_all(struct flows *flows)
 	flows->has_fresh = false;
 	flows->ended_count = 0;
 	flows->armed = false;
-	end_ms = clock_now_ms();
-	flows->resting_until_ms = end_ms + get_rest_ms(end_ms - begin_ms);
+	flows->resting_until_ms =
+		clock_now_ms() + get_rest_ms(clock_process_us() - begin_us);
 }
 
 void flows_run(struct flows *flows)

@@ -27,6 +27,11 @@ int64_t clock_now_ms(void)
 	return clock_read_ms(CLOCK_BOOTTIME);
 }
 
+int64_t clock_process_us(void)
+{
+	return clock_read_us(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 int64_t clock_wall_ms(void)
 {
 	return clock_read_ms(CLOCK_REALTIME);

@@ -20,6 +20,11 @@ int64_t clock_now_ms(void);
  */
 int64_t clock_monotonic_us(void);
 
+/** Units: microseconds that this process has worked, the kernel's work for it included
+ * (CLOCK_PROCESS_CPUTIME_ID).
+ */
+int64_t clock_process_us(void);
+
 /** Units: milliseconds since 1970 UTC. Only for display and for surviving a reboot. */
 int64_t clock_wall_ms(void);
 
