@@ -276,12 +276,7 @@ bool books_mend_store(struct books *books, const struct store_time *at)
 
 size_t books_count_rules(const struct books *books)
 {
-	size_t count = 0;
-
-	for (const struct lease *lease = table_get_next(books->table, NULL); lease;
-	     lease = table_get_next(books->table, lease))
-		count += lease->enabled;
-	return count;
+	return table_get_enabled_count(books->table);
 }
 
 int books_sync(struct books *books, int64_t now_ms, size_t *added, size_t *removed)

@@ -76,6 +76,7 @@ static void table_count(struct table *table, const struct entry *entry, int step
 		table->ipv6_count += (size_t)step;
 		table->ipv6_wide_count += wide;
 	}
+	table->enabled_count += entry->lease.enabled ? (size_t)step : 0;
 	table->wide_count += wide;
 	client->wide += (uint32_t)wide;
 	if (entry->lease.origin != ORIGIN_STATIC)
@@ -196,6 +197,11 @@ const struct lease *table_get_next(const struct table *table, const struct lease
 	uint32_t handle = entry ? entry->handle : 0;
 
 	return table_get_lease(table, pool_get_next(table->entries, handle));
+}
+
+size_t table_get_enabled_count(const struct table *table)
+{
+	return table->enabled_count;
 }
 
 size_t table_get_wide_count(const struct table *table)

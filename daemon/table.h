@@ -91,6 +91,8 @@ const struct lease *table_get_next(const struct table *table,
 				   const struct lease *lease);
 
 size_t table_get_count(const struct table *table);
+/** Leases that are enabled: those that the firewall has a rule for. */
+size_t table_get_enabled_count(const struct table *table);
 /** Filters that lease_count_wide_filters() counts, of all leases, of those of IPv6 and
  * of one client's. */
 size_t table_get_wide_count(const struct table *table);

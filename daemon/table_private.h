@@ -76,6 +76,7 @@ struct table {
 	struct listing expiry; /* a heap: what ends first is at 1 */
 	struct ports *ports;
 	size_t client_count;
+	size_t enabled_count;
 	size_t count_of_origin[ORIGIN_COUNT];
 	size_t ipv6_count;
 	size_t wide_count;

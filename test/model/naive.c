@@ -704,6 +704,8 @@ static const char *check_all(struct model *model, bool restarted)
 			return "an index below the number of leases has none";
 	if (table_get_by_index(table, 0, listed))
 		return "an index beyond the number of leases has one";
+	if (table_get_enabled_count(table) != enabled)
+		return "the table miscounts those that are enabled";
 	wrong = naive_upnp_check(model);
 	if (wrong)
 		return wrong;
