@@ -68,11 +68,12 @@ void ledger_answer(struct ledger *ledger, const struct request *request, int64_t
  * never reach so far up.
  */
 #define PLACE_PORT_SHIFT 48
+#define PLACE_ID_MASK ((UINT64_C(1) << PLACE_PORT_SHIFT) - 1)
 
 static uint64_t lease_get_place(const struct lease *lease)
 {
 	return (uint64_t)lease->external_port << PLACE_PORT_SHIFT |
-	       (lease->id & ((UINT64_C(1) << PLACE_PORT_SHIFT) - 1));
+	       (lease->id & PLACE_ID_MASK);
 }
 
 /* Leases of a page, ascending by place. */
@@ -82,31 +83,40 @@ struct page {
 	bool more; /* there are others behind the last one */
 };
 
-static bool is_asked(const struct lease *lease, const struct request *request)
+/* Where the page begins: behind the former one, or with the first port. */
+static struct table_cursor page_get_begin(const struct table *table,
+					  const struct request *request)
 {
-	return lease_get_place(lease) > request->after &&
-	       lease->protocol == request->protocol &&
-	       lease->external_port >= request->external_port &&
-	       lease->external_port <= request->external_last;
+	struct table_cursor cursor = {
+		.host = table_find_host(table, &request->client),
+		.protocol = request->protocol,
+		.port = (uint16_t)(request->after >> PLACE_PORT_SHIFT),
+		.id = request->after & PLACE_ID_MASK,
+	};
+
+	if (cursor.port < request->external_port) {
+		cursor.port = request->external_port;
+		cursor.id = 0;
+	}
+	return cursor;
 }
 
-/* Into its place; where the page is full, the last one waits for the next page.
- */
-static void page_take(struct page *page, const struct lease *lease)
+static void page_fill(struct page *page, const struct table *table,
+		      const struct request *request)
 {
-	uint64_t place = lease_get_place(lease);
-	size_t i;
+	struct table_cursor cursor = page_get_begin(table, request);
+	const struct lease *lease;
 
-	if (page->count == REQUEST_LIST_MAX) {
-		page->more = true;
-		if (place > lease_get_place(page->leases[page->count - 1]))
+	while ((lease = table_get_behind(table, &cursor)) &&
+	       lease->protocol == request->protocol &&
+	       lease->external_port <= request->external_last) {
+		page->more = page->count == REQUEST_LIST_MAX;
+		if (page->more)
 			return;
-		page->count--;
+		page->leases[page->count++] = lease;
+		cursor.port = lease->external_port;
+		cursor.id = lease->id;
 	}
-	for (i = page->count++; i > 0 && lease_get_place(page->leases[i - 1]) > place;
-	     i--)
-		page->leases[i] = page->leases[i - 1];
-	page->leases[i] = lease;
 }
 
 size_t ledger_list(struct ledger *ledger, const struct request *request,
@@ -114,15 +124,11 @@ size_t ledger_list(struct ledger *ledger, const struct request *request,
 		   struct reply out[REQUEST_LIST_MAX + 1])
 {
 	struct page page = {.count = 0};
-	const struct lease *lease;
 
 	out[0] = *decided;
 	if (decided->result != RESULT_OK)
 		return 1;
-	for (size_t i = 0;
-	     (lease = table_get_of_host(ledger->table, &request->client, i)); i++)
-		if (is_asked(lease, request))
-			page_take(&page, lease);
+	page_fill(&page, ledger->table, request);
 	for (size_t i = 0; i < page.count; i++) {
 		out[i] = *decided;
 		out[i].more = 1;

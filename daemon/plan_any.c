@@ -81,14 +81,36 @@ void plan_add_any(const struct table *table, const struct plan_context *context,
 
 /* --- DeletePortMappingRange --- */
 
+static bool lease_is_in_range(const struct lease *lease, const struct request *request)
+{
+	return lease->protocol == request->protocol &&
+	       lease->external_port >= request->external_port &&
+	       lease->external_port <= request->external_last;
+}
+
 /* Manage is no right that a host has here: others' leases are passed over, and its own
  * where they are guarded. */
 static bool range_ends(const struct lease *lease, const struct request *request)
 {
-	return lease->protocol == request->protocol &&
-	       lease->external_port >= request->external_port &&
-	       lease->external_port <= request->external_last &&
-	       plan_is_own(lease, request) && plan_may_change(lease, request);
+	return lease_is_in_range(lease, request) && plan_is_own(lease, request) &&
+	       plan_may_change(lease, request);
+}
+
+/* The next one of the host in the range, from the cursor on, which moves. */
+static const struct lease *range_get_next(const struct table *table,
+					  const struct request *request,
+					  struct table_cursor *cursor)
+{
+	const struct lease *lease;
+
+	while ((lease = table_get_behind(table, cursor)) &&
+	       lease_is_in_range(lease, request)) {
+		cursor->port = lease->external_port;
+		cursor->id = lease->id;
+		if (range_ends(lease, request))
+			return lease;
+	}
+	return NULL;
 }
 
 /* Of the endpoint whose outbound lease ends, the first that stays gets that port. */
@@ -109,14 +131,20 @@ static void range_pass_outbound(const struct table *table,
 void plan_delete_range(const struct table *table, const struct request *request,
 		       struct plan *plan)
 {
+	const struct table_cursor begin = {
+		.host = table_find_host(table, &request->client),
+		.protocol = request->protocol,
+		.port = request->external_port,
+	};
+	struct table_cursor cursor = begin;
 	const struct lease *lease;
 
-	for (size_t i = 0; (lease = table_get_of_host(table, &request->client, i)); i++)
-		if (range_ends(lease, request))
-			plan_remove(plan, lease);
+	while ((lease = range_get_next(table, request, &cursor)))
+		plan_remove(plan, lease);
 	if (plan->count == 0 && plan->result == RESULT_OK)
 		plan->result = RESULT_NO_ENTRY;
-	for (size_t i = 0; (lease = table_get_of_host(table, &request->client, i)); i++)
-		if (lease->outbound && range_ends(lease, request))
+	cursor = begin;
+	while ((lease = range_get_next(table, request, &cursor)))
+		if (lease->outbound)
 			range_pass_outbound(table, request, lease, plan);
 }

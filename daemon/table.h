@@ -8,6 +8,7 @@
 
 #include "daemon/lease.h"
 
+struct host;
 struct ports;
 
 /**
@@ -70,6 +71,20 @@ size_t table_get_listing_count(const struct table *table, uint16_t lan);
 /** The same, of those that a host asked for or that lead to it, whichever the LAN. */
 const struct lease *table_get_of_host(const struct table *table,
 				      const struct ip_addr *host, size_t index);
+/** A place among those of table_get_of_host(), in order of protocol, external port and
+ * id. */
+struct table_cursor {
+	const struct host *host; /* table_find_host(); borrowed as leases are */
+	uint8_t protocol;
+	uint16_t port;
+	uint64_t id;
+};
+/** NULL = it has no leases. */
+const struct host *table_find_host(const struct table *table,
+				   const struct ip_addr *host);
+/** The first behind that place, whether or not something stands there; NULL = none. */
+const struct lease *table_get_behind(const struct table *table,
+				     const struct table_cursor *cursor);
 /** Every lease that leads to this host, whoever asked for it; any order. */
 const struct lease *table_get_first_of_home(const struct table *table,
 					    const struct ip_addr *internal);

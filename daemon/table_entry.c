@@ -15,3 +15,8 @@ size_t table_get_count(const struct table *table)
 {
 	return pool_get_count(table->entries);
 }
+
+enum table_chain table_get_chain_of(const struct entry *entry, const struct host *host)
+{
+	return entry->hosts[CHAIN_CLIENT] == host->handle ? CHAIN_CLIENT : CHAIN_HOME;
+}

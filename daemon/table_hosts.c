@@ -158,8 +158,8 @@ static bool is_third_party(const struct lease *lease)
 static enum table_listing get_listing_of(const struct entry *entry,
 					 const struct host *host)
 {
-	return entry->hosts[CHAIN_CLIENT] == host->handle ? LISTING_CLIENT
-							  : LISTING_HOME;
+	return table_get_chain_of(entry, host) == CHAIN_CLIENT ? LISTING_CLIENT
+							       : LISTING_HOME;
 }
 
 /* The last one takes the place; returns it. */
@@ -172,11 +172,19 @@ static struct entry *listing_remove(struct table *table, struct listing *listing
 	return table_get_entry(table, last);
 }
 
-static void host_unlist(struct table *table, struct host *host, uint32_t place)
+static void host_list(const struct table *table, struct host *host, struct entry *entry)
 {
+	listing_add(&host->listing, entry, get_listing_of(entry, host));
+	table_order_add(table, host, entry);
+}
+
+static void host_unlist(struct table *table, struct host *host, struct entry *entry)
+{
+	uint32_t place = entry->places[get_listing_of(entry, host)];
 	struct entry *last = listing_remove(table, &host->listing, place);
 
 	last->places[get_listing_of(last, host)] = place;
+	table_order_remove(table, host, entry);
 }
 
 static struct listing *get_lan_listing(struct table *table, const struct lease *lease)
@@ -256,9 +264,9 @@ void table_join_hosts(struct table *table, struct entry *entry)
 	lan_list(table, entry);
 	if (!lease_is_listed(&entry->lease))
 		return;
-	listing_add(&client->listing, entry, LISTING_CLIENT);
+	host_list(table, client, entry);
 	if (is_third_party(&entry->lease))
-		listing_add(&home->listing, entry, LISTING_HOME);
+		host_list(table, home, entry);
 }
 
 void table_leave_hosts(struct table *table, struct entry *entry)
@@ -267,9 +275,9 @@ void table_leave_hosts(struct table *table, struct entry *entry)
 	struct host *home = table_get_host(table, entry, CHAIN_HOME);
 
 	if (lease_is_listed(&entry->lease)) {
-		host_unlist(table, client, entry->places[LISTING_CLIENT]);
+		host_unlist(table, client, entry);
 		if (is_third_party(&entry->lease))
-			host_unlist(table, home, entry->places[LISTING_HOME]);
+			host_unlist(table, home, entry);
 	}
 	lan_unlist(table, entry);
 	chain_remove(table, client, entry, CHAIN_CLIENT);
@@ -306,6 +314,12 @@ const struct lease *table_get_of_host(const struct table *table,
 	const struct host *host = host_find(table, addr);
 
 	return host ? listing_get(table, &host->listing, index) : NULL;
+}
+
+const struct host *table_find_host(const struct table *table,
+				   const struct ip_addr *host)
+{
+	return host_find(table, host);
 }
 
 static const struct lease *get_first(const struct table *table,

@@ -38,6 +38,11 @@ struct chain_link {
 	uint32_t prev, next;
 };
 
+/** Below it in a tree: what comes before it and what comes behind, 0 = nothing. */
+struct branches {
+	uint32_t before, behind;
+};
+
 struct entry {
 	struct lease lease; /* first, so that a lease leads back to its entry */
 	uint32_t handle;    /* its own */
@@ -48,6 +53,7 @@ struct entry {
 	uint32_t next_of_internal; /* behind it, of the same endpoint */
 	uint32_t hosts[CHAIN_COUNT];
 	struct chain_link links[CHAIN_COUNT];
+	struct branches branches[CHAIN_COUNT]; /* in its hosts' orders */
 	uint32_t places[LISTING_COUNT];
 	uint32_t expiry; /* its place in the heap, from 1; 0 = it never ends */
 };
@@ -61,6 +67,7 @@ struct host {
 	uint32_t asked;		     /* leases it asked for, those of the owner aside */
 	uint32_t wide;		     /* wide filters of all that it asked for */
 	struct listing listing;
+	uint32_t order; /* of the same leases by port: the top of a tree */
 };
 
 struct table {
@@ -87,6 +94,8 @@ struct table {
 struct entry *table_get_entry(const struct table *table, uint32_t handle);
 /** NULL for 0. */
 const struct lease *table_get_lease(const struct table *table, uint32_t handle);
+/** As whose client or home this host knows it: as client where it is both. */
+enum table_chain table_get_chain_of(const struct entry *entry, const struct host *host);
 
 /* table_index.c: by id, keys and UniqueID */
 /** Errors: false, out of memory. */
@@ -112,6 +121,11 @@ void table_leave_hosts(struct table *table, struct entry *entry);
 void table_move_lan(struct table *table, struct entry *entry, uint16_t lan);
 struct host *table_get_host(const struct table *table, const struct entry *entry,
 			    enum table_chain chain);
+
+/* table_order.c: by port, of a host */
+void table_order_add(const struct table *table, struct host *host, struct entry *entry);
+void table_order_remove(const struct table *table, struct host *host,
+			struct entry *entry);
 
 /* table_expiry.c: by its end */
 /** Room in the heap for one entry more than there are. Errors: false. */

@@ -458,6 +458,31 @@ uint64_t naive_get_face(const struct model *model)
 	return sum;
 }
 
+/* The same by port: as many, and each behind the one before. */
+static const char *check_order(const struct table *table, const struct ip_addr *host,
+			       size_t expected)
+{
+	struct table_cursor cursor = {.host = table_find_host(table, host)};
+	const struct lease *lease;
+	size_t count = 0;
+
+	while ((lease = table_get_behind(table, &cursor))) {
+		if (!addr_equal(&lease->internal, host) &&
+		    !addr_equal(&lease->client, host))
+			return "another one's lease is among a host's by port";
+		if (lease->protocol < cursor.protocol ||
+		    (lease->protocol == cursor.protocol &&
+		     (lease->external_port < cursor.port ||
+		      (lease->external_port == cursor.port && lease->id <= cursor.id))))
+			return "a host's leases are not in order of their ports";
+		cursor.protocol = lease->protocol;
+		cursor.port = lease->external_port;
+		cursor.id = lease->id;
+		count++;
+	}
+	return count != expected ? "a host has other leases by port" : NULL;
+}
+
 /* The host's listing: its own, each once, without a gap. */
 static const char *check_host(const struct model *model, const struct ip_addr *host)
 {
@@ -480,9 +505,9 @@ static const char *check_host(const struct model *model, const struct ip_addr *h
 		count++;
 		sum += lease->id * lease->id;
 	}
-	return count != expected || sum != sum_expected
-		       ? "a host is not shown each of its leases once"
-		       : NULL;
+	if (count != expected || sum != sum_expected)
+		return "a host is not shown each of its leases once";
+	return check_order(table, host, count);
 }
 
 const char *naive_upnp_check(const struct model *model)

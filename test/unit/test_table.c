@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The lease table by itself: what is found in order, and what that costs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "daemon/table.h"
+
+#define HOST "192.168.77.2"
+#define GUEST "192.168.77.3"
+#define FEW 400u
+#define MANY (100 * FEW)
+/* Of the time that something takes with MANY leases, beside that with FEW: a walk of
+ * all takes 100 times as long. Room for what the processor's caches do not hold. */
+#define GROWTH_MAX 12
+#define PAGE 32
+#define ROUNDS 300
+#define FIRST_PORT 1024u
+
+struct fixture {
+	struct table *table;
+	uint64_t last_id;
+};
+
+static struct ip_addr address(const char *text)
+{
+	struct ip_addr addr;
+
+	assert_true(addr_parse(text, &addr));
+	return addr;
+}
+
+static int setup(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+
+	assert_non_null(fixture);
+	fixture->table = table_new();
+	assert_non_null(fixture->table);
+	*state = fixture;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fixture = *state;
+
+	table_free(fixture->table);
+	free(fixture);
+	return 0;
+}
+
+/* The number-th of many: TCP and UDP by turns, each pair at another port. */
+static struct lease make(struct fixture *fixture, unsigned int number)
+{
+	uint16_t port = (uint16_t)(FIRST_PORT + number / 2);
+
+	return (struct lease){
+		.id = ++fixture->last_id,
+		.internal = address(HOST),
+		.client = address(HOST),
+		.internal_port = port,
+		.external_port = port,
+		.protocol = number % 2 ? IPPROTO_UDP : IPPROTO_TCP,
+		.origin = ORIGIN_NATPMP,
+		.enabled = true,
+		.expires_ms = TIME_NEVER,
+	};
+}
+
+static void add(struct fixture *fixture, const struct lease *lease)
+{
+	assert_int_equal(table_insert(fixture->table, lease), 0);
+}
+
+static void cursor_move(struct table_cursor *cursor, const struct lease *lease)
+{
+	cursor->protocol = lease->protocol;
+	cursor->port = lease->external_port;
+	cursor->id = lease->id;
+}
+
+/* How many the host has by port; each must be behind the one before. */
+static size_t count_in_order(const struct fixture *fixture, const char *host)
+{
+	const struct ip_addr addr = address(host);
+	struct table_cursor cursor = {.host = table_find_host(fixture->table, &addr)};
+	const struct lease *lease;
+	uint32_t last = 0;
+	size_t count = 0;
+
+	while ((lease = table_get_behind(fixture->table, &cursor))) {
+		uint32_t place = (uint32_t)lease->protocol << 16 | lease->external_port;
+
+		assert_true(place > last);
+		last = place;
+		cursor_move(&cursor, lease);
+		count++;
+	}
+	return count;
+}
+
+/* IGD-34: by port, whatever the order of coming, and for both hosts that it is of. */
+static void test_order_by_port(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned int i = 0; i < FEW; i++) {
+		struct lease lease = make(fixture, i * 149 % FEW);
+
+		if (i % 4 == 0)
+			lease.client = address(GUEST);
+		add(fixture, &lease);
+	}
+	assert_int_equal(count_in_order(fixture, HOST), FEW);
+	assert_int_equal(count_in_order(fixture, GUEST), FEW / 4);
+	for (uint64_t id = 1; id <= FEW; id += 2) {
+		table_remove(fixture->table, id, 0);
+		assert_int_equal(count_in_order(fixture, HOST), FEW - (id + 1) / 2);
+	}
+	assert_int_equal(count_in_order(fixture, GUEST), 0);
+	for (uint64_t id = 2; id <= FEW; id += 2)
+		table_remove(fixture->table, id, 0);
+	assert_int_equal(count_in_order(fixture, HOST), 0);
+}
+
+/* Flows of PEER and pinholes are not listed, and nothing is left of who has gone. */
+static void test_order_of_listed_only(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease lease = make(fixture, 0);
+
+	lease.remote = address("198.51.100.9");
+	lease.remote_port = 443;
+	add(fixture, &lease);
+	assert_int_equal(count_in_order(fixture, HOST), 0);
+	table_remove(fixture->table, lease.id, 0);
+	assert_null(table_find_host(fixture->table, &lease.internal));
+	assert_int_equal(count_in_order(fixture, HOST), 0);
+}
+
+/* --- what it costs --- */
+
+static void fill(struct fixture *fixture, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct lease lease = make(fixture, i);
+
+		add(fixture, &lease);
+	}
+}
+
+static void read_page(const struct fixture *fixture, uint16_t port)
+{
+	const struct ip_addr addr = address(HOST);
+	struct table_cursor cursor = {.host = table_find_host(fixture->table, &addr),
+				      .protocol = IPPROTO_TCP,
+				      .port = port};
+	const struct lease *lease;
+
+	for (int i = 0; i < PAGE; i++) {
+		lease = table_get_behind(fixture->table, &cursor);
+		assert_non_null(lease);
+		cursor_move(&cursor, lease);
+	}
+}
+
+/* Pages from all over the listing. */
+static void read_pages(struct fixture *fixture, unsigned int count)
+{
+	for (unsigned int i = 0; i < ROUNDS; i++)
+		read_page(fixture, (uint16_t)(FIRST_PORT + i * 7919 % (count / 2)));
+}
+
+/* What a turn takes, of as many leases as there are. */
+typedef void do_turn(struct fixture *fixture, unsigned int count);
+
+/* Microseconds of the fastest of some turns. */
+static int64_t measure(struct fixture *fixture, do_turn *turn, unsigned int count)
+{
+	int64_t best = INT64_MAX;
+
+	for (int i = 0; i < 5; i++) {
+		int64_t begin_us = clock_process_us();
+		int64_t spent_us;
+
+		turn(fixture, count);
+		spent_us = clock_process_us() - begin_us;
+		best = spent_us < best ? spent_us : best;
+	}
+	return best;
+}
+
+static void assert_flat(int64_t few_us, int64_t many_us)
+{
+	if (many_us > GROWTH_MAX * (few_us + 1))
+		fail_msg("%lld us with %u leases, %lld us with %u", (long long)few_us,
+			 FEW, (long long)many_us, MANY);
+}
+
+/* A page costs what is on it, not what the host has besides. */
+static void test_cost_of_page(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture small = {.table = table_new()};
+
+	assert_non_null(small.table);
+	fill(&small, FEW);
+	fill(fixture, MANY);
+	assert_flat(measure(&small, read_pages, FEW),
+		    measure(fixture, read_pages, MANY));
+	table_free(small.table);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_order_by_port, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_order_of_listed_only, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_cost_of_page, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
