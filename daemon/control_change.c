@@ -78,26 +78,29 @@ struct host_leases {
 	uint64_t ids[CONTROL_LEASES_PER_REPLY];
 };
 
-/* Those it has, and those it asked for; static ones are the owner's own. */
-static bool lease_is_of_host(const struct lease *lease, const struct ip_addr *host)
+/* Static ones are the owner's own. */
+static void host_leases_take(struct host_leases *leases, const struct lease *lease)
 {
-	return lease->origin != ORIGIN_STATIC &&
-	       (addr_equal(&lease->internal, host) || addr_equal(&lease->client, host));
+	if (lease->origin == ORIGIN_STATIC)
+		return;
+	leases->total++;
+	if (leases->count < CONTROL_LEASES_PER_REPLY)
+		leases->ids[leases->count++] = lease->id;
 }
 
+/* Those it has, and those it asked for; nobody else's is looked at. */
 static void host_leases_find(const struct table *table, const struct ip_addr *host,
 			     struct host_leases *out)
 {
-	const struct lease *lease = NULL;
+	const struct lease *lease = table_get_first_of_home(table, host);
 
 	out->total = out->count = 0;
-	while ((lease = table_get_next(table, lease))) {
-		if (!lease_is_of_host(lease, host))
-			continue;
-		out->total++;
-		if (out->count < CONTROL_LEASES_PER_REPLY)
-			out->ids[out->count++] = lease->id;
-	}
+	for (; lease; lease = table_get_next_of_home(table, lease))
+		host_leases_take(out, lease);
+	lease = table_get_first_of_client(table, host);
+	for (; lease; lease = table_get_next_of_client(table, lease))
+		if (!addr_equal(&lease->internal, host))
+			host_leases_take(out, lease);
 }
 
 /* All that ended, as they were; *result = why not all. NULL = no memory. A set ends as
