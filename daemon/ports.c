@@ -394,10 +394,11 @@ static void ports_forget(struct ports *ports, struct hold *hold)
 
 void ports_reap(struct ports *ports, int64_t now_ms)
 {
-	struct hold *hold;
+	for (int i = 0; i < PORTS_REAP_MAX; i++) {
+		struct hold *hold = hold_get(ports, ports->oldest);
 
-	while ((hold = hold_get(ports, ports->oldest)) &&
-	       hold->rest_until_ms <= now_ms) {
+		if (!hold || hold->rest_until_ms > now_ms)
+			return;
 		rest_remove(ports, hold);
 		ports_forget(ports, hold);
 	}

@@ -93,9 +93,12 @@ struct ports_wish {
 uint16_t ports_find_free_run(const struct ports *ports, uint16_t wan,
 			     const struct ports_wish *wish, uint16_t start);
 
-/** Forget ports that have rested. */
+/** Ports that one ports_reap() forgets, so that nobody waits long for it. */
+#define PORTS_REAP_MAX 1024
+/** Forget ports that have rested, the longest ones first, at most PORTS_REAP_MAX: while
+ * there are more, ports_get_due() is in the past. */
 void ports_reap(struct ports *ports, int64_t now_ms);
-/** When the first port has rested; TIME_NEVER = none rests. */
+/** When the first port has rested, which may be long ago; TIME_NEVER = none rests. */
 int64_t ports_get_due(const struct ports *ports);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "daemon/ports.h"
 #include "daemon/table.h"
 
 #define HOST "192.168.77.2"
@@ -146,6 +147,33 @@ static void test_order_of_listed_only(void **state)
 
 /* --- what it costs --- */
 
+/* NP-41: however many ports have rested, a turn forgets only so many of them. */
+static void test_rested_ports_a_turn(void **state)
+{
+	const struct port_range range = {FIRST_PORT, FIRST_PORT + 3 * PORTS_REAP_MAX};
+	struct fixture *fixture = *state;
+	struct ports *ports = table_get_ports(fixture->table);
+	const struct ip_addr host = address(HOST);
+
+	for (uint16_t port = range.first; port <= range.last; port++)
+		assert_int_equal(ports_hold(ports, 0, port, &host), 0);
+	for (uint16_t port = range.first; port <= range.last; port++)
+		ports_release(ports, 0, port, 0);
+	ports_reap(ports, PORT_REST_MS - 1);
+	assert_int_equal(ports_find_free(ports, 0, range, range.first), 0);
+	for (unsigned int turn = 1; turn <= 3; turn++) {
+		uint16_t rests = (uint16_t)(FIRST_PORT + turn * PORTS_REAP_MAX);
+
+		ports_reap(ports, PORT_REST_MS);
+		assert_true(ports_get_due(ports) <= PORT_REST_MS);
+		assert_int_equal(ports_get_rest_until(ports, 0, rests - 1), 0);
+		assert_int_equal(ports_get_rest_until(ports, 0, rests), PORT_REST_MS);
+	}
+	ports_reap(ports, PORT_REST_MS);
+	assert_true(ports_get_due(ports) == TIME_NEVER);
+	assert_int_equal(ports_find_free(ports, 0, range, range.first), range.first);
+}
+
 static void fill(struct fixture *fixture, unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++) {
@@ -203,6 +231,49 @@ static void assert_flat(int64_t few_us, int64_t many_us)
 			 FEW, (long long)many_us, MANY);
 }
 
+/* What one host has and asked for, looked at as often as the other one has. */
+static void walk_guest(struct fixture *fixture, unsigned int count)
+{
+	const struct ip_addr guest = address(GUEST);
+	const struct lease *lease;
+	unsigned int seen = 0;
+
+	for (unsigned int i = 0; i < 100 * ROUNDS; i++) {
+		lease = table_get_first_of_home(fixture->table, &guest);
+		for (; lease; lease = table_get_next_of_home(fixture->table, lease))
+			seen++;
+		lease = table_get_first_of_client(fixture->table, &guest);
+		for (; lease; lease = table_get_next_of_client(fixture->table, lease))
+			seen++;
+	}
+	assert_int_equal(seen, 100 * ROUNDS);
+	assert_true(table_get_count(fixture->table) == count + 1);
+}
+
+static void add_for_guest(struct fixture *fixture, unsigned int number)
+{
+	struct lease lease = make(fixture, number);
+
+	lease.client = address(GUEST);
+	add(fixture, &lease);
+}
+
+/* PCP-71: to end what a host has costs what it has, not what others have besides. */
+static void test_cost_of_host(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture small = {.table = table_new()};
+
+	assert_non_null(small.table);
+	fill(&small, FEW);
+	fill(fixture, MANY);
+	add_for_guest(&small, FEW);
+	add_for_guest(fixture, MANY);
+	assert_flat(measure(&small, walk_guest, FEW),
+		    measure(fixture, walk_guest, MANY));
+	table_free(small.table);
+}
+
 /* A page costs what is on it, not what the host has besides. */
 static void test_cost_of_page(void **state)
 {
@@ -223,7 +294,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_order_by_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order_of_listed_only, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_rested_ports_a_turn, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_cost_of_page, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cost_of_host, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
