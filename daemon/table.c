@@ -141,13 +141,14 @@ static bool entry_take(struct entry *entry, const struct lease *lease)
 int table_update(struct table *table, const struct lease *lease)
 {
 	struct entry *entry = table_find_id(table, lease->id);
-	bool taken;
+	bool taken, was_outbound;
 
 	if (!entry)
 		return 0;
 	/* Other keys would stay behind in the indexes, and be read when the entry is
 	 * long freed: better to end here. */
 	assert(lease_has_same_keys(&entry->lease, lease));
+	was_outbound = entry->lease.outbound;
 	table_leave_expiry(table, entry);
 	table_count(table, entry, -1);
 	taken = entry_take(entry, lease);
@@ -155,6 +156,8 @@ int table_update(struct table *table, const struct lease *lease)
 	table_enter_expiry(table, entry);
 	if (!taken)
 		return -ENOMEM;
+	if (entry->lease.outbound != was_outbound)
+		table_reindex_outbound(table, entry);
 	if (entry->lease.lan != lease->lan)
 		table_move_lan(table, entry, lease->lan);
 	return 0;

@@ -121,38 +121,60 @@ static uint32_t find(const struct index *index, const void *key, size_t size)
 
 /* --- internal endpoints: the index has the first, the others hang on it --- */
 
+static uint32_t internal_find(const struct table *table, const struct lease *lease)
+{
+	const struct internal_key key = lease_get_internal_key(lease);
+
+	return find(table->by_internal, &key, sizeof(key));
+}
+
+/* Outbound ones come first, so that nobody has to search for them. */
 static void internal_link(struct table *table, struct entry *entry)
 {
-	const struct internal_key key = lease_get_internal_key(&entry->lease);
-	uint32_t first = find(table->by_internal, &key, sizeof(key));
-	struct entry *last;
+	uint32_t first = internal_find(table, &entry->lease);
+	struct entry *head;
 
+	entry->next_of_internal = 0;
+	entry->prev_of_internal = entry->handle;
 	if (first == 0) {
 		index_add(table->by_internal, entry->handle);
 		return;
 	}
-	last = table_get_entry(table, first);
-	while (last->next_of_internal != 0)
-		last = table_get_entry(table, last->next_of_internal);
-	last->next_of_internal = entry->handle;
+	head = table_get_entry(table, first);
+	entry->prev_of_internal = head->prev_of_internal;
+	head->prev_of_internal = entry->handle;
+	if (entry->lease.outbound) {
+		entry->next_of_internal = first;
+		index_replace(table->by_internal, first, entry->handle);
+	} else {
+		table_get_entry(table, entry->prev_of_internal)->next_of_internal =
+			entry->handle;
+	}
 }
 
 static void internal_unlink(struct table *table, struct entry *entry)
 {
-	const struct internal_key key = lease_get_internal_key(&entry->lease);
-	uint32_t first = find(table->by_internal, &key, sizeof(key));
-	struct entry *before;
+	uint32_t first = internal_find(table, &entry->lease);
+	uint32_t next = entry->next_of_internal;
 
 	if (first != entry->handle) {
-		before = table_get_entry(table, first);
-		while (before->next_of_internal != entry->handle)
-			before = table_get_entry(table, before->next_of_internal);
-		before->next_of_internal = entry->next_of_internal;
-	} else if (entry->next_of_internal != 0) {
-		index_replace(table->by_internal, first, entry->next_of_internal);
+		table_get_entry(table, entry->prev_of_internal)->next_of_internal =
+			next;
+		table_get_entry(table, next != 0 ? next : first)->prev_of_internal =
+			entry->prev_of_internal;
+	} else if (next != 0) {
+		table_get_entry(table, next)->prev_of_internal =
+			entry->prev_of_internal;
+		index_replace(table->by_internal, first, next);
 	} else {
 		index_remove(table->by_internal, first);
 	}
+}
+
+void table_reindex_outbound(struct table *table, struct entry *entry)
+{
+	internal_unlink(table, entry);
+	internal_link(table, entry);
 }
 
 /* --- all of them --- */
@@ -193,47 +215,22 @@ const struct lease *table_get_by_id(const struct table *table, uint64_t id)
 	return table_get_lease(table, find(table->by_id, &id, sizeof(id)));
 }
 
-static const struct entry *get_outbound(const struct table *table, uint32_t first)
-{
-	for (uint32_t handle = first; handle != 0;) {
-		const struct entry *entry = table_get_entry(table, handle);
-
-		if (entry->lease.outbound)
-			return entry;
-		handle = entry->next_of_internal;
-	}
-	return NULL;
-}
-
 const struct lease *table_get_by_internal(const struct table *table,
 					  const struct ip_addr *internal,
 					  uint8_t protocol, uint16_t port)
 {
 	const struct internal_key key = {
 		.addr = *internal, .port = port, .protocol = protocol};
-	uint32_t first = find(table->by_internal, &key, sizeof(key));
-	const struct entry *outbound = get_outbound(table, first);
 
-	return outbound ? &outbound->lease : table_get_lease(table, first);
+	return table_get_lease(table, find(table->by_internal, &key, sizeof(key)));
 }
 
 const struct lease *table_get_next_of_internal(const struct table *table,
 					       const struct lease *lease)
 {
-	const struct internal_key key = lease_get_internal_key(lease);
-	uint32_t first = find(table->by_internal, &key, sizeof(key));
-	const struct entry *outbound = get_outbound(table, first);
 	const struct entry *entry = (const struct entry *)(const void *)lease;
-	uint32_t next = entry->next_of_internal;
 
-	/* The outbound one comes first whatever its place in the chain. */
-	if (!outbound)
-		return table_get_lease(table, next);
-	if (entry == outbound)
-		next = first;
-	if (next == outbound->handle)
-		next = outbound->next_of_internal;
-	return table_get_lease(table, next);
+	return table_get_lease(table, entry->next_of_internal);
 }
 
 const struct lease *table_get_by_external(const struct table *table,

@@ -51,6 +51,7 @@ struct entry {
 	uint32_t next_by_name; /* flow of PEER, UniqueID of a pinhole: none has both */
 	uint32_t next_by_internal; /* only the first of its internal endpoint */
 	uint32_t next_of_internal; /* behind it, of the same endpoint */
+	uint32_t prev_of_internal; /* before it; of the first, the last */
 	uint32_t hosts[CHAIN_COUNT];
 	struct chain_link links[CHAIN_COUNT];
 	struct branches branches[CHAIN_COUNT]; /* in its hosts' orders */
@@ -103,6 +104,8 @@ bool table_indexes_init(struct table *table) __attribute__((warn_unused_result))
 void table_indexes_fini(struct table *table);
 void table_index_entry(struct table *table, struct entry *entry);
 void table_unindex_entry(struct table *table, struct entry *entry);
+/** It got the outbound port of its endpoint, or gave it up. */
+void table_reindex_outbound(struct table *table, struct entry *entry);
 struct entry *table_find_id(const struct table *table, uint64_t id);
 
 /* table_hosts.c: by host, and the listings */

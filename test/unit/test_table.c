@@ -145,6 +145,91 @@ static void test_order_of_listed_only(void **state)
 	assert_int_equal(count_in_order(fixture, HOST), 0);
 }
 
+/* --- of one internal endpoint --- */
+
+/* The number-th flow of PEER from one internal port. */
+static struct lease make_flow(struct fixture *fixture, unsigned int number)
+{
+	struct lease lease = make(fixture, 0);
+
+	lease.remote = address("198.51.100.9");
+	lease.remote_port = (uint16_t)(1 + number);
+	return lease;
+}
+
+static const struct lease *get_first(const struct fixture *fixture)
+{
+	const struct ip_addr host = address(HOST);
+
+	return table_get_by_internal(fixture->table, &host, IPPROTO_TCP, FIRST_PORT);
+}
+
+/* Each once; *outbound: of them the outbound ones, which must come first. */
+static size_t count_of_internal(const struct fixture *fixture, size_t *outbound)
+{
+	const struct lease *lease = get_first(fixture);
+	size_t count = 0;
+
+	*outbound = 0;
+	for (; lease; lease = table_get_next_of_internal(fixture->table, lease)) {
+		assert_true(!lease->outbound || *outbound == count);
+		*outbound += lease->outbound;
+		count++;
+	}
+	return count;
+}
+
+static void set_outbound(struct fixture *fixture, uint64_t id, bool outbound)
+{
+	struct lease lease = *table_get_by_id(fixture->table, id);
+
+	lease.outbound = outbound;
+	assert_int_equal(table_update(fixture->table, &lease), 0);
+}
+
+static void assert_internal(const struct fixture *fixture, size_t count, size_t want)
+{
+	size_t outbound;
+
+	assert_int_equal(count_of_internal(fixture, &outbound), count);
+	assert_int_equal(outbound, want);
+}
+
+/* Whoever has the outbound port is found first, also while it is handed over, and
+ * whichever lease goes. */
+static void test_outbound_comes_first(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned int i = 0; i < 6; i++) {
+		struct lease lease = make_flow(fixture, i);
+
+		lease.outbound = i == 3;
+		add(fixture, &lease);
+	}
+	assert_internal(fixture, 6, 1);
+	set_outbound(fixture, 6, true); /* before the old one gives it up */
+	assert_internal(fixture, 6, 2);
+	set_outbound(fixture, 6, false); /* no: all is as it was */
+	assert_internal(fixture, 6, 1);
+	assert_int_equal(get_first(fixture)->id, 4);
+	set_outbound(fixture, 4, false);
+	assert_internal(fixture, 6, 0);
+	set_outbound(fixture, 2, true);
+	assert_internal(fixture, 6, 1);
+	for (uint64_t id = 2; id <= 6; id += 2) { /* the first, and others */
+		table_remove(fixture->table, id, 0);
+		assert_internal(fixture, 5 - (id - 2) / 2, 0);
+	}
+	set_outbound(fixture, 5, true);
+	assert_internal(fixture, 3, 1);
+	table_remove(fixture->table, 1, 0);
+	table_take_back(fixture->table, 3);
+	assert_int_equal(get_first(fixture)->id, 5);
+	table_remove(fixture->table, 5, 0);
+	assert_null(get_first(fixture));
+}
+
 /* --- what it costs --- */
 
 /* NP-41: however many ports have rested, a turn forgets only so many of them. */
@@ -288,12 +373,55 @@ static void test_cost_of_page(void **state)
 	table_free(small.table);
 }
 
+/* One flow more of an endpoint, and two fewer: the newest, and one among all. */
+static void change_flows(struct fixture *fixture, unsigned int count)
+{
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		struct lease lease = make_flow(fixture, count + 1);
+		struct lease among =
+			*table_get_by_id(fixture->table, fixture->last_id - count / 2);
+
+		add(fixture, &lease);
+		assert_non_null(get_first(fixture));
+		table_remove(fixture->table, lease.id, 0);
+		table_remove(fixture->table, among.id, 0);
+		among.id = lease.id;
+		add(fixture, &among);
+	}
+}
+
+static void fill_flows(struct fixture *fixture, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct lease lease = make_flow(fixture, i);
+
+		add(fixture, &lease);
+	}
+}
+
+/* A host's flows from one port cost no more where there are many. */
+static void test_cost_of_flows(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture small = {.table = table_new()};
+
+	assert_non_null(small.table);
+	fill_flows(&small, FEW);
+	fill_flows(fixture, MANY);
+	assert_flat(measure(&small, change_flows, FEW),
+		    measure(fixture, change_flows, MANY));
+	table_free(small.table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_order_by_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order_of_listed_only, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_outbound_comes_first, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_cost_of_flows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rested_ports_a_turn, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_cost_of_page, setup, teardown),
