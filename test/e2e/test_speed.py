@@ -278,7 +278,7 @@ BESIDE = [
     (pcp, nat_pmp, {"add": 1.0, "renew": 1.0, "delete": 1.0}),
     (soap, nat_pmp, {"add": 2.3, "delete": 2.5}),
     (nat_pmp, kernel, {"add": 4.0}),
-    (nat_pmp_one_by_one, kernel_one_by_one, {"add": 4.5}),
+    (nat_pmp_one_by_one, kernel_one_by_one, {"add": 6.5}),
 ]
 
 
