@@ -415,7 +415,7 @@ static int collect_wanted(const struct backend *backend, const struct rule *rule
 		error = nft_elements_append(wanted, &elements[i]);
 	for (size_t i = 0; i < count && error == 0; i++)
 		error = append_rule(wanted, &rules[i]);
-	return error;
+	return error < 0 ? error : nft_elements_append_narrow(wanted);
 }
 
 static int ensure_skeleton(struct backend *backend, const struct nft_elements *wanted,

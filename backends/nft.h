@@ -41,6 +41,7 @@ enum nft_set {
 	NFT_WAN_IF,
 	NFT_LAN_IF,
 	NFT_WAN4,
+	NFT_NARROW4,
 	NFT_DNAT4,
 	NFT_DNAT4_FLOW,
 	NFT_DNAT4_PEER,
@@ -130,6 +131,13 @@ uint16_t nft_element_get_external(const struct nft_element *element,
  */
 bool nft_element_get_box(const struct nft_element *element, struct nft_box *box)
 	__attribute__((warn_unused_result));
+/**
+ * True for an element of an IPv4 rule with a filter, or of one flow. Packets get to it
+ * where its protocol is in NFT_NARROW4 only.
+ */
+bool nft_element_is_narrow(const struct nft_element *element);
+/** The element of NFT_NARROW4. */
+struct nft_element nft_element_get_narrow(uint8_t protocol);
 /** Elements of interfaces and addresses; returns how many, at most NFT_NETWORK_MAX. */
 size_t nft_element_from_network(const struct backend_network *network,
 				struct nft_element *elements);
@@ -172,6 +180,8 @@ struct nft_batch {
 	enum nft_set set;
 	unsigned int type; /* of the open message */
 	unsigned int flags;
+	/** Protocols that it needs in NFT_NARROW4: TCP and UDP, 1U << protocol. */
+	uint32_t narrow;
 	bool adds; /* something that is not there yet: it changes the tables for certain
 		    */
 	bool failed; /* out of memory */
@@ -217,6 +227,7 @@ int nft_socket_send(struct nft_socket *nft, const uint8_t *bytes, size_t length,
 
 /** Begin, fill and send a transaction. The batch keeps its memory for the next one. */
 void nft_batch_begin(struct nft_batch *batch, struct nft_socket *nft);
+/** With what is not removed goes its element of NFT_NARROW4, at the end. */
 void nft_batch_element(struct nft_batch *batch, const struct nft_socket *nft,
 		       enum nft_operation operation, const struct nft_element *element);
 /** Remove every element of a set. */
@@ -251,6 +262,9 @@ int nft_elements_dump_all(struct nft_elements *elements, struct nft_socket *nft,
 /** Errors: -ENOMEM. */
 int nft_elements_append(struct nft_elements *elements,
 			const struct nft_element *element)
+	__attribute__((warn_unused_result));
+/** Add what NFT_NARROW4 has to hold for their sake. Errors: -ENOMEM. */
+int nft_elements_append_narrow(struct nft_elements *elements)
 	__attribute__((warn_unused_result));
 /** Read one element with its counters. Errors: -ENOENT, -errno. */
 int nft_elements_get(struct nft_socket *nft, struct nft_element *element)
@@ -320,7 +334,9 @@ const struct flows_judge *nft_live_get_judge(void);
 struct nft_difference {
 	size_t added;	/* rules that were not whole */
 	size_t removed; /* mappings and pinholes that nobody wanted */
-	size_t network; /* interfaces and addresses that were not right */
+	/** Interfaces, addresses and protocols that were not right, but for protocols
+	 * that are too many: those are no harm. */
+	size_t network;
 };
 int nft_difference_apply(struct nft_socket *nft, struct nft_batch *batch,
 			 struct nft_elements *wanted, struct nft_elements *there,

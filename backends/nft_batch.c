@@ -95,6 +95,7 @@ void nft_batch_begin(struct nft_batch *batch, struct nft_socket *nft)
 	batch->message = 0;
 	batch->list = 0;
 	batch->last = 0;
+	batch->narrow = 0;
 	batch->adds = false;
 	batch->failed = false;
 	batch->seq = nft->seq;
@@ -185,6 +186,8 @@ static void delete (struct nft_batch *batch, const struct nft_element *element,
 void nft_batch_element(struct nft_batch *batch, const struct nft_socket *nft,
 		       enum nft_operation operation, const struct nft_element *element)
 {
+	if (operation != NFT_OP_REMOVE && nft_element_is_narrow(element))
+		batch->narrow |= 1U << element->key[0];
 	switch (operation) {
 	case NFT_OP_ADD:
 		batch->adds = true;
@@ -288,11 +291,22 @@ static void follow_generation(const struct nft_batch *batch, struct nft_socket *
 	}
 }
 
+static void put_narrow(struct nft_batch *batch)
+{
+	for (uint8_t protocol = 0; batch->narrow >> protocol != 0; protocol++) {
+		struct nft_element element = nft_element_get_narrow(protocol);
+
+		if (batch->narrow >> protocol & 1U)
+			add(batch, &element, NLM_F_CREATE);
+	}
+}
+
 int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
 {
 	struct nlmsghdr *last;
 	int error;
 
+	put_narrow(batch);
 	if (batch->failed)
 		return -ENOMEM;
 	if (batch->last == 0)

@@ -16,6 +16,7 @@ static const struct nft_set_shape shapes[NFT_SET_COUNT] = {
 	[NFT_WAN_IF] = {"wan_if", IF_NAMESIZE, 0, false, false, 0},
 	[NFT_LAN_IF] = {"lan_if", IF_NAMESIZE, 0, false, false, 0},
 	[NFT_WAN4] = {"wan4", 4, 0, false, false, 0},
+	[NFT_NARROW4] = {"narrow4", 1, 0, false, false, 0},
 	[NFT_DNAT4] = {"dnat4", 8, NFT_DATA_LENGTH, false, true, 0},
 	[NFT_DNAT4_FLOW] = {"dnat4_flow", 16, NFT_DATA_LENGTH, false, true, 8},
 	[NFT_DNAT4_PEER] = {"dnat4_peer", 12, NFT_DATA_LENGTH, false, true, 8},
@@ -249,6 +250,24 @@ static int from_rule6(const struct rule *rule, const struct nft_boxes *boxes,
 	for (unsigned int i = 0; i < boxes->count; i++)
 		elements[n++] = nft_element_get_counter(rule, &boxes->items[i]);
 	return n;
+}
+
+bool nft_element_is_narrow(const struct nft_element *element)
+{
+	enum nft_set set = element->set;
+
+	return (set >= NFT_DNAT4_FLOW && set <= NFT_DNAT4_FROM) ||
+	       set == NFT_SNAT4_FLOW ||
+	       (set >= NFT_COUNT4_FLOW && set <= NFT_COUNT4_FROM);
+}
+
+struct nft_element nft_element_get_narrow(uint8_t protocol)
+{
+	struct nft_element element = {.set = NFT_NARROW4};
+
+	put_protocol(element.key, protocol);
+	put_protocol(element.key_end, protocol);
+	return element;
 }
 
 int nft_element_from_rule(const struct rule *rule, struct nft_element *elements)

@@ -27,6 +27,25 @@ int nft_elements_append(struct nft_elements *elements,
 	return 0;
 }
 
+int nft_elements_append_narrow(struct nft_elements *elements)
+{
+	size_t count = elements->count;
+	bool found[UINT8_MAX + 1] = {false};
+	int error = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (nft_element_is_narrow(&elements->items[i]))
+			found[elements->items[i].key[0]] = true;
+	for (unsigned int protocol = 0; protocol <= UINT8_MAX && error == 0;
+	     protocol++) {
+		struct nft_element narrow = nft_element_get_narrow((uint8_t)protocol);
+
+		if (found[protocol])
+			error = nft_elements_append(elements, &narrow);
+	}
+	return error;
+}
+
 void nft_elements_fini(struct nft_elements *elements)
 {
 	free(elements->items);

@@ -46,7 +46,7 @@ static int remove_strays(struct walk *walk)
 			walk->difference->removed++;
 		else if (nft_set_get_shape(element->set)->timeout)
 			walk->others_removed++;
-		else
+		else if (element->set != NFT_NARROW4)
 			walk->difference->network++;
 		nft_batch_element(walk->batch, walk->nft, NFT_OP_REMOVE, element);
 		error = send_when_long(walk, NFT_CHUNK_OCTETS);

@@ -41,6 +41,7 @@ static const char *get_fields(enum nft_set set)
 	case NFT_WAN_IF:
 	case NFT_LAN_IF:
 	case NFT_WAN4:
+	case NFT_NARROW4:
 		return "";
 	case NFT_DNAT4:
 	case NFT_HELD4:

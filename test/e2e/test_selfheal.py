@@ -113,6 +113,20 @@ def test_stranger(lab, served, what):
     wait_for(lambda: count_heals(served) == 2, "the second time to be counted")
 
 
+def test_filtered_lease(lab, served):
+    """Packets find rules with filters by the set that says that there are some."""
+    with pcp.Client(lab.lan1) as client:
+        client.grant("udp", OTHER, OTHER, 3600, [pcp.pack_filter(lab.inet1.ipv4)])
+    assert arrives(lab, OTHER, lab.lan1)
+    began = time.monotonic()
+    firewall(lab).wreck("flush set inet portreeve narrow4")
+    wait_for(lambda: arrives(lab, OTHER, lab.lan1), "packets by the filter", 5)
+    assert time.monotonic() - began < firewall(lab).HEALED_S
+    served.wait_log(HEALED, 1)
+    assert (count_heals(served), count_lines(served)) == (1, 1)
+    assert not lab.udp_arrives(lab.inet2, (lab.WAN_ADDRESS, OTHER), lab.lan1, OTHER)
+
+
 def test_stray_mapping(lab, served):
     """What a stranger adds to our table is no lease, and goes."""
     kernel = firewall(lab)
