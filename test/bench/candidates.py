@@ -40,7 +40,7 @@ HTTP_PORT = 49152
 LIFETIME_S = 86400
 # Ports of the leases that are there while others are measured: UDP, from here on.
 FILL_PORT = 1024
-PROOF_PORT = 65000
+PROOF_PORT = 65400
 ASK_S = 0.005
 # Leases that an incumbent may have more, as a part and in any case, before it begins anew.
 MORE_PART, MORE_MIN = 4, 16
@@ -237,8 +237,8 @@ class Candidate:
     def load(self, program, *flags, **options):
         """
         A run of load_natpmp or load_soap from the clients: what it tells, and of our
-        own `cpu_us`, time on a processor of all processes for each answer, and `more`,
-        how many leases were left of earlier ones.
+        own `cpu_us`, time on a processor of all processes for each answer, `own_cpu_us`,
+        that of the program, and `more`, how many leases were left of earlier ones.
         """
         arguments = [self.setting.bench(program), "--json", "--gateway", self.gateway,
                      "--client", FIRST_CLIENT, "--clients", str(CLIENTS),
@@ -253,6 +253,7 @@ class Candidate:
         except (ValueError, IndexError):
             raise LabError(f"{' '.join(arguments)}: {done.stdout.strip()}") from None
         run["cpu_us"] = spent_ns / 1000 / max(run["granted"], 1)
+        run["own_cpu_us"] = run["own_cpu_ns"] / 1000 / max(run["granted"], 1)
         run["more"] = more
         self.more += run["granted"] * {"add": 1, "delete": -1}.get(run["mode"], 0)
         return run
@@ -280,10 +281,24 @@ class Candidate:
             raise LabError(f"{action}: {status} {data!r}")
         return data.decode()
 
-    def restore(self, count):
-        """Seconds of a start after a crash, with so many leases to restore. NotReached."""
+    def empty_kernel(self):
+        """None of its rules is left there, as after a restart of the machine."""
+        raise NotImplementedError
+
+    def restore(self, count, empty=True):
+        """
+        Seconds of a start after a crash with so many leases to restore, into an empty
+        kernel or into one that is as it was left. NotReached.
+        """
+        del count
         self.kill()
+        if empty:
+            self.empty_kernel()
         return self.start()
+
+    def has_ended(self):
+        """It was started, and is no longer there."""
+        return not self.pids()
 
     def cpu_ns(self):
         """Time on a processor that its processes have had."""
@@ -354,9 +369,19 @@ class Portreeve(Candidate):
 class PortreeveNft(Portreeve):
     name, backend = "portreeve-nft", NFTABLES
 
+    def empty_kernel(self):
+        self.lab.gw.nft("delete table inet portreeve")
+
 
 class PortreeveIpt(Portreeve):
     name, backend, slow = "portreeve-ipt", IPTABLES, True
+
+    def empty_kernel(self):
+        """There are no rules of others in these tables: the laboratory's are nftables'."""
+        for tables in ("iptables-legacy", "ip6tables-legacy"):
+            for table in ("nat", "mangle", "filter"):
+                for flag in ("-F", "-X"):
+                    self.lab.gw.run([tables, "-t", table, flag], check=True)
 
 
 class Incumbent(Candidate):
@@ -394,15 +419,21 @@ class Incumbent(Candidate):
         self.process = self.lab.gw.start([self.binary, "-f", self.file, "-P", self.pid_file])
 
     def is_over(self):
-        return self.process.poll() not in (None, 0)
+        status = self.process.poll()
+        # Its parent has left, the pid is told, and nobody has it: it has ended since.
+        return status not in (None, 0) or (status == 0 and self.read_pid() is not None
+                                           and not self.pids())
 
-    def pids(self):
+    def read_pid(self):
         try:
             with open(self.pid_file, encoding="ascii") as file:
-                pid = int(file.read())
+                return int(file.read())
         except (FileNotFoundError, ValueError):
-            return []
-        return [pid] if alive(pid) else []
+            return None
+
+    def pids(self):
+        pid = self.read_pid()
+        return [pid] if pid is not None and alive(pid) else []
 
     def end(self, how):
         for pid in self.pids():
@@ -435,8 +466,9 @@ class Incumbent(Candidate):
         if self.filled != count:
             raise NotReached(f"{self.filled} of {count} leases were restored")
 
-    def restore(self, count):
-        """What fill() has measured: it is a start after a crash, too."""
+    def restore(self, count, empty=True):
+        """What fill() has measured: it is a start after a crash into emptied chains."""
+        assert empty
         if count not in self.restored:
             self.filled = -1
             self.fill(count)
@@ -461,12 +493,13 @@ class IncumbentNft(Incumbent):
         lines = []
         for number in range(count):
             port, host = get_lease(number)
-            # As many expressions in each as its own have, which load the protocol from
-            # the packet's header: nft does not take those from a text.
-            lines.append(f"add rule inet filter miniupnpd iif wan0 udp dport {port} "
-                         f"@nh,128,32 {int(ipaddress.IPv4Address(host)):#x} accept\n"
-                         "add rule inet filter prerouting_miniupnpd iif wan0 "
-                         f"udp dport {port} dnat ip to {host}:{port}\n")
+            address = int(ipaddress.IPv4Address(host))
+            # Its own comparisons in its own order, so that what does not match costs the
+            # same. nft takes no dnat without the last one: what matches has one more.
+            lines.append("add rule inet filter miniupnpd iif wan0 "
+                         f"th dport {port} @nh,128,32 {address:#x} @nh,72,8 17 accept\n"
+                         "add rule inet filter prerouting_miniupnpd iif wan0 @nh,72,8 17 "
+                         f"th dport {port} meta l4proto udp dnat ip to {host}:{port}\n")
         self.empty_chains()
         self.lab.gw.nft("".join(lines))
 
@@ -520,6 +553,9 @@ class Nobody(Candidate):
 
     def start(self):
         return 0.0
+
+    def has_ended(self):
+        return False
 
     def count(self):
         return 0

@@ -125,6 +125,12 @@ void load_times_add(struct load_times *times, int64_t began_us)
 	times->list_us[times->count++] = (uint32_t)(load_now_us() - began_us);
 }
 
+void load_grant(struct load_counts *counts, int64_t began_us)
+{
+	counts->granted++;
+	load_times_add(&counts->times, began_us);
+}
+
 static int compare(const void *a, const void *b)
 {
 	const uint32_t *left = a;
@@ -153,6 +159,7 @@ int load_report(struct load_counts *counts, const char *mode,
 {
 	double seconds = (double)(load_now_us() - counts->start_us) / 1e6;
 	struct load_times *times = &counts->times;
+	uint64_t own_cpu_ns = (uint64_t)load_get_cpu_ns();
 
 	qsort(times->list_us, times->count, sizeof(uint32_t), compare);
 	(void)printf(json ? "{\"mode\":\"%s\"" : "mode=%s", mode);
@@ -168,6 +175,7 @@ int load_report(struct load_counts *counts, const char *mode,
 			{"granted", counts->granted},
 			{"refused", counts->refused},
 			{"lost", counts->lost},
+			{"own_cpu_ns", own_cpu_ns},
 			{.name = NULL},
 		},
 		json);

@@ -37,7 +37,7 @@ bool load_parse_options(int argc, char **argv, const struct load_option *options
 int load_open(int type, const struct ip_addr *own, const struct ip_addr *peer,
 	      uint16_t port) __attribute__((warn_unused_result));
 
-/** How long requests took, in the order in which they were answered. */
+/** How long what was granted took, in the order in which it was answered. */
 struct load_times {
 	uint32_t *list_us;
 	size_t count;
@@ -59,8 +59,9 @@ struct load_figure {
 
 /**
  * Print one line: mode, figures, and then what all programs tell, of which per_second
- * counts what was granted since start_us. json: as an object, else as KEY=VALUE.
- * Owns: frees the times. Returns the exit status: 0 when all was granted.
+ * counts what was granted since start_us, and own_cpu_ns is this thread's own work.
+ * json: as an object, else as KEY=VALUE. Owns: frees the times. Returns the exit
+ * status: 0 when all was granted.
  */
 int load_report(struct load_counts *counts, const char *mode,
 		const struct load_figure *figures, bool json);
@@ -77,7 +78,9 @@ bool load_is_time_over(const struct load_counts *counts, uint64_t seconds);
 /** Owns: load_report() frees them. Errors: false (memory). */
 bool load_times_init(struct load_times *times, size_t max)
 	__attribute__((warn_unused_result));
-/** Note a request that began then and is answered now. */
+/** Note what began then and ends now. */
 void load_times_add(struct load_times *times, int64_t began_us);
+/** Note a request that began then and is granted now: no other has a time. */
+void load_grant(struct load_counts *counts, int64_t began_us);
 
 #endif

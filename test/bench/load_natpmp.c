@@ -222,9 +222,8 @@ static void take_reply(struct load *load, size_t client, const void *bytes,
 		load->stray++;
 		return;
 	}
-	load_times_add(&load->counts.times, flight->sent_us);
 	if (reply.granted)
-		load->counts.granted++;
+		load_grant(&load->counts, flight->sent_us);
 	else
 		load->counts.refused++;
 	end_flight(load, flight);

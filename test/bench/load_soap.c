@@ -217,7 +217,7 @@ static void on_answer(struct load *load, struct connection *connection)
 		connection->answer[connection->used] = '\0';
 		if (!is_granted(&load->options, connection->answer))
 			return; /* more comes, or the end */
-		load->counts.granted++;
+		load_grant(&load->counts, connection->began_us);
 	} else if (got == 0 && connection->used > 0) {
 		if (load->counts.refused++ == 0)
 			(void)fprintf(stderr, "load_soap: first refusal:\n%s\n",
@@ -225,8 +225,6 @@ static void on_answer(struct load *load, struct connection *connection)
 	} else {
 		load->counts.lost++;
 	}
-	if (got >= 0)
-		load_times_add(&load->counts.times, connection->began_us);
 	end(load, connection);
 }
 
