@@ -68,6 +68,14 @@ void http_door_forget(struct http_guest *guest)
 	free(guest);
 }
 
+void http_door_cut(const struct http_guest *guest)
+{
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+	if (connect(guest->slot.fd, &nobody, sizeof(nobody)) < 0)
+		(void)shutdown(guest->slot.fd, SHUT_RDWR);
+}
+
 /*
  * End the connection of a slot that is out of its list. Inside, shutting the socket
  * down makes libmicrohttpd see the end.
@@ -75,10 +83,14 @@ void http_door_forget(struct http_guest *guest)
 static void hang_up(struct http_slot *slot)
 {
 	struct http_guest *guest = (struct http_guest *)slot; /* its first member */
+	bool answered = guest->slots == &guest->door->answers;
 
 	stop_waiting(guest);
 	if (!guest->arrival) {
-		(void)shutdown(slot->fd, SHUT_RDWR);
+		if (answered)
+			http_door_cut(guest);
+		else
+			(void)shutdown(slot->fd, SHUT_RDWR);
 		return;
 	}
 	(void)close(slot->fd);

@@ -72,6 +72,11 @@ void http_door_take(struct http_door *door, int fd, const struct ip_addr *client
 void http_door_end_request(struct http_guest *guest);
 /** Its answer of this size is on its way: we wait for it. */
 void http_door_begin_answer(struct http_guest *guest, size_t size);
+/**
+ * Its answer stays a part: the connection ends with a reset, so that nobody takes that
+ * part for the whole, and its socket says so to whoever waits for it.
+ */
+void http_door_cut(const struct http_guest *guest);
 /** The connection is gone. Owns: takes guest. */
 void http_door_forget(struct http_guest *guest);
 

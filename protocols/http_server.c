@@ -22,8 +22,8 @@
 #define BODY_SIZE_MIN 2048
 /* Of a body that is too long, what is read before the 413; beyond it we hang up. */
 #define BODY_READ_MAX ((size_t)256 * HTTP_BODY_MAX)
-/* Octets of a head, and of a whole answer that the socket takes at once: it holds two
- * packets however little memory its owner gives to TCP. */
+/* Octets of a head, and of a whole answer that the socket takes at once, unless little
+ * memory is given to TCP and the client takes in little. */
 #define HEAD_SIZE 512
 #define SHORT_ANSWER_MAX 2048
 
@@ -59,6 +59,8 @@ struct http_exchange {
 	bool suspended;
 	bool answered;
 	struct http_answer answer;
+	struct event *room; /* for the rest of an answer that we send ourselves */
+	size_t rest_at;	    /* of answer.bytes */
 	char *body;
 	size_t body_used;
 	size_t body_size;
@@ -176,13 +178,68 @@ static const char *get_date(struct http_server *server)
 	return server->date;
 }
 
+/* Suspended, libmicrohttpd leaves a connection alone. */
+static void suspend(struct http_exchange *exchange)
+{
+	exchange->suspended = true;
+	TAILQ_INSERT_TAIL(&exchange->server->suspended, exchange, link);
+	MHD_suspend_connection(exchange->connection);
+}
+
+static void resume(struct http_exchange *exchange)
+{
+	exchange->suspended = false;
+	TAILQ_REMOVE(&exchange->server->suspended, exchange, link);
+	MHD_resume_connection(exchange->connection);
+	run_soon(exchange->server); /* libmicrohttpd does not wake itself */
+}
+
+static void on_room(evutil_socket_t fd, short what, void *user)
+{
+	struct http_exchange *exchange = user;
+	const struct http_answer *answer = &exchange->answer;
+	ssize_t sent = send(fd, (const char *)answer->bytes + exchange->rest_at,
+			    answer->length - exchange->rest_at,
+			    MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	(void)what;
+	if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (sent > 0)
+		exchange->rest_at += (size_t)sent;
+	if (sent > 0 && exchange->rest_at < answer->length)
+		return;
+	if (exchange->rest_at == answer->length)
+		(void)shutdown(fd, SHUT_WR);
+	else
+		http_door_cut(exchange->guest);
+	event_del(exchange->room);
+	resume(exchange);
+}
+
+/* The socket has not taken all of it: the rest follows when there is room for it,
+ * within the time that every answer has. Returns false when it cannot. */
+static bool send_rest(struct http_exchange *exchange)
+{
+	struct http_guest *guest = exchange->guest;
+
+	exchange->room = event_new(exchange->server->config.base, guest->slot.fd,
+				   EV_WRITE | EV_PERSIST, on_room, exchange);
+	if (!exchange->room || event_add(exchange->room, NULL) < 0)
+		return false;
+	suspend(exchange);
+	http_door_begin_answer(guest, exchange->answer.length);
+	return true;
+}
+
 /*
  * A short answer leaves at once and together with the end of the connection: one packet
  * where libmicrohttpd's answer and its close() are two, with all that they cost on both
  * sides. Nothing of the request may be left unread, or the end would be a reset.
- * Returns false when it is for libmicrohttpd to send: it waits until there is room.
+ * Returns false when it is for libmicrohttpd to send; else *result is for it, and where
+ * the socket had no room for all the rest is on its way.
  */
-static bool send_short(struct http_exchange *exchange)
+static bool send_short(struct http_exchange *exchange, enum MHD_Result *result)
 {
 	const struct http_answer *answer = &exchange->answer;
 	const bool bodiless = exchange->method == HTTP_HEAD;
@@ -194,13 +251,23 @@ static bool send_short(struct http_exchange *exchange)
 	};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 	int fd = exchange->guest->slot.fd;
+	ssize_t sent;
 
 	http_answer_write_head(answer, get_date(exchange->server), &writer);
 	parts[0].iov_len = writer.used;
-	if (writer.failed || writer.used + parts[1].iov_len > SHORT_ANSWER_MAX ||
-	    sendmsg(fd, &message, MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (writer.failed || writer.used + parts[1].iov_len > SHORT_ANSWER_MAX)
 		return false;
-	(void)shutdown(fd, SHUT_WR);
+	sent = sendmsg(fd, &message, MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0)
+		return false;
+	*result = MHD_NO;
+	exchange->rest_at = (size_t)sent - writer.used;
+	if ((size_t)sent == writer.used + parts[1].iov_len)
+		(void)shutdown(fd, SHUT_WR);
+	else if ((size_t)sent >= writer.used && send_rest(exchange))
+		*result = MHD_YES;
+	else
+		http_door_cut(exchange->guest);
 	return true;
 }
 
@@ -228,8 +295,10 @@ static enum MHD_Result queue_answer(struct http_exchange *exchange)
 	struct MHD_Response *response;
 	enum MHD_Result queued = MHD_NO;
 
-	if (exchange->dispatched && send_short(exchange))
-		return MHD_NO;
+	if (exchange->room)
+		return MHD_NO; /* the rest of it has left, or never will */
+	if (exchange->dispatched && send_short(exchange, &queued))
+		return queued;
 	if (answer->release)
 		response = MHD_create_response_from_buffer_with_free_callback(
 			answer->length, answer->bytes, answer->release);
@@ -261,10 +330,7 @@ void http_exchange_answer(struct http_exchange *exchange,
 	exchange->answered = true;
 	if (!exchange->suspended)
 		return; /* still inside request() */
-	exchange->suspended = false;
-	TAILQ_REMOVE(&exchange->server->suspended, exchange, link);
-	MHD_resume_connection(exchange->connection);
-	run_soon(exchange->server); /* libmicrohttpd does not wake itself */
+	resume(exchange);
 }
 
 void http_exchange_set_context(struct http_exchange *exchange, void *context)
@@ -390,9 +456,7 @@ static enum MHD_Result dispatch(struct http_exchange *exchange, const char *targ
 	server->config.handler->request(server->config.user, exchange, &request);
 	if (exchange->answered)
 		return queue_answer(exchange);
-	exchange->suspended = true;
-	TAILQ_INSERT_TAIL(&server->suspended, exchange, link);
-	MHD_suspend_connection(exchange->connection);
+	suspend(exchange);
 	return MHD_YES;
 }
 
@@ -435,6 +499,8 @@ static void on_completed(void *user, struct MHD_Connection *mhd, void **context,
 		server->config.handler->closed(server->config.user, exchange);
 	if (exchange->answered && exchange->answer.tag && server->config.handler->sent)
 		server->config.handler->sent(server->config.user, exchange->answer.tag);
+	if (exchange->room)
+		event_free(exchange->room);
 	release_answer(exchange);
 	free(exchange->body);
 	free(exchange);
@@ -541,6 +607,8 @@ void http_server_close(struct http_server *server)
 	while ((exchange = TAILQ_FIRST(&server->suspended))) {
 		TAILQ_REMOVE(&server->suspended, exchange, link);
 		exchange->suspended = false;
+		if (exchange->room)
+			http_door_cut(exchange->guest);
 		MHD_resume_connection(exchange->connection);
 	}
 	event_free_safe(server->readable);

@@ -236,6 +236,56 @@ def test_one_packet(lab, served, more):
     assert min(segments_of(lab, post() + more) for _ in range(10)) <= 3
 
 
+@pytest.fixture
+def little_memory(lab):
+    """What the gateway gives to a TCP socket's unsent octets: the least there is."""
+    name = "net.ipv4.tcp_wmem"
+    before = lab.gw.run(["sysctl", "-n", name], check=True).stdout.strip()
+    lab.gw.run(["sysctl", "-qw", f"{name}=4096 4096 4096"], check=True)
+    yield
+    lab.gw.run(["sysctl", "-qw", f"{name}={before}"], check=True)
+
+
+def receive_to_the_end(sock):
+    """What comes, and whether the other side says that it is all."""
+    data = b""
+    try:
+        while part := sock.recv(64):
+            data += part
+    except ConnectionResetError:
+        return data, False
+    return data, True
+
+
+def is_whole(data):
+    answer = Answer(data)
+    return answer.headers["content-length"] == str(len(answer.body))
+
+
+def test_little_room(lab, served, little_memory):
+    """HTTP-1: what the socket does not take of a short answer at once follows later"""
+    Gateway(lab.lan1, f"http://{GATEWAY}:{PORT}{ROOT}").add(
+        5100, 5100, PortMappingDescription="&" * 225)
+    action = "GetSpecificPortMappingEntry"
+    body = BODY.replace("GetExternalIPAddress", action).replace(
+        "/></s:Body>", "><NewRemoteHost/><NewExternalPort>5100</NewExternalPort>"
+        f"<NewProtocol>UDP</NewProtocol></u:{action}></s:Body>")
+    request = post(ACTION.replace("GetExternalIPAddress", action), body)
+    for segment in (536, 88):
+        with lab.lan1.open_socket(kind=socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            sock.settimeout(5)
+            sock.connect((GATEWAY, PORT))
+            sock.sendall(request.encode())
+            # while nobody reads, another one is answered
+            assert exchange(lab.lan2, get(ROOT)).status == 200
+            data, ended = receive_to_the_end(sock)
+        assert 1024 < len(data) <= 2048, "neither short nor long"
+        assert Answer(data).status == 200
+        assert is_whole(data) and ended, segment
+
+
 def test_pieces(lab, served):
     """HTTP-2: a request octet by octet"""
     with lab.lan1.connect((GATEWAY, PORT)) as sock:
@@ -461,8 +511,10 @@ def test_answers_that_nobody_reads(lab, keeper, many_files, crowd):
     before = pss_kib(worker)
     files = len(os.listdir(f"/proc/{worker}/fd"))
     with contextlib.ExitStack() as stack:
+        socks = []
         for i in range(400):
             sock = stack.enter_context(lab.lan1.open_socket(kind=socket.SOCK_STREAM))
+            socks.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
             sock.settimeout(5)
             sock.bind((crowd[i % len(crowd)], 0))
@@ -475,5 +527,10 @@ def test_answers_that_nobody_reads(lab, keeper, many_files, crowd):
               f"{max(times) * 1000:.1f} ms; upnp grew by {growth} KiB")
         assert statistics.median(times) < CALL_S and max(times) < CALL_WORST_S
         assert growth < GROWTH_MAX_KIB
+        # they gave way to others: what they have of an answer does not look like all
+        ends = [receive_to_the_end(sock) for sock in socks]
+        parts = [data for data, _ in ends if data and not is_whole(data)]
+        assert len(parts) > 10, parts
+        assert not [data for data, ended in ends if data in parts and ended]
     wait_for(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= files,
              "the worker to have no more descriptors than before", GONE_S)
