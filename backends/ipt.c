@@ -44,13 +44,25 @@ struct task {
 	int (*make)(struct backend *backend, struct ipt_table *table,
 		    enum ipt_table_name name, void *user);
 	void *user;
+	bool touched; /* only tables that the transaction touches */
 };
+
+static int make_undone(struct backend *backend, struct ipt_table *table,
+		       enum ipt_table_name name, void *user)
+{
+	(void)user;
+	return ipt_sync_touched(table, &backend->layout, name, &backend->touched);
+}
 
 static int make_touched(struct backend *backend, struct ipt_table *table,
 			enum ipt_table_name name, void *user)
 {
-	(void)user;
-	return ipt_sync_touched(table, &backend->layout, name, &backend->touched);
+	int error;
+
+	ipt_model_step_back(&backend->layout.model);
+	error = ipt_sync_survey(table, &backend->layout, name, &backend->touched);
+	ipt_model_step_forth(&backend->layout.model);
+	return error < 0 ? error : make_undone(backend, table, name, user);
 }
 
 static int make_fixed(struct backend *backend, struct ipt_table *table,
@@ -122,7 +134,7 @@ static int do_table(struct backend *backend, enum ipt_table_name name,
 
 	if (name == IPT_MANGLE6 && !backend->has_ipv6)
 		return 0;
-	if (task->make == make_touched && !ipt_touched_has(&backend->touched, name))
+	if (task->touched && !ipt_touched_has(&backend->touched, name))
 		return 0;
 	for (unsigned int i = 0; i < TRIES && error == -EAGAIN; i++)
 		error = try_table(backend, name, task);
@@ -379,7 +391,10 @@ static int change_model(struct backend *backend, const struct backend_change *ch
 
 static int write_touched(struct backend *backend)
 {
-	const struct task task = {.make = make_touched};
+	const struct task task = {.make = make_touched, .touched = true};
+	/* The kernel has not what the model was before, but what it was a moment ago.
+	 */
+	const struct task undo = {.make = make_undone, .touched = true};
 	unsigned int done = 0;
 	int error = ipt_lock_take(&backend->lock);
 
@@ -388,7 +403,7 @@ static int write_touched(struct backend *backend)
 	error = do_tables(backend, &task, &done);
 	if (error < 0) {
 		ipt_model_undo(&backend->layout.model);
-		undo_tables(backend, &task, done);
+		undo_tables(backend, &undo, done);
 	}
 	ipt_lock_release(&backend->lock);
 	return error;

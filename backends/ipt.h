@@ -131,6 +131,8 @@ void ipt_list_fini(struct ipt_list *list);
  */
 bool ipt_rule_is(const struct ipt_family *family, const void *there, const char *target,
 		 const void *wanted);
+/** The chain that a rule of ours goes or jumps to, or NULL. */
+const char *ipt_rule_get_chain(const struct ipt_family *family, const void *rule);
 /** Packets and octets that a rule of the kernel has seen. */
 struct rule_counters ipt_rule_get_counters(const struct ipt_family *family,
 					   const void *there);
@@ -288,6 +290,7 @@ struct ipt_model {
 	struct ipt_held *outer4[IPT_PROTOCOLS][IPT_LEAVES];
 	struct ipt_held *inner4[IPT_PROTOCOLS][IPT_INNERS];
 	struct ipt_held *outer6[IPT_PROTOCOLS][IPT_LEAVES];
+	size_t ends4[IPT_PROTOCOLS][IPT_BRANCHES]; /* both ports of IPv4 rules */
 	struct ipt_step *steps; /* of the transaction in the making */
 	size_t step_count;
 	size_t step_size;
@@ -301,6 +304,9 @@ int ipt_model_remove(struct ipt_model *model, const struct rule *rule)
 	__attribute__((warn_unused_result));
 void ipt_model_commit(struct ipt_model *model);
 void ipt_model_undo(struct ipt_model *model);
+/** As it was before the transaction in the making; and forth again. */
+void ipt_model_step_back(struct ipt_model *model);
+void ipt_model_step_forth(struct ipt_model *model);
 void ipt_model_fini(struct ipt_model *model);
 /** The very rule, timeout aside, or NULL. */
 struct ipt_held *ipt_model_find(struct ipt_model *model, const struct rule *rule);
@@ -427,6 +433,13 @@ struct ipt_difference {
 const char *ipt_sync_get_table(enum ipt_table_name name);
 bool ipt_sync_is_ipv6(enum ipt_table_name name);
 
+/**
+ * See whether leaves, and what leads to them, are as a layout before the change says.
+ * Errors: -ENOENT: no, somebody else has been there; -errno.
+ */
+int ipt_sync_survey(struct ipt_table *table, const struct ipt_layout *before,
+		    enum ipt_table_name name, const struct ipt_touched *touched)
+	__attribute__((warn_unused_result));
 /**
  * Bring leaves, and the branches that lead to them, into the state of the layout.
  * Errors: -ENOENT: what leads to them is not as it should be; -errno.

@@ -88,6 +88,12 @@ static int compare_held(const struct ipt_held *a, const struct ipt_held *b)
 
 /* --- lists --- */
 
+static size_t *get_ends(struct ipt_model *model, const struct rule *rule, uint16_t port)
+{
+	return &model->ends4[get_protocol(rule)]
+			    [port / (IPT_LEAF_PORTS * IPT_BRANCH_LEAVES)];
+}
+
 static void link_held(struct ipt_model *model, struct ipt_held *held)
 {
 	struct ipt_held **at = get_outer(model, &held->rule);
@@ -104,6 +110,8 @@ static void link_held(struct ipt_model *model, struct ipt_held *held)
 		at = &(*at)->next_inner;
 	held->next_inner = *at;
 	*at = held;
+	++*get_ends(model, &held->rule, held->rule.external_port);
+	++*get_ends(model, &held->rule, held->rule.internal_port);
 }
 
 static void unlink_held(struct ipt_model *model, struct ipt_held *held)
@@ -122,6 +130,8 @@ static void unlink_held(struct ipt_model *model, struct ipt_held *held)
 		at = &(*at)->next_inner;
 	if (*at)
 		*at = held->next_inner;
+	--*get_ends(model, &held->rule, held->rule.external_port);
+	--*get_ends(model, &held->rule, held->rule.internal_port);
 }
 
 static bool reserve(struct ipt_model *model)
@@ -249,6 +259,24 @@ void ipt_model_undo(struct ipt_model *model)
 			link_held(model, step->held);
 		}
 	}
+}
+
+void ipt_model_step_back(struct ipt_model *model)
+{
+	for (size_t i = model->step_count; i-- > 0;)
+		if (model->steps[i].added)
+			unlink_held(model, model->steps[i].held);
+		else
+			link_held(model, model->steps[i].held);
+}
+
+void ipt_model_step_forth(struct ipt_model *model)
+{
+	for (size_t i = 0; i < model->step_count; i++)
+		if (model->steps[i].added)
+			link_held(model, model->steps[i].held);
+		else
+			unlink_held(model, model->steps[i].held);
 }
 
 static void free_leaf(struct ipt_held *held)

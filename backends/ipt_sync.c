@@ -415,6 +415,29 @@ static int check_trunk(struct walk *walk)
 	return error;
 }
 
+/* A chain that is not wanted has nothing in it, where it is. */
+static int survey_chain(struct walk *walk, const char *chain, bool wanted)
+{
+	if (!wanted && !ipt_table_has_chain(walk->table, chain))
+		return 0;
+	return ipt_table_compare(walk->table, chain, &walk->list);
+}
+
+static int survey_place(struct walk *walk, const struct ipt_place *place)
+{
+	char name[IPT_NAME_MAX];
+	int error;
+
+	ipt_tree_get_leaf_name(place, name);
+	ipt_tree_fill_leaf(walk->layout, place, begin_list(walk));
+	error = survey_chain(walk, name, walk->list.count > 0);
+	if (error < 0)
+		return error;
+	ipt_tree_get_branch_name(place, name);
+	ipt_tree_fill_branch(walk->layout, place, begin_list(walk));
+	return survey_chain(walk, name, walk->list.count > 0);
+}
+
 /* A chain must be there before a rule leads to it. */
 static int sprout(struct walk *walk, const struct ipt_place *place)
 {
@@ -465,6 +488,26 @@ static int visit_touched(struct walk *walk, const struct ipt_touched *touched,
 	for (size_t i = 0; i < touched->count && error == 0; i++)
 		if (ipt_tree_get_table(touched->places[i].tree) == walk->name)
 			error = visit_place(walk, &touched->places[i]);
+	return error;
+}
+
+/*
+ * Whoever wrote a leaf anew without a look at what was there would mend somebody else's
+ * change by the way: nobody would hear of it, and flows would stay that began
+ * meanwhile.
+ */
+int ipt_sync_survey(struct ipt_table *table, const struct ipt_layout *before,
+		    enum ipt_table_name name, const struct ipt_touched *touched)
+{
+	struct walk walk = {
+		.table = table, .layout = before, .name = name, .mode = COMPARE};
+	int error = visit_touched(&walk, touched, survey_place);
+
+	if (error == 0)
+		error = visit_roots(&walk);
+	if (error == 0 && table->added + table->removed > 0)
+		error = -ENOENT;
+	finish(&walk);
 	return error;
 }
 

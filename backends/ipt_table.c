@@ -111,16 +111,29 @@ static int write_script(const struct ipt_table *table, const char *chain,
 	return 0;
 }
 
+/* libiptc takes the name of a chain that is not there for a target of the kernel. */
+static int insert(struct ipt_table *table, const char *chain, const void *rule,
+		  size_t at)
+{
+	const struct ipt_family *family = table->family;
+	const char *next = ipt_rule_get_chain(family, rule);
+
+	if (next && !ipt_table_has_chain(table, next))
+		return -ENOENT;
+	table->changed = true;
+	return family->insert(chain, rule, (unsigned int)at, table->handle)
+		       ? 0
+		       : get_error();
+}
+
 static int insert_until(struct ipt_table *table, const char *chain,
 			const struct ipt_list *wanted, size_t from, size_t end)
 {
-	for (size_t i = from; i < end; i++) {
-		table->changed = true;
-		if (!table->family->insert(chain, ipt_list_get(wanted, i),
-					   (unsigned int)i, table->handle))
-			return get_error();
-	}
-	return 0;
+	int error = 0;
+
+	for (size_t i = from; i < end && error == 0; i++)
+		error = insert(table, chain, ipt_list_get(wanted, i), i);
+	return error;
 }
 
 /* What is before the rule at hand is as wanted: its index is that of the wanted one. */

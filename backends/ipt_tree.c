@@ -173,6 +173,12 @@ static struct ipt_place get_sibling(const struct ipt_place *place, unsigned int 
 
 bool ipt_tree_has_branch(const struct ipt_layout *layout, const struct ipt_place *place)
 {
+	const unsigned int branch = place->leaf / IPT_BRANCH_LEAVES;
+
+	/* Most are empty, and each change asks for all of them. */
+	if (place->tree != IPT_MARK_TREE6 &&
+	    layout->model.ends4[place->protocol][branch] == 0)
+		return false;
 	for (unsigned int i = 0; i < IPT_BRANCH_LEAVES; i++) {
 		const struct ipt_place sibling = get_sibling(place, i);
 

@@ -84,6 +84,18 @@ bool ipt_rule_is(const struct ipt_family *family, const void *there, const char 
 	       same_part(target_a, target_b);
 }
 
+const char *ipt_rule_get_chain(const struct ipt_family *family, const void *rule)
+{
+	const struct view view = look(family->ipv6, rule);
+	const struct xt_entry_target *target = part_at(rule, view.target);
+	const char *name = target->u.user.name;
+
+	if (target->u.user.target_size != XT_ALIGN(sizeof(struct xt_standard_target)) ||
+	    strcmp(name, XTC_LABEL_ACCEPT) == 0 || strcmp(name, XTC_LABEL_RETURN) == 0)
+		return NULL;
+	return name;
+}
+
 struct rule_counters ipt_rule_get_counters(const struct ipt_family *family,
 					   const void *there)
 {

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from backend import LAN1, WAN, Tool, ToolError, rule
+from backend import LAN1, LAN2, WAN, Tool, ToolError, rule, stripped
 from test_backend_ipt import LOOK_MS, ours, run
 
 IPTABLES = "[backend]\ntype = iptables\n"
@@ -171,3 +171,50 @@ def test_status_tells_of_forward(lab, daemon_factory, mode, wanted):
     finally:
         run(lab, "iptables-legacy -P FORWARD ACCEPT")
         run(lab, "iptables-legacy -F FORWARD")
+
+
+OUR_LEAF = "udp-4864"  # ports 4864 to 5119
+KEPT = rule(external=5000, internal=5000, out=True)
+NEIGHBOUR = rule(external=5001, internal=5001, out=True)
+
+
+@pytest.mark.parametrize("line", [
+    f"nat -F PORTREEVE-DNAT-{OUR_LEAF}",
+    f"nat -I PORTREEVE-DNAT-{OUR_LEAF} -p udp --dport 5000 -j DNAT --to {LAN2}:9",
+    f"nat -F PORTREEVE-SNAT-{OUR_LEAF}",
+    "nat -F PORTREEVE-DNAT-udp-4k",
+    "nat -F PORTREEVE-SNAT-PORTS",
+    f"mangle -F PORTREEVE-MARK-{OUR_LEAF}",
+    f"mangle -A PORTREEVE-MARK-{OUR_LEAF} -j ACCEPT",
+])
+@pytest.mark.parametrize("change", ["add " + NEIGHBOUR, "delete " + KEPT])
+def test_a_change_in_a_leaf_that_somebody_changed(lab, tool, line, change):
+    """It is not taken for our own: who is told of it syncs, and looks after the flows."""
+    tool.apply("add " + KEPT)
+    before = ours(lab)
+    run(lab, f"iptables-legacy -t {line}")
+    with pytest.raises(ToolError, match="^ENOENT$"):
+        tool.apply(change)
+    wanted = [KEPT, NEIGHBOUR] if change.startswith("add") else []
+    assert sum(tool.sync(*wanted)) > 0
+    assert tool.dump() == sorted(map(stripped, wanted))
+    tool.sync(KEPT)
+    assert ours(lab) == before
+    tool.apply("add " + NEIGHBOUR, "delete " + KEPT)
+
+
+@pytest.mark.parametrize("lines", [("-F", "-X"), ("-F PORTREEVE-DNAT-udp-4k",
+                                                 f"-F PORTREEVE-DNAT-{OUR_LEAF}",
+                                                 f"-X PORTREEVE-DNAT-{OUR_LEAF}")])
+def test_chains_that_somebody_removed(lab, tool, lines):
+    """That is not the kernel's fault: no module is said to be missing."""
+    tool.apply("add " + KEPT)
+    for line in lines:
+        run(lab, f"iptables-legacy -t nat {line}")
+    with pytest.raises(ToolError, match="^ENOENT$"):
+        tool.apply("add " + rule(external=5500, internal=5500))
+    if "-X" in lines:
+        with pytest.raises(ToolError, match="^ENOENT$"):
+            tool.network("wan0", "203.0.113.50")
+    assert tool.sync(KEPT)[0] > 0
+    assert "kernel refuses" not in tool.output()
