@@ -3,16 +3,21 @@
 """Measure portreeve and the incumbent side by side, in one run on one machine (root).
 
     test/bench/bench.py [--full] [--build DIR] [--rounds N] [--only TEXT]...
-                        [--large-rounds N] [--candidates NAME,...] [--output FILE]
+                        [--large-rounds N] [--minutes M] [--candidates NAME,...]
+                        [--output FILE]
 
 Each round measures every candidate once, in turn: A B C D, A B C D, ... Each time it has
 a laboratory of its own; see candidates.py for what they get, and measures.py for what is
 measured. Prints a table of medians, spread and ratios, and writes results.json, see
-results.py. Not a test: exits 0 unless something could not be measured at all. A ratio is
-taken between medians of this run only.
+results.py. Not a test: exits 0 unless something could not be measured at all, which is 1;
+2 is for what it cannot do. A ratio is taken between medians of this run only.
+
+It ends when its minutes are over. Ours and the kernel come first in each round; then the
+incumbents; and after all rounds what takes them longest. What had no time is told.
 """
 
 import argparse
+import contextlib
 import glob
 import importlib
 import os
@@ -43,13 +48,49 @@ LEASES_MAX = {
 # From so many leases on an incumbent is measured in that many rounds only: to restore
 # them takes two minutes.
 LARGE, LARGE_ROUNDS = 5000, 2
+# How long a run may take, and what of it is kept for such sessions of each incumbent.
+MINUTES = {"short": 4.8, "full": 26}
+LARGE_KEPT_S = 200
+OVER = "no time: the run was over"
+
+
+class TimeOver(Exception):
+    """The run has had its minutes."""
+
+
+class Clock:
+    """How much of the time of a run is left; within `with`, TimeOver when none is."""
+
+    def __init__(self, minutes):
+        self.began_s = time.monotonic()
+        self.end_s = self.began_s + 60 * minutes
+
+    def left_s(self):
+        return self.end_s - time.monotonic()
+
+    def spent_s(self):
+        return time.monotonic() - self.began_s
+
+    def __enter__(self):
+        if self.left_s() <= 0:
+            raise TimeOver
+        signal.signal(signal.SIGALRM, self.ring)
+        signal.setitimer(signal.ITIMER_REAL, self.left_s())
+        return self
+
+    def __exit__(self, *_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @staticmethod
+    def ring(*_):
+        raise TimeOver
 
 
 class Run:
     """What one run of the benchmark has found so far."""
 
-    def __init__(self, form, setting, large_rounds=LARGE_ROUNDS):
-        self.form, self.setting, self.large_rounds = form, setting, large_rounds
+    def __init__(self, form, setting, clock):
+        self.form, self.setting, self.clock = form, setting, clock
         self.rows = []  # (candidate, name of the measure, Sample)
         self.missing = {}  # (name of the measure, candidate, leases) -> why
         self.failed = False
@@ -58,36 +99,59 @@ class Run:
         for row in rows:
             self.missing.setdefault((row.name, candidate, leases), why)
 
-    def session(self, name, group, number):
-        """One candidate in a laboratory, with all measures of the group."""
+    def find_plan(self, name, group, number, large):
+        """Measures by leases; those that take an incumbent long are apart."""
         plan = measures.find(self.form, group, name, number)
-        if name in INCUMBENTS and group != "plane" and number >= self.large_rounds:
-            plan = {leases: rows for leases, rows in plan.items() if leases < LARGE}
+        if name not in INCUMBENTS or group == "plane":
+            return {} if large else plan
+        most = LEASES_MAX[self.form][name]
+        return {leases: rows for leases, rows in plan.items()
+                if (LARGE <= leases <= most) == large}
+
+    def session(self, name, group, number, large=False):
+        """One candidate in a laboratory, with all measures of the group."""
+        plan = self.find_plan(name, group, number, large)
         if not plan:
+            return
+        if self.clock.left_s() <= 0:
+            self.skip(name, plan)
             return
         began = time.monotonic()
         print(f"round {number + 1}, {name}, {group}: ", end="", flush=True)
         try:
-            with open_candidate(name, self.setting) as candidate:
+            with open_candidate(name, self.setting) as candidate, self.clock:
                 candidate.start()
                 if group == "requests":
                     candidate.prove()
                 self.measure_sizes(candidate, group, plan)
+        except TimeOver:
+            print("no time is left, ", end="")
+            self.skip(name, plan)
         except (LabError, OSError, RuntimeError, NotReached) as error:
             for leases, rows in plan.items():
                 self.fail(name, rows, leases, f"failed: {error}")
         print(f"{time.monotonic() - began:.1f} s", flush=True)
 
+    def skip(self, name, plan):
+        """There was no time for what has no figure of any round."""
+        known = {(by, who, sample.leases) for who, by, sample in self.rows}
+        for leases, rows in plan.items():
+            self.miss(name, [row for row in rows if (row.name, name, leases) not in known],
+                      leases, OVER)
+
     def fail(self, name, rows, leases, why):
+        if not rows:
+            return
         self.failed = True
         print(f"\n  {name}, {leases} leases: {why}", flush=True)
         self.miss(name, rows, leases, why.splitlines()[0])
 
     def measure_sizes(self, candidate, group, plan):
+        """Takes out of plan what is done."""
         known = not (group == "plane" and candidate.incumbent)
         most = LEASES_MAX[self.form].get(candidate.name) if known else None
         beyond = None
-        for leases, rows in plan.items():
+        for leases, rows in list(plan.items()):
             began = time.monotonic()
             if most is not None and leases > most:
                 beyond = f"not asked: more than {most:,} leases take it too long"
@@ -97,10 +161,11 @@ class Run:
                 except NotReached as error:
                     beyond = f"not reached: {error}"
             if beyond:
-                self.miss(candidate.name, rows, leases, beyond)
+                self.miss(candidate.name, plan.pop(leases), leases, beyond)
                 continue
-            for row in rows:
-                self.measure(candidate, row, leases)
+            while rows:
+                self.measure(candidate, rows[0], leases)
+                del rows[0]
             print(f"{leases} ({time.monotonic() - began:.1f} s) ", end="", flush=True)
 
     def measure(self, candidate, row, leases):
@@ -108,12 +173,16 @@ class Run:
             self.miss(candidate.name, [row], leases, "not asked: it takes too long")
             return
         try:
-            for sample in row.function(candidate, leases):
-                self.rows.append((candidate.name, row.name, sample))
+            samples = row.function(candidate, leases)
+            if candidate.has_ended():
+                raise LabError(f"{candidate.name} has ended: {candidate.log()[-200:]}")
+            self.rows += [(candidate.name, row.name, sample) for sample in samples]
         except NotReached as error:
             self.miss(candidate.name, [row], leases, f"not reached: {error}")
         except (LabError, OSError, AssertionError, LookupError, ValueError) as error:
             self.fail(candidate.name, [row], leases, f"failed: {error!r}")
+            if candidate.has_ended():
+                raise LabError(f"{candidate.name} had ended before") from None
 
 
 def load_measures(only):
@@ -125,10 +194,36 @@ def load_measures(only):
                                 if any(text in row.name for text in only)]
 
 
-def run_round(run, names, number):
-    for name in names:
+def sort_names(names):
+    """Ours and the kernel first: what a run is about, should its time be over."""
+    return sorted(names, key=lambda name: name in INCUMBENTS)
+
+
+def run_round(run, names, number, large=False):
+    for name in sort_names(names):
         for group in measures.GROUPS:
-            run.session(name, group, number)
+            run.session(name, group, number, large)
+
+
+def run_all(run, names, options, save):
+    """
+    All rounds that there is time for, and then those of what takes an incumbent long, for
+    which some is kept. save: called with the number of rounds that are done, or None.
+    """
+    large = any(run.find_plan(name, group, 0, True)
+                for name in names for group in measures.GROUPS) and options.large_rounds
+    kept_s = LARGE_KEPT_S * sum(name in INCUMBENTS for name in names) if large else 0
+    run.clock.end_s -= kept_s
+    for number in range(options.rounds):
+        if number and run.clock.left_s() <= 0:
+            print(f"no time for round {number + 1}")
+            break
+        run_round(run, names, number)
+        save(number + 1)
+    run.clock.end_s += kept_s
+    for number in range(options.large_rounds if large else 0):
+        run_round(run, names, number, large=True)
+        save(None)
 
 
 def find_incumbent(directory, names):
@@ -144,40 +239,88 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build/release"))
     parser.add_argument("--incumbent", default=os.path.join(ROOT, "build/bench"))
-    parser.add_argument("--output", default=os.path.join(HERE, "results.json"))
+    parser.add_argument("--output", help="results.json beside this program for the long "
+                        "form, build/bench/results-short.json for the short one")
     parser.add_argument("--full", action="store_true", help="the long form")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--large-rounds", type=int, default=LARGE_ROUNDS, metavar="N",
                         help=f"those in which the incumbent has {LARGE} leases or more")
+    parser.add_argument("--minutes", type=float, metavar="M",
+                        help=f"after which it ends; default {MINUTES}")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT",
                         help="measures whose name contains it")
     parser.add_argument("--candidates", default=",".join(CANDIDATES))
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.form = "full" if options.full else "short"
+    options.names = options.candidates.split(",")
+    options.output = options.output or os.path.join(
+        *((HERE, "results.json") if options.full else
+          (ROOT, "build/bench/results-short.json")))
+    options.minutes = MINUTES[options.form] if options.minutes is None else options.minutes
+    return options
+
+
+def find_fault(options):
+    """Why it cannot run, in a line, or None. After load_measures()."""
+    unknown = [name for name in options.names if name not in CANDIDATES]
+    directory = os.path.dirname(os.path.abspath(options.output))
+    if unknown:
+        return f"no such candidate: {', '.join(unknown)}; there are {', '.join(CANDIDATES)}"
+    if not measures.MEASURES:
+        return f"no measure has a name with {' or '.join(options.only)}"
+    if options.rounds < 1 or options.large_rounds < 0 or options.minutes <= 0:
+        return "rounds and minutes are 1 or more"
+    if os.geteuid() != 0:
+        return "it needs root, for network namespaces"
+    if not os.path.exists(os.path.join(options.build, "daemon/portreeved")):
+        return f"there is no portreeved in {options.build}: run make bench-programs"
+    if os.path.isdir(options.output) or not os.access(directory, os.W_OK):
+        return f"{options.output} cannot be written"
+    return None
+
+
+def measure_all(options):
+    """The exit status."""
+    clock = Clock(options.minutes)
+    head = {
+        "form": options.form, "command": shlex.join(sys.argv),
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "machine": machine.describe()}
+    versions, names = find_incumbent(options.incumbent, options.names)
+    head["versions"] = {**machine.find_versions(options.build),
+                        **{f"miniupnpd-{build}": x for build, x in versions.items()}}
+    run = Run(options.form, Setting(options.build, options.incumbent,
+                                    STEP_S[options.form], REACH_S[options.form]), clock)
+    found = {"rounds": 0}
+
+    def save(rounds):
+        """What an interrupted run has found, too."""
+        found.update({**head, "rounds": rounds or found["rounds"],
+                      "seconds": round(clock.spent_s()),
+                      **results.finish(run.rows, run.missing)})
+        results.write(options.output, found)
+
+    run_all(run, names, options, save)
+    print("\n".join(results.show_table(found)))
+    print(f"{found['rounds']} rounds, {found['seconds']} s in all; {options.output} is "
+          "written")
+    return 1 if run.failed else 0
 
 
 def main():
     options = parse_arguments()
-    signal.signal(signal.SIGTERM, end_by_signal)
     load_measures(options.only)
-    form = "full" if options.full else "short"
-    began, head = time.monotonic(), {
-        "form": form, "command": shlex.join(sys.argv),
-        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "machine": machine.describe()}
-    versions, names = find_incumbent(options.incumbent, options.candidates.split(","))
-    head["versions"] = {**machine.find_versions(options.build),
-                        **{f"miniupnpd-{build}": x for build, x in versions.items()}}
-    run = Run(form, Setting(options.build, options.incumbent, STEP_S[form], REACH_S[form]),
-              options.large_rounds)
-    found = {}
-    for number in range(options.rounds):
-        run_round(run, names, number)
-        found = {**head, "rounds": number + 1,
-                 "seconds": round(time.monotonic() - began),
-                 **results.finish(run.rows, run.missing)}
-        results.write(options.output, found)  # what an interrupted run has found, too
-    print("\n".join(results.show_table(found)))
-    print(f"{found['seconds']} s in all; {options.output} is written")
-    return 1 if run.failed else 0
+    with contextlib.suppress(OSError):  # find_fault() says that it is not there
+        os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
+    fault = find_fault(options)
+    if fault:
+        print(f"bench.py: {fault}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, end_by_signal)
+    try:
+        return measure_all(options)
+    except KeyboardInterrupt:
+        print("\nbench.py: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

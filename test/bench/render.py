@@ -17,7 +17,7 @@ import sys
 
 import plot
 import targets
-from results import AGAINST, Table, round_figure
+from results import AGAINST, Notes, Table, round_figure
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOC = os.path.join(os.path.dirname(os.path.dirname(HERE)), "doc")
@@ -67,19 +67,33 @@ def write_topic(results, topic):
                 if any((row[0], row[1], name) in table.ratios for row in rows)]
     head = ["", "leases", "unit", *(TITLES.get(name, name) for name in present),
             *(f"{name} / {AGAINST[name]}" for name in compared)]
-    body, before = [], None
-    for measure, leases, unit in rows:
-        body.append([measure if measure != before else "", f"{leases:,}", unit,
-                     *(table.show_value(measure, leases, unit, name) for name in present),
-                     *(table.show_ratio(measure, leases, name) for name in compared)])
-        before = measure
-    return write_table(head, body) + write_missing(results, topic)
+    body, before, notes = [], None, Notes()
+    for row in rows:
+        body.append([row[0] if row[0] != before else "", f"{row[1]:,}", row[2],
+                     *(write_cell(*table.show_value(row, name, notes)) for name in present),
+                     *(table.show_ratio(row, name) for name in compared)])
+        before = row[0]
+    return write_table(head, body) + write_notes(notes) + write_missing(results, table,
+                                                                        topic)
 
 
-def write_missing(results, topic):
+def write_cell(text, numbers):
+    """With the numbers of its footnotes."""
+    marks = ", ".join(map(str, numbers))
+    return text + (f" <sup>{marks}</sup>" if marks else "")
+
+
+def write_notes(notes):
+    return ["", *(f"{number}. {text}" for text, number in notes.numbers.items())] \
+        if notes.numbers else []
+
+
+def write_missing(results, table, topic):
+    """Why whole measures are missing: others are told of in footnotes."""
     why = [f"- {TITLES.get(x['candidate'], x['candidate'])}, {x['by']}, "
            f"{x['leases']:,} leases: {x['why']}"
-           for x in results["missing"] if x["by"] in TOPICS[topic]]
+           for x in results["missing"] if x["by"] in TOPICS[topic]
+           and not table.has_row(x)]
     return ["", "Without a figure:", "", *why] if why else []
 
 
@@ -177,13 +191,28 @@ def fill_blocks(text, results):
         BLOCKS[found.group(2)](results)) + "\n\n" + found.group(3), text)
 
 
+def read_results(path):
+    """OSError or ValueError: there are none, and the text says why."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            results = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is no file of results: {error}") from None
+    if not isinstance(results, dict) or not results.get("samples"):
+        raise ValueError(f"{path} has no figures: run `make bench-full` first")
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", default=os.path.join(HERE, "results.json"))
     parser.add_argument("--page", default=os.path.join(DOC, "performance.md"))
     options = parser.parse_args()
-    with open(options.results, encoding="utf-8") as file:
-        results = json.load(file)
+    try:
+        results = read_results(options.results)
+    except (OSError, ValueError) as error:
+        print(f"render.py: {error}", file=sys.stderr)
+        return 2
     with open(options.page, encoding="utf-8") as file:
         page = fill_blocks(file.read(), results)
     with open(options.page, "w", encoding="utf-8") as file:

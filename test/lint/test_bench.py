@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the benchmark makes of its figures: medians, spread, ratios, table."""
 
+import json
 import os
+import signal
+import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bench"))
 
-import measures  # noqa: E402 (found by the path above)
+import bench  # noqa: E402 (found by the path above)
+import measures  # noqa: E402
+import measures_requests  # noqa: E402
+import render  # noqa: E402
 import results  # noqa: E402
+import targets  # noqa: E402
 from measures import LESS, MORE, Sample  # noqa: E402
 
 OURS, THEIRS = "portreeve-nft", "miniupnpd-nft"
@@ -58,17 +65,104 @@ def test_other_backends_and_sizes_are_not_compared():
 
 def test_what_is_missing_is_in_the_table_and_below_it():
     found = finish(rows(OURS, (5,)), [(THEIRS, "add", Sample("add, p50", 1, "us", 7.25))],
-                   missing={("add", THEIRS, 100): "not asked: it takes minutes"})
+                   missing={("add", THEIRS, 100): "not asked: it takes minutes",
+                            ("walk", THEIRS, 5): "failed: no answer"})
     lines = results.show_table(found)
-    assert lines[0].split("  ")[0] == "measure" and OURS in lines[0] and THEIRS in lines[0]
-    assert [line.split()[-2:] for line in lines[1:3]] == [["us", "7.25"], ["not", "asked"]]
-    assert lines[3:] == [f"{THEIRS}, add, 100 leases: not asked: it takes minutes"]
+    assert lines[0] == "add, p50 (us)"
+    assert [line.split() for line in lines[1:4]] == [
+        ["leases", OURS, THEIRS], ["1", "7.25"], ["100", "5", "-[1]"]]
+    assert lines[4:] == ["[1] not asked: it takes minutes",
+                         f"{THEIRS}, walk, 5 leases: failed: no answer"]
 
 
 def test_a_sample_without_a_value_tells_why():
     sample = Sample("add, p50", 100, "us", None, LESS, "no answer in 5 s")
-    found = finish(rows(OURS, (5,)), [(THEIRS, "add", sample)])
-    assert "no answer in 5 s" in results.show_table(found)[1]
+    lines = results.show_table(finish(rows(OURS, (5,)), [(THEIRS, "add", sample)]))
+    assert lines[2].split() == ["100", "5", "-[1][2]"]
+    assert lines[3:] == ["[1] no answer in 5 s", "[2] 1 of 1 rounds without a figure"]
+
+
+def test_rounds_without_a_figure_are_told():
+    found = finish(rows(OURS, (5, None, 7)))
+    sample = found["samples"][0]
+    assert (sample["values"], sample["failed"], sample["median"]) == ([5, 7], 1, 6)
+    assert "[1] 1 of 3 rounds without a figure" in results.show_table(found)
+
+
+def test_fewer_rounds_than_others_are_told():
+    found = {**finish(rows(OURS, (5, 6)), rows(OURS, (1, 2, 3), measure="walk")),
+             "rounds": 3}
+    assert results.show_table(found)[-1] == "[1] 2 of 3 rounds"
+
+
+def test_long_notes_are_wrapped():
+    sample = Sample("add, p50", 100, "us", None, LESS, 30 * "long ")
+    lines = results.show_table(finish([(OURS, "add", sample)]))
+    assert max(map(len, lines)) <= results.WIDTH and len(lines) > 5
+
+
+def test_results_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "results.json"
+    results.write(path, {"rounds": 1})
+    with pytest.raises(TypeError):
+        results.write(path, {"rounds": object()})
+    assert json.loads(path.read_text()) == {"rounds": 1}
+
+
+def load_run(granted, requests=100, refused=0, lost=0):
+    return {"granted": granted, "requests": requests, "refused": refused, "lost": lost,
+            "seconds": 2.0, "p50_us": 10, "more": 0}
+
+
+@pytest.mark.parametrize("run, value, note", [
+    (load_run(100), 10, ""),
+    (load_run(99, refused=1), 10, "1 % failed: 1 refused"),
+    (load_run(60, refused=40), None, "40 % failed: 40 refused"),
+    (load_run(97, lost=1), None, "3 % failed: 1 lost, 2 without an answer"),
+    (load_run(0), None, "no answer in 2 s"),
+    (load_run(0, refused=100), None, "100 % failed: 100 refused")])
+def test_what_fails_has_no_figure(run, value, note):
+    sample, = measures_requests.tell(run, "add", 100, ["p50_us"])
+    assert (sample.value, sample.note) == (value, note)
+
+
+def judge(*parts):
+    """{first words of a target: its verdict}"""
+    return {verdict.what.split(":")[0]: verdict
+            for verdict in targets.judge_all(finish(*parts))}
+
+
+def make_sizes(candidate, sizes, value, **some):
+    return [(candidate, "add", Sample(leases=size, value=value, **some)) for size in sizes]
+
+
+ADD = {"measure": "NAT-PMP add, window 1, p50", "unit": "us"}
+KNOWN = {"measure": "packets in, leased", "unit": "1/s", "better": MORE}
+
+
+@pytest.mark.parametrize("sizes, value, state", [
+    (targets.SIZES, 90, targets.REACHED), (targets.SIZES[1:], 90, targets.OPEN),
+    (targets.SIZES, 110, targets.MISSED), (targets.SIZES[1:], 110, targets.MISSED),
+    ((), 90, targets.OPEN)])
+def test_every_size_is_every_size(sizes, value, state):
+    found = judge(make_sizes(OURS, sizes, value, **ADD))["NAT-PMP add, window 1, p50"]
+    assert found.state == state
+    assert ("no figure at 0" in found.measured) == (len(sizes) == len(targets.SIZES) - 1)
+
+
+def test_nothing_is_reached_where_a_round_failed():
+    failed = [(OURS, "add", Sample(leases=100, value=None, **ADD))]
+    found = judge(make_sizes(OURS, targets.SIZES, 90, **ADD), failed)
+    assert found["NAT-PMP add, window 1, p50"].state == targets.OPEN
+
+
+def test_packets_of_leased_flows_are_held_against_no_daemon():
+    out = {**KNOWN, "measure": "packets out, leased"}
+    found = judge(*(make_sizes(who, targets.LEASED, rate, **way) for way in (KNOWN, out)
+                    for who, rate in ((OURS, 1000), ("none", 1150))))
+    assert found["packets of leased flows"] == (
+        "packets of leased flows: time at most 1.02x of no daemon, at every size",
+        "1.150x", targets.MISSED)
 
 
 @pytest.mark.parametrize("value, text", [
@@ -95,3 +189,66 @@ def test_measures_come_by_form_size_and_round(monkeypatch):
     assert names("short", "requests", THEIRS, 0)[100] == ["often"]
     assert names("full", "requests", OURS, 0) == {5000: ["often"]}
     assert names("short", "plane", OURS, 0) == {}
+
+
+class Rounds(bench.Run):
+    """One whose sessions measure nothing; each takes so many seconds of its clock."""
+
+    def __init__(self, minutes, take_s, large_s):
+        super().__init__("full", None, bench.Clock(minutes))
+        self.take_s, self.large_s, self.done = take_s, large_s, []
+
+    def find_plan(self, name, group, number, large):
+        wanted = group == "requests" and (not large or name in bench.INCUMBENTS)
+        return {1: []} if wanted else {}
+
+    def session(self, name, group, number, large=False):
+        if self.find_plan(name, group, number, large) and self.clock.left_s() > 0:
+            self.done.append((number, name, large))
+            spent = min(self.large_s if large else self.take_s, self.clock.left_s())
+            self.clock.began_s -= spent
+            self.clock.end_s -= spent
+
+
+def count_rounds(minutes, take_s, large_s):
+    run, saved = Rounds(minutes, take_s, large_s), []
+    options = bench.argparse.Namespace(rounds=3, large_rounds=2)
+    bench.run_all(run, [OURS, THEIRS, "none"], options, saved.append)
+    assert [name for _, name, _ in run.done[:3]] == [OURS, "none", THEIRS]
+    return [sum(large == wanted for _, name, large in run.done if name == THEIRS)
+            for wanted in (False, True)]
+
+
+@pytest.mark.parametrize("minutes, take_s, large_s, rounds", [
+    (26, 60, 100, [3, 2]), (20, 110, 300, [3, 1]), (20, 190, 300, [2, 1]),
+    (20, 400, 300, [1, 1])])
+def test_a_run_keeps_to_its_time(minutes, take_s, large_s, rounds):
+    assert count_rounds(minutes, take_s, large_s) == rounds
+
+
+def test_the_clock_rings_only_within_its_block():
+    with pytest.raises(bench.TimeOver), bench.Clock(0.001) as clock:
+        signal.sigtimedwait((), 5)
+    assert clock.left_s() <= 0
+    with pytest.raises(bench.TimeOver), clock:
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--candidates", "nobody"], "no such candidate: nobody"),
+    (["--only", "no such measure"], "no measure has a name with no such measure"),
+    (["--rounds", "0"], "rounds and minutes are 1 or more")])
+def test_what_cannot_be_run_is_said_in_a_line(arguments, words, tmp_path):
+    done = subprocess.run([sys.executable, bench.__file__, *arguments, "--output",
+                           tmp_path / "x.json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"samples": []}'])
+def test_no_page_is_made_of_no_figures(text, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ValueError):
+        render.read_results(path)
