@@ -83,11 +83,10 @@ void http_door_cut(const struct http_guest *guest)
 static void hang_up(struct http_slot *slot)
 {
 	struct http_guest *guest = (struct http_guest *)slot; /* its first member */
-	bool answered = guest->slots == &guest->door->answers;
 
 	stop_waiting(guest);
 	if (!guest->arrival) {
-		if (answered)
+		if (guest->partial)
 			http_door_cut(guest);
 		else
 			(void)shutdown(slot->fd, SHUT_RDWR);

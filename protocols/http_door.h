@@ -41,6 +41,8 @@ struct http_guest {
 	size_t answer_size;
 	struct ip_addr client;
 	bool refused; /* and told so: its end is waited for */
+	bool partial; /* the socket has taken a part of its answer: cut it, if need be
+		       */
 };
 
 struct http_door_config {

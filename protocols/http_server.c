@@ -209,7 +209,8 @@ static void on_room(evutil_socket_t fd, short what, void *user)
 		exchange->rest_at += (size_t)sent;
 	if (sent > 0 && exchange->rest_at < answer->length)
 		return;
-	if (exchange->rest_at == answer->length)
+	exchange->guest->partial = exchange->rest_at < answer->length;
+	if (!exchange->guest->partial)
 		(void)shutdown(fd, SHUT_WR);
 	else
 		http_door_cut(exchange->guest);
@@ -228,6 +229,7 @@ static bool send_rest(struct http_exchange *exchange)
 	if (!exchange->room || event_add(exchange->room, NULL) < 0)
 		return false;
 	suspend(exchange);
+	guest->partial = true;
 	http_door_begin_answer(guest, exchange->answer.length);
 	return true;
 }
@@ -607,7 +609,7 @@ void http_server_close(struct http_server *server)
 	while ((exchange = TAILQ_FIRST(&server->suspended))) {
 		TAILQ_REMOVE(&server->suspended, exchange, link);
 		exchange->suspended = false;
-		if (exchange->room)
+		if (exchange->room && exchange->guest->partial)
 			http_door_cut(exchange->guest);
 		MHD_resume_connection(exchange->connection);
 	}

