@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "backends/flows.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
-#include <libnetfilter_conntrack/libnetfilter_conntrack.h>
+#include <linux/netlink.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -14,7 +12,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/netlink.h"
-#include "base/sorted.h"
 
 /*
  * The kernel has no index of flows by mapping. A search walks all buckets of its table,
@@ -28,9 +25,10 @@
 /*
  * After a search, rest this many times as long as it worked: whoever asks meanwhile
  * waits for a search, so that of a hundred answers less than one shall. But never so
- * long that a flow outlives its lease by a second, unless searches work so long that
- * they would need more than a part of the time then. What other processes did in the
- * meantime is no reason to rest.
+ * long that a flow outlives its lease by a second. Where the kernel cannot choose and
+ * very many flows must be looked at, that would need more than a part of the time: such
+ * searches rest longer, and those for flows that came in do not wait for them. What
+ * other processes did in the meantime is no reason to rest.
  */
 #define SEARCH_REST 40
 #define SEARCH_REST_LEAST 10
@@ -41,147 +39,7 @@
  */
 #define SEARCH_TOGETHER_MAX 2048
 #define ENDED_START 64
-#define PORT_BITMAP_SIZE (65536 / 8)
-#define BEGUN_SIZE ((size_t)2 * PORT_BITMAP_SIZE) /* TCP, then UDP */
-
-static int compare_ports(const void *a, const void *b)
-{
-	const struct flows_ended *left = a;
-	const struct flows_ended *right = b;
-
-	if (left->protocol != right->protocol)
-		return left->protocol < right->protocol ? -1 : 1;
-	return (left->external_port > right->external_port) -
-	       (left->external_port < right->external_port);
-}
-
-/* True when a rule with this protocol, external port and internal endpoint ended. */
-static bool has_ended(const struct flows *flows, const struct flows_ended *wanted)
-{
-	size_t i = sorted_find_first(flows->ended, flows->ended_count,
-				     sizeof(*flows->ended), wanted, compare_ports);
-
-	for (; i < flows->ended_count; i++) {
-		const struct flows_ended *ended = &flows->ended[i];
-
-		if (compare_ports(ended, wanted) != 0)
-			return false;
-		if (ended->internal_port == wanted->internal_port &&
-		    (ended->outbound || !wanted->outbound) &&
-		    addr_equal(&ended->internal, &wanted->internal))
-			return true;
-	}
-	return false;
-}
-
-static uint16_t get_port(const struct nf_conntrack *flow, enum nf_conntrack_attr field)
-{
-	return ntohs(nfct_get_attr_u16(flow, field));
-}
-
-/* Came in through a mapping: whom it answers from is the internal endpoint. */
-static bool read_inbound(const struct nf_conntrack *flow, struct flows_key *out)
-{
-	const void *internal;
-	const void *peer;
-
-	*out = (struct flows_key){
-		.protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO),
-		.external_port = get_port(flow, ATTR_ORIG_PORT_DST),
-		.internal_port = get_port(flow, ATTR_REPL_PORT_SRC),
-		.peer_port = get_port(flow, ATTR_ORIG_PORT_SRC),
-	};
-	if (nfct_get_attr_u8(flow, ATTR_ORIG_L3PROTO) == AF_INET6) {
-		internal = nfct_get_attr(flow, ATTR_REPL_IPV6_SRC);
-		peer = nfct_get_attr(flow, ATTR_ORIG_IPV6_SRC);
-		if (!internal || !peer)
-			return false;
-		out->internal = addr_from_ipv6(internal);
-		out->peer = addr_from_ipv6(peer);
-		return true;
-	}
-	out->internal = addr_from_ipv4(
-		(struct in_addr){nfct_get_attr_u32(flow, ATTR_REPL_IPV4_SRC)});
-	out->peer = addr_from_ipv4(
-		(struct in_addr){nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_SRC)});
-	return (nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) != 0;
-}
-
-static bool has_address(const struct flows *flows, uint32_t address)
-{
-	for (size_t i = 0; i < flows->address_count; i++)
-		if (flows->addresses[i].s_addr == address)
-			return true;
-	return false;
-}
-
-/* Another rule may share port and endpoint, and admit the flow's peer. */
-static bool is_admitted(struct flows *flows, const struct nf_conntrack *flow,
-			const struct flows_key *key)
-{
-	if (addr_is_ipv4(&key->internal) &&
-	    !has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)))
-		return false;
-	return flows->judge->admits(flows->judge_user, key);
-}
-
-static bool match_inbound(struct flows *flows, const struct nf_conntrack *flow)
-{
-	struct flows_key key;
-	struct flows_ended wanted;
-
-	if (!read_inbound(flow, &key))
-		return false;
-	wanted = (struct flows_ended){
-		.protocol = key.protocol,
-		.external_port = key.external_port,
-		.internal_port = key.internal_port,
-		.internal = key.internal,
-	};
-	return has_ended(flows, &wanted) && !is_admitted(flows, flow, &key);
-}
-
-/* Left through a mapping: answers are addressed to its external port. */
-static bool match_outbound(struct flows *flows, const struct nf_conntrack *flow)
-{
-	struct flows_ended wanted = {
-		.outbound = true,
-		.protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO),
-		.external_port = get_port(flow, ATTR_REPL_PORT_DST),
-		.internal_port = get_port(flow, ATTR_ORIG_PORT_SRC),
-		.internal = addr_from_ipv4(
-			(struct in_addr){nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_SRC)}),
-	};
-	const struct flows_key key = {
-		.protocol = wanted.protocol,
-		.external_port = wanted.external_port,
-		.internal_port = wanted.internal_port,
-		.internal = wanted.internal,
-	};
-
-	return (nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_SRC_NAT) &&
-	       !(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) &&
-	       has_ended(flows, &wanted) &&
-	       !(has_address(flows, nfct_get_attr_u32(flow, ATTR_REPL_IPV4_DST)) &&
-		 flows->judge->translates(flows->judge_user, &key));
-}
-
-/* Let in by a rule of which nothing is known any more: it timed out, or was removed. */
-static bool match_orphan(struct flows *flows, const struct nf_conntrack *flow)
-{
-	struct flows_key key;
-
-	if (match_inbound(flows, flow))
-		return true;
-	if (!(nfct_get_attr_u32(flow, ATTR_MARK) & flows->mark) ||
-	    !read_inbound(flow, &key))
-		return false;
-	/* While the WAN lacks an address, rules for it may be on their way. */
-	if (addr_is_ipv4(&key.internal) &&
-	    !has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)))
-		return false;
-	return flows->judge->rejects(flows->judge_user, &key);
-}
+#define BEGUN_SIZE ((size_t)2 * FLOWS_PORTS_SIZE) /* TCP, then UDP */
 
 static void end_inbound(struct flows *flows)
 {
@@ -189,57 +47,27 @@ static void end_inbound(struct flows *flows)
 	struct flows_query query = {.family = AF_UNSPEC, .mark = flows->mark};
 
 	if (flows->has_orphans) {
-		flows_search_run(flows, &query, match_orphan);
-	} else if (flows->ended_count > 0) {
-		flows_search_run(flows, &query, match_inbound);
+		flows_search_run(flows, &query, flows_match_orphan);
+	} else if (flows->ended.count > 0) {
+		flows_search_run(flows, &query, flows_match_inbound);
 	}
 }
 
 static void end_outbound(struct flows *flows)
 {
 	struct flows_query query = {.family = AF_INET};
-	const struct flows_ended *only = NULL;
-	size_t outbound = 0;
 
-	for (size_t i = 0; i < flows->ended_count; i++) {
-		if (!flows->ended[i].outbound)
-			continue;
-		only = &flows->ended[i];
-		outbound++;
-	}
-	if (outbound == 1) {
+	if (flows->left.count == 1) {
+		const struct flows_ended *only = &flows->left.items[0];
+
 		query.fields = FLOWS_FIELD_SOURCE | FLOWS_FIELD_PROTOCOL |
 			       FLOWS_FIELD_SOURCE_PORT;
 		query.source = addr_to_ipv4(&only->internal);
 		query.protocol = only->protocol;
 		query.source_port = only->internal_port;
 	}
-	if (outbound > 0)
-		flows_search_run(flows, &query, match_outbound);
-}
-
-static uint8_t *find_begun(const struct flows *flows, uint8_t protocol, uint16_t port)
-{
-	return flows->begun + (protocol == IPPROTO_UDP ? PORT_BITMAP_SIZE : 0) +
-	       port / 8;
-}
-
-static bool has_begun(const struct flows *flows, uint8_t protocol, uint16_t port)
-{
-	return (*find_begun(flows, protocol, port) & 1U << port % 8) != 0;
-}
-
-static bool is_fresh(const struct flows *flows, uint16_t port)
-{
-	return (flows->fresh[port / 8] & 1U << port % 8) != 0;
-}
-
-static bool match_fresh(struct flows *flows, const struct nf_conntrack *flow)
-{
-	return nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO) == IPPROTO_UDP &&
-	       has_address(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST)) &&
-	       !(nfct_get_attr_u32(flow, ATTR_STATUS) & IPS_DST_NAT) &&
-	       is_fresh(flows, get_port(flow, ATTR_ORIG_PORT_DST));
+	if (flows->left.count > 0)
+		flows_search_run(flows, &query, flows_match_outbound);
 }
 
 static void end_fresh(struct flows *flows)
@@ -252,32 +80,8 @@ static void end_fresh(struct flows *flows)
 			.protocol = IPPROTO_UDP,
 		};
 
-		flows_search_run(flows, &query, match_fresh);
+		flows_search_run(flows, &query, flows_match_fresh);
 	}
-}
-
-/*
- * Another host's flow may own the external port already, since the host's masquerade
- * keeps ports where it can. Then the peer's packets go to that host, and packets of the
- * mapped host to the peer are dropped.
- */
-static bool match_foreign(struct flows *flows, const struct nf_conntrack *flow)
-{
-	uint32_t status = nfct_get_attr_u32(flow, ATTR_STATUS);
-	uint8_t protocol = nfct_get_attr_u8(flow, ATTR_ORIG_L4PROTO);
-	const struct flows_key key = {
-		.protocol = protocol,
-		.external_port = get_port(flow, ATTR_REPL_PORT_DST),
-		.internal_port = get_port(flow, ATTR_ORIG_PORT_SRC),
-		.internal = addr_from_ipv4(
-			(struct in_addr){nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_SRC)}),
-	};
-
-	return (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) &&
-	       (status & IPS_SRC_NAT) && !(status & IPS_DST_NAT) &&
-	       has_address(flows, nfct_get_attr_u32(flow, ATTR_REPL_IPV4_DST)) &&
-	       has_begun(flows, protocol, key.external_port) &&
-	       flows->judge->is_foreign(flows->judge_user, &key);
 }
 
 static void end_foreign(struct flows *flows)
@@ -295,105 +99,151 @@ static void end_foreign(struct flows *flows)
 			query.protocol = flows->last_protocol;
 			query.destination_port = flows->last_port;
 		}
-		flows_search_run(flows, &query, match_foreign);
+		flows_search_run(flows, &query, flows_match_foreign);
 	}
 }
 
-static const struct flows_gone *find_gone(const struct flows *flows, uint32_t address)
+static bool has_inbound(const struct flows *flows)
 {
-	for (size_t i = 0; i < flows->gone_count; i++)
-		if (flows->gone[i].address.s_addr == address)
-			return has_address(flows, address) ? NULL : &flows->gone[i];
-	return NULL;
+	return flows->ended.count > 0 || flows->has_orphans;
 }
 
-/* Translated from or to an address that is no more: nothing can come back to it. */
-static bool match_gone(struct flows *flows, const struct nf_conntrack *flow)
+static bool has_others(const struct flows *flows)
 {
-	uint32_t status = nfct_get_attr_u32(flow, ATTR_STATUS);
-	const struct flows_gone *gone = NULL;
-
-	if (status & IPS_DST_NAT)
-		gone = find_gone(flows, nfct_get_attr_u32(flow, ATTR_ORIG_IPV4_DST));
-	if (gone && nfct_get_attr_u32(flow, ATTR_MARK) & flows->mark)
-		return true;
-	if (!gone && status & IPS_SRC_NAT)
-		gone = find_gone(flows, nfct_get_attr_u32(flow, ATTR_REPL_IPV4_DST));
-	return gone && gone->whole;
+	return flows->left.count > 0 || flows->begun_count > 0 || flows->has_fresh ||
+	       flows->gone_count > 0;
 }
 
-static void end_gone(struct flows *flows)
+static void sort(struct flows_endings *endings)
 {
-	struct flows_query query = {.family = AF_INET};
-
-	if (flows->gone_count > 0)
-		flows_search_run(flows, &query, match_gone);
+	if (endings->count > 0)
+		qsort(endings->items, endings->count, sizeof(*endings->items),
+		      flows_match_compare);
 }
 
-/* The searches above as one, where the kernel has left nothing out. */
-static bool match_any(struct flows *flows, const struct nf_conntrack *flow)
+static void forget_inbound(struct flows *flows)
 {
-	bool marked = (nfct_get_attr_u32(flow, ATTR_MARK) & flows->mark) != 0;
-	bool ipv4 = nfct_get_attr_u8(flow, ATTR_ORIG_L3PROTO) == AF_INET;
-
-	if (marked && flows->has_orphans && match_orphan(flows, flow))
-		return true;
-	if (marked && flows->ended_count > 0 && match_inbound(flows, flow))
-		return true;
-	if (!ipv4)
-		return false;
-	return (flows->ended_count > 0 && match_outbound(flows, flow)) ||
-	       (flows->has_fresh && match_fresh(flows, flow)) ||
-	       (flows->begun_count > 0 && match_foreign(flows, flow)) ||
-	       (flows->gone_count > 0 && match_gone(flows, flow));
+	flows->has_orphans = false;
+	flows->ended.count = 0;
 }
 
-static void end_all(struct flows *flows)
+static void forget_others(struct flows *flows)
 {
-	const struct flows_query query = {.family = AF_UNSPEC};
+	if (flows->begun_count > 0)
+		memset(flows->begun, 0, BEGUN_SIZE);
+	if (flows->has_fresh)
+		memset(flows->fresh, 0, FLOWS_PORTS_SIZE);
+	flows->begun_count = 0;
+	flows->has_fresh = false;
+	flows->left.count = 0;
+	flows->gone_count = 0;
+}
 
-	if (flows_search_count(flows) <= SEARCH_TOGETHER_MAX) {
-		flows_search_run(flows, &query, match_any);
+/* Where the kernel can choose, it sends little; else one look serves all kinds. */
+static void end_others(struct flows *flows)
+{
+	const struct flows_query query = {.family = AF_INET};
+
+	sort(&flows->left);
+	if (flows->left.count > 1 || flows->begun_count > 1 || flows->gone_count > 0) {
+		flows_search_run(flows, &query, flows_match_any);
 		return;
 	}
-	end_inbound(flows);
 	end_outbound(flows);
 	end_fresh(flows);
 	end_foreign(flows);
-	end_gone(flows);
+}
+
+static void end_together(struct flows *flows)
+{
+	const struct flows_query query = {.family = AF_UNSPEC};
+
+	sort(&flows->ended);
+	sort(&flows->left);
+	flows_search_run(flows, &query, flows_match_any);
 }
 
 static int64_t get_rest_ms(int64_t worked_us)
 {
 	const int64_t rest_ms = worked_us * SEARCH_REST / 1000;
-	const int64_t least_ms = worked_us * SEARCH_REST_LEAST / 1000;
 
-	if (least_ms > SEARCH_REST_MAX_MS)
-		return least_ms;
 	return rest_ms < SEARCH_REST_MAX_MS ? rest_ms : SEARCH_REST_MAX_MS;
 }
 
-static void search_all(struct flows *flows)
+static int64_t get_others_rest_ms(int64_t worked_us)
+{
+	const int64_t rest_ms = get_rest_ms(worked_us);
+	const int64_t least_ms = worked_us * SEARCH_REST_LEAST / 1000;
+
+	return rest_ms > least_ms ? rest_ms : least_ms;
+}
+
+/* All kinds, and all of them rest then. */
+static void search_together(struct flows *flows)
 {
 	const int64_t begin_us = clock_process_us();
 
-	if (flows->ended_count > 0)
-		qsort(flows->ended, flows->ended_count, sizeof(*flows->ended),
-		      compare_ports);
-	end_all(flows);
-	flows->judge->end(flows->judge_user);
-	flows->has_orphans = false;
-	flows->gone_count = 0;
-	if (flows->begun_count > 0)
-		memset(flows->begun, 0, BEGUN_SIZE);
-	if (flows->has_fresh)
-		memset(flows->fresh, 0, PORT_BITMAP_SIZE);
-	flows->begun_count = 0;
-	flows->has_fresh = false;
-	flows->ended_count = 0;
-	flows->armed = false;
+	end_together(flows);
+	forget_inbound(flows);
+	forget_others(flows);
 	flows->resting_until_ms =
 		clock_now_ms() + get_rest_ms(clock_process_us() - begin_us);
+	flows->others_resting_until_ms = flows->resting_until_ms;
+}
+
+static void search_inbound(struct flows *flows)
+{
+	const int64_t begin_us = clock_process_us();
+
+	sort(&flows->ended);
+	end_inbound(flows);
+	forget_inbound(flows);
+	flows->resting_until_ms =
+		clock_now_ms() + get_rest_ms(clock_process_us() - begin_us);
+}
+
+static void search_others(struct flows *flows)
+{
+	const int64_t begin_us = clock_process_us();
+
+	end_others(flows);
+	forget_others(flows);
+	flows->others_resting_until_ms =
+		clock_now_ms() + get_others_rest_ms(clock_process_us() - begin_us);
+}
+
+static void arm(struct flows *flows, int64_t resting_until_ms)
+{
+	const int64_t now_ms = clock_now_ms();
+	struct itimerspec when = {0};
+	int64_t due_ms = now_ms + SEARCH_DELAY_MS;
+
+	if (due_ms < resting_until_ms)
+		due_ms = resting_until_ms;
+	if (flows->armed && flows->due_ms <= due_ms)
+		return;
+	when.it_value.tv_sec = (due_ms - now_ms) / 1000;
+	when.it_value.tv_nsec = (due_ms - now_ms) % 1000 * 1000000;
+	flows->armed = timerfd_settime(flows->timer, 0, &when, NULL) == 0;
+	flows->due_ms = due_ms;
+}
+
+/* all: do not put anything off. */
+static void search(struct flows *flows, bool all)
+{
+	flows->armed = false;
+	if (flows_search_count(flows) <= SEARCH_TOGETHER_MAX) {
+		search_together(flows);
+	} else {
+		if (has_inbound(flows))
+			search_inbound(flows);
+		if (has_others(flows) &&
+		    (all || clock_now_ms() >= flows->others_resting_until_ms))
+			search_others(flows);
+	}
+	flows->judge->end(flows->judge_user);
+	if (has_others(flows))
+		arm(flows, flows->others_resting_until_ms);
 }
 
 void flows_run(struct flows *flows)
@@ -401,31 +251,16 @@ void flows_run(struct flows *flows)
 	uint64_t expirations;
 
 	if (flows->mnl && read(flows->timer, &expirations, sizeof(expirations)) > 0)
-		search_all(flows);
-}
-
-static void arm(struct flows *flows)
-{
-	struct itimerspec when = {0};
-	int64_t delay_ms;
-
-	if (flows->armed)
-		return;
-	delay_ms = flows->resting_until_ms - clock_now_ms();
-	if (delay_ms < SEARCH_DELAY_MS)
-		delay_ms = SEARCH_DELAY_MS;
-	when.it_value.tv_sec = delay_ms / 1000;
-	when.it_value.tv_nsec = delay_ms % 1000 * 1000000;
-	flows->armed = timerfd_settime(flows->timer, 0, &when, NULL) == 0;
+		search(flows, false);
 }
 
 static void note_gone(struct flows *flows, struct in_addr address, bool whole)
 {
 	if (flows->gone_count == FLOWS_GONE_MAX)
-		search_all(flows);
+		search(flows, true);
 	flows->gone[flows->gone_count++] =
 		(struct flows_gone){.address = address, .whole = whole};
-	arm(flows);
+	arm(flows, flows->others_resting_until_ms);
 }
 
 /*
@@ -450,15 +285,16 @@ void flows_set_network(struct flows *flows, const struct backend_network *networ
 			flows->addresses[flows->address_count++] =
 				addr_to_ipv4(&network->addresses[i]);
 	for (size_t i = 0; i < old_count; i++)
-		if (!has_address(flows, old[i].s_addr))
+		if (!flows_match_has_address(flows, old[i].s_addr))
 			note_gone(flows, old[i], same);
 }
 
 static void note_foreign(struct flows *flows, const struct rule *rule)
 {
-	uint8_t *begun = find_begun(flows, rule->protocol, rule->external_port);
+	uint8_t *begun =
+		flows_match_find_begun(flows, rule->protocol, rule->external_port);
 
-	if (!has_begun(flows, rule->protocol, rule->external_port))
+	if (!flows_match_has_begun(flows, rule->protocol, rule->external_port))
 		flows->begun_count++;
 	*begun |= (uint8_t)(1U << rule->external_port % 8);
 	flows->last_protocol = rule->protocol;
@@ -479,25 +315,31 @@ void flows_note_begin(struct flows *flows, const struct rule *rule)
 			(uint8_t)(1U << rule->external_port % 8);
 		flows->has_fresh = true;
 	}
-	arm(flows);
+	arm(flows, flows->others_resting_until_ms);
+}
+
+static bool append(struct flows_endings *endings, const struct flows_ended *ended)
+{
+	struct flows_ended *items =
+		array_reserve(endings->items, endings->count, &endings->size,
+			      sizeof(*items), ENDED_START);
+
+	if (!items)
+		return false;
+	endings->items = items;
+	endings->items[endings->count++] = *ended;
+	return true;
+}
+
+static bool append_ended(struct flows *flows, const struct flows_ended *ended)
+{
+	return append(&flows->ended, ended) &&
+	       (!ended->outbound || append(&flows->left, ended));
 }
 
 void flows_note_end(struct flows *flows, const struct rule *rule)
 {
-	struct flows_ended *ended;
-
-	if (!flows->mnl)
-		return;
-	ended = array_reserve(flows->ended, flows->ended_count, &flows->ended_size,
-			      sizeof(*ended), ENDED_START);
-	if (ended)
-		flows->ended = ended;
-	else if (flows->ended_count == 0)
-		return;
-	else
-		/* Memory is short: make room by doing now what is due. */
-		search_all(flows);
-	flows->ended[flows->ended_count++] = (struct flows_ended){
+	const struct flows_ended ended = {
 		.protocol = rule->protocol,
 		/* What keeps a flow must not end it, nor others that left with its
 		 * port, before they are idle (RFC 6887 §12.1). */
@@ -507,7 +349,16 @@ void flows_note_end(struct flows *flows, const struct rule *rule)
 		.internal_port = rule->internal_port,
 		.internal = rule->internal,
 	};
-	arm(flows);
+
+	if (!flows->mnl)
+		return;
+	if (!append_ended(flows, &ended)) {
+		/* Memory is short: make room by doing now what is due. */
+		search(flows, true);
+		if (!append_ended(flows, &ended))
+			flows->has_orphans = true;
+	}
+	arm(flows, flows->resting_until_ms);
 }
 
 void flows_note_orphans(struct flows *flows)
@@ -515,7 +366,7 @@ void flows_note_orphans(struct flows *flows)
 	if (!flows->mnl)
 		return;
 	flows->has_orphans = true;
-	arm(flows);
+	arm(flows, flows->resting_until_ms);
 }
 
 /* The way in changed for somebody: not renewed, not only its way out. */
@@ -562,7 +413,7 @@ int flows_open(struct flows *flows, uint32_t mark, const struct flows_judge *jud
 	flows->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	flows->buffer = calloc(1, FLOWS_BUFFER_SIZE);
 	flows->begun = calloc(BEGUN_SIZE, 1);
-	flows->fresh = calloc(PORT_BITMAP_SIZE, 1);
+	flows->fresh = calloc(FLOWS_PORTS_SIZE, 1);
 	if (flows->timer >= 0 && flows->buffer && flows->begun && flows->fresh)
 		return 0;
 	flows_close(flows);
@@ -572,13 +423,14 @@ int flows_open(struct flows *flows, uint32_t mark, const struct flows_judge *jud
 void flows_close(struct flows *flows)
 {
 	if (flows->armed && flows->begun && flows->fresh)
-		search_all(flows);
+		search(flows, true);
 	netlink_close(flows->mnl);
 	if (flows->timer >= 0)
 		close(flows->timer);
 	free(flows->buffer);
 	free(flows->begun);
 	free(flows->fresh);
-	free(flows->ended);
+	free(flows->ended.items);
+	free(flows->left.items);
 	*flows = (struct flows){.timer = -1};
 }

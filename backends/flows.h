@@ -83,6 +83,8 @@ struct flows_gone {
 	bool whole; /* it is on no interface: all flows end, not only those of leases */
 };
 #define FLOWS_GONE_MAX 16
+/** Octets of one bit for each port. */
+#define FLOWS_PORTS_SIZE (65536 / 8)
 
 /** What tells the flows of a rule that has ended. */
 struct flows_ended {
@@ -93,10 +95,19 @@ struct flows_ended {
 	struct ip_addr internal;
 };
 
+/** Rules that have ended. */
+struct flows_endings {
+	struct flows_ended *items;
+	size_t count;
+	size_t size;
+};
+
 /**
  * Ends conntrack flows: those of rules that have ended, and those that began before
  * their rule was there. A search walks the kernel's whole table, so searches are put
- * off a little, shared, and limited to a part of the time.
+ * off a little, shared, and limited to a part of the time. Flows that came in through a
+ * rule carry a mark, by which the kernel chooses: they are sought first, and sooner
+ * again than all others, for which most flows of the host must be looked at.
  */
 struct flows {
 	struct mnl_socket *mnl;
@@ -107,16 +118,17 @@ struct flows {
 	bool complained;
 	bool has_orphans; /* flows of rules that ended unseen */
 	bool has_fresh;	  /* there are bits in fresh */
+	int64_t due_ms;	  /* while armed */
 	int64_t resting_until_ms;
+	int64_t others_resting_until_ms;
 	uint8_t *buffer;
 	uint8_t *fresh; /* one bit for each external port that got a UDP rule */
 	uint8_t *begun; /* one bit for each external port that got a rule: TCP, UDP */
 	size_t begun_count;
 	uint8_t last_protocol; /* of begun */
 	uint16_t last_port;
-	struct flows_ended *ended;
-	size_t ended_count;
-	size_t ended_size;
+	struct flows_endings ended; /* by which somebody came in */
+	struct flows_endings left;  /* by which somebody left */
 	size_t address_count;
 	struct in_addr addresses[BACKEND_ADDRESSES_MAX];
 	char wan[IF_NAMESIZE]; /* that had these addresses */
@@ -149,5 +161,27 @@ void flows_note_change(struct flows *flows, const struct backend_change *change,
 void flows_set_network(struct flows *flows, const struct backend_network *network);
 /** When `timer` is readable; does nothing before. */
 void flows_run(struct flows *flows);
+
+/** For qsort() and sorted_find_first(): the order of struct flows_ended in a search. */
+int flows_match_compare(const void *a, const void *b);
+/** True for an external IPv4 address, in network order. */
+bool flows_match_has_address(const struct flows *flows, uint32_t address);
+/** The octet of `begun` that has the port's bit. */
+uint8_t *flows_match_find_begun(const struct flows *flows, uint8_t protocol,
+				uint16_t port);
+bool flows_match_has_begun(const struct flows *flows, uint8_t protocol, uint16_t port);
+
+/*
+ * True for a flow that shall end: of a rule that ended, by which it came in; of one
+ * that nobody noted; of one by which it left; one that passes a new rule by; one of
+ * another host that owns the external port of a new rule; and for all of these, and
+ * those of addresses that are gone.
+ */
+bool flows_match_inbound(struct flows *flows, const struct nf_conntrack *flow);
+bool flows_match_orphan(struct flows *flows, const struct nf_conntrack *flow);
+bool flows_match_outbound(struct flows *flows, const struct nf_conntrack *flow);
+bool flows_match_fresh(struct flows *flows, const struct nf_conntrack *flow);
+bool flows_match_foreign(struct flows *flows, const struct nf_conntrack *flow);
+bool flows_match_any(struct flows *flows, const struct nf_conntrack *flow);
 
 #endif

@@ -18,6 +18,8 @@ LIMITS = "[limits]\nrequests-per-second = 0\nlifetime-min = 1\n"
 PORTS = itertools.count(21000, 10)
 PROTOCOLS = pytest.mark.parametrize("protocol", ["udp", "tcp"])
 PONG_S = 0.2
+MANY = 50000  # flows of somebody else, that a search must look at
+CHURNED = 20
 
 
 @pytest.fixture
@@ -212,7 +214,7 @@ def test_flows_end_with_the_lease(lab, keeper, port, protocol, how, keep):
         if keep == "yes":
             assert flow.lives()
         else:
-            wait_for(lambda: not flow.lives(), "the flow to end", 2)
+            wait_for(lambda: not flow.lives(), "the flow to end", 1)
     assert not arrives(lab, protocol, lab.inet2, (WAN, port + 1), lab.lan1, port)
 
 
@@ -224,7 +226,7 @@ def test_flows_of_others_go_on(lab, daemon, port, protocol):
     with contextlib.closing(FLOWS[protocol](lab, port + 1, port)) as ends, \
             contextlib.closing(FLOWS[protocol](lab, port + 3, port + 2)) as stays:
         end_by_client(lab, daemon, protocol, port)
-        wait_for(lambda: not ends.lives(), "the flow to end", 2)
+        wait_for(lambda: not ends.lives(), "the flow to end", 1)
         assert stays.lives()
 
 
@@ -245,7 +247,30 @@ def test_hairpin_flow_ends_with_the_lease(lab, daemon, port):
                                    source=source, sink=sink, reply=False)
         assert lives()
         end_by_client(lab, daemon, "udp", port)
-        wait_for(lambda: not lives(), "the flow to end", 2)
+        wait_for(lambda: not lives(), "the flow to end", 1)
+
+
+def test_flow_ends_among_very_many(lab, daemon, port):
+    """What other leases' flows need a look at all of them does not put this one off."""
+    with lab.lan2.udp() as filler:
+        for number in range(1, MANY + 1):
+            filler.sendto(b"", (lab.inet2.ipv4, number))
+    count = lab.gw.run(["sysctl", "-n", "net.netfilter.nf_conntrack_count"])
+    assert int(count.stdout) > MANY / 2
+    grant(lab.lan1, "udp", port, port + 1)
+    with natpmp.Client(lab.lan2) as other, \
+            contextlib.closing(UdpFlow(lab, port + 1, port)) as flow:
+        churn = itertools.cycle(itertools.product((3600, 0), range(CHURNED)))
+
+        def ends():
+            lifetime, number = next(churn)
+            other.map("udp", 40000 + number, 40000 + number, lifetime)
+            return not flow.lives()
+        for _ in range(2 * CHURNED):
+            lifetime, number = next(churn)
+            other.map("udp", 40000 + number, 40000 + number, lifetime)
+        end_by_client(lab, daemon, "udp", port)
+        wait_for(ends, "the flow to end", 1)
 
 
 # Two of the same

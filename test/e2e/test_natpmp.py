@@ -150,7 +150,7 @@ def test_delete(lab, lan1):
         # The flow may end between a datagram and its answer: so without one.
         wait_for(lambda: lab.udp_arrives(lab.inet1, (WAN, 5000), lab.lan1, 4000,
                                          source=source, reply=False) is None,
-                 "the live flow to end", 2)
+                 "the live flow to end", 1)
 
 
 def test_delete_all_of_one_protocol(lab, lan1, lan2):
