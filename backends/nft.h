@@ -182,9 +182,8 @@ struct nft_batch {
 	unsigned int flags;
 	/** Protocols that it needs in NFT_NARROW4: TCP and UDP, 1U << protocol. */
 	uint32_t narrow;
-	bool adds; /* something that is not there yet: it changes the tables for certain
-		    */
-	bool failed; /* out of memory */
+	bool changes; /* something for certain: it adds what is not there, say */
+	bool failed;  /* out of memory */
 };
 
 /** The request socket. */

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/nft_foreign.h"
-
 /* "Delete if it is there"; in kernel headers since Linux 6.3. */
 #define DESTROY_SET_ELEMENT 30
 /* Room that one element, or a message without elements, takes at most. */
@@ -96,7 +94,7 @@ void nft_batch_begin(struct nft_batch *batch, struct nft_socket *nft)
 	batch->list = 0;
 	batch->last = 0;
 	batch->narrow = 0;
-	batch->adds = false;
+	batch->changes = false;
 	batch->failed = false;
 	batch->seq = nft->seq;
 	if (!make_room(batch))
@@ -174,8 +172,10 @@ static void delete (struct nft_batch *batch, const struct nft_element *element,
 {
 	/* An old kernel fails the batch when the element is gone: put it there first.
 	 */
-	if (!destroys)
+	if (!destroys) {
+		batch->changes = true;
 		add(batch, element, NLM_F_CREATE);
+	}
 	if (!make_room(batch))
 		return;
 	open_list(batch, element->set,
@@ -190,7 +190,7 @@ void nft_batch_element(struct nft_batch *batch, const struct nft_socket *nft,
 		batch->narrow |= 1U << element->key[0];
 	switch (operation) {
 	case NFT_OP_ADD:
-		batch->adds = true;
+		batch->changes = true;
 		add(batch, element, NLM_F_CREATE | NLM_F_EXCL);
 		break;
 	case NFT_OP_PUT:
@@ -226,6 +226,7 @@ void nft_batch_drop_table(struct nft_batch *batch)
 
 	if (!make_room(batch))
 		return;
+	batch->changes = true;
 	header = open_message(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE);
 	mnl_attr_put_strz(header, NFTA_TABLE_NAME, NFT_TABLE);
 	suspend(batch);
@@ -234,7 +235,8 @@ void nft_batch_drop_table(struct nft_batch *batch)
 	suspend(batch);
 }
 
-void nft_batch_fingerprint(struct nft_batch *batch, uint32_t fingerprint)
+static void put_fingerprint(struct nft_batch *batch, uint16_t type, uint16_t flags,
+			    uint32_t fingerprint)
 {
 	struct nlmsghdr *header;
 	struct nlattr *list;
@@ -242,7 +244,7 @@ void nft_batch_fingerprint(struct nft_batch *batch, uint32_t fingerprint)
 
 	if (!make_room(batch))
 		return;
-	header = open_message(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
+	header = open_message(batch, type, flags);
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE);
 	mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, "fingerprint");
 	list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -252,6 +254,25 @@ void nft_batch_fingerprint(struct nft_batch *batch, uint32_t fingerprint)
 	mnl_attr_nest_end(header, nest);
 	mnl_attr_nest_end(header, list);
 	suspend(batch);
+}
+
+void nft_batch_fingerprint(struct nft_batch *batch, uint32_t fingerprint)
+{
+	put_fingerprint(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, fingerprint);
+}
+
+/*
+ * What removes only what is gone already is no change, and the generation stays: one
+ * that has grown then was somebody else's. So that it is always ours, something comes
+ * and goes. (Should it be the fingerprint itself, the next start makes the table anew.)
+ */
+static void change_for_certain(struct nft_batch *batch)
+{
+	if (batch->changes)
+		return;
+	put_fingerprint(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, 0);
+	put_fingerprint(batch, NFT_MSG_DELSETELEM, 0, 0);
+	batch->changes = true;
 }
 
 void nft_batch_finish(struct nft_batch *batch)
@@ -273,24 +294,6 @@ static void drop_demand(struct nft_batch *batch, struct nft_socket *nft)
 	nft->overtaken = true;
 }
 
-/*
- * It has grown by one, unless nothing was there to be changed: by a removal of what is
- * gone. Then it is asked for; but for a stranger's change between these two, it tells.
- */
-static void follow_generation(const struct nft_batch *batch, struct nft_socket *nft)
-{
-	uint32_t before = nft->generation;
-	uint32_t after = before + 1 != 0 ? before + 1 : 1;
-
-	if (!batch->adds && (nft_foreign_get_generation(nft, &nft->generation) < 0 ||
-			     (nft->generation != before && nft->generation != after))) {
-		nft->generation = 0;
-		nft->overtaken = true;
-	} else if (batch->adds) {
-		nft->generation = after;
-	}
-}
-
 static void put_narrow(struct nft_batch *batch)
 {
 	for (uint8_t protocol = 0; batch->narrow >> protocol != 0; protocol++) {
@@ -307,10 +310,12 @@ int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
 	int error;
 
 	put_narrow(batch);
+	if (batch->last == 0 && !batch->failed)
+		return 0;
+	if (nft->generation != 0)
+		change_for_certain(batch);
 	if (batch->failed)
 		return -ENOMEM;
-	if (batch->last == 0)
-		return 0;
 	nft_batch_finish(batch);
 	nft->seq = batch->seq;
 	last = at_offset(batch, batch->last);
@@ -321,8 +326,9 @@ int nft_batch_send(struct nft_batch *batch, struct nft_socket *nft)
 		error = nft_socket_send(nft, batch->bytes, batch->used,
 					last->nlmsg_seq);
 	}
+	/* It has grown by one, and is never 0. */
 	if (error == 0 && nft->generation != 0)
-		follow_generation(batch, nft);
+		nft->generation = nft->generation + 1 != 0 ? nft->generation + 1 : 1;
 	return error;
 }
 

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "backends/nft.h"
+#include "backends/nft_foreign.h"
 #include "base/log.h"
 #include "test/unit/netlink_faults.h"
 #include "test/unit/netns.h"
@@ -407,6 +408,45 @@ static void test_receive(void **state)
 	play_all(FAULT_RECEIVE, (const int[]){ENOBUFS, EINTR}, 2);
 }
 
+/* Each transaction of ours is one step of the tables' generation, also one that finds
+ * nothing to change: who counts on it knows a stranger's by that. */
+static void test_generation(void **state)
+{
+	static const enum nft_operation operations[] = {NFT_OP_REMOVE, NFT_OP_PUT,
+							NFT_OP_PUT,    NFT_OP_UPDATE,
+							NFT_OP_REMOVE, NFT_OP_REMOVE};
+	struct scene scene = {.ops = backend_get_nftables()};
+	const struct nft_element element = {.set = NFT_DNAT4, .key = {1}};
+	struct nft_batch batch = {0};
+	uint32_t there = 0;
+
+	(void)state;
+	if (forbidden)
+		skip();
+	fault_arm(FAULT_SEND, 0, 0);
+	assert_int_equal(nft_socket_open(&scene.look), 0);
+	do_open(&scene);
+	do_network(&scene, WAN);
+	do_sync(&scene);
+	assert_int_equal(
+		nft_foreign_get_generation(&scene.look, &scene.look.generation), 0);
+	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+		uint32_t before = scene.look.generation;
+
+		nft_batch_begin(&batch, &scene.look);
+		nft_batch_element(&batch, &scene.look, operations[i], &element);
+		assert_int_equal(nft_batch_send(&batch, &scene.look), 0);
+		assert_int_equal(nft_foreign_get_generation(&scene.look, &there), 0);
+		assert_int_equal(there, before + 1);
+		assert_int_equal(scene.look.generation, there);
+		assert_false(scene.look.overtaken);
+	}
+	nft_batch_fini(&batch);
+	scene.ops->close(scene.backend, false);
+	nft_socket_close(&scene.look);
+	(void)fault_disarm();
+}
+
 static int make_lab(void **state)
 {
 	struct netns_pair pair;
@@ -428,6 +468,7 @@ int main(void)
 		cmocka_unit_test(test_send),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_receive),
+		cmocka_unit_test(test_generation),
 	};
 
 	return cmocka_run_group_tests(tests, make_lab, NULL);
