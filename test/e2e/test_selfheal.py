@@ -16,7 +16,7 @@ import natpmp
 import pcp
 import pytest
 from conftest import get_build
-from firewall import firewall
+from firewall import WRECKS, firewall
 from lab import wait_for
 
 pytestmark = pytest.mark.nftables("the ways to break it; others in test_lifecycle.py")
@@ -229,6 +229,52 @@ def count_granted(daemon):
     return daemon.json("status")["status"]["requests"]["granted"]
 
 
+# NFNLGRP_NFTABLES of linux/netfilter/nfnetlink.h as a bit; the protocol.
+NFTABLES_GROUP, NETLINK_NETFILTER = 1 << 6, 12
+
+
+def listens(pid):
+    """Whether a socket of the process' namespace is told of changes of nftables."""
+    with open(f"/proc/{pid}/net/netlink", encoding="ascii") as file:
+        head, *rows = [line.split() for line in file]
+    return any(int(row[head.index("Eth")]) == NETLINK_NETFILTER
+               and int(row[head.index("Groups")], 16) & NFTABLES_GROUP for row in rows)
+
+
+# In a table of others: it drops what we let through.
+STRICT = ("add table inet strict; add chain inet strict f "
+          "{ type filter hook forward priority 0; policy drop; }")
+
+
+@pytest.mark.parametrize("wreck", [
+    *WRECKS, pytest.param(STRICT, id="table-of-others")])
+def test_first_under_load(lab, daemon_factory, wreck):
+    """
+    Many changes of our own, of which nobody listens to notifications: the first one of
+    a stranger's is found, in our table or in others'.
+    """
+    daemon = daemon_factory(NO_LIMITS, build="release").start()
+    core = daemon.roles()["core"]
+    with natpmp.Client(lab.lan2) as client:
+        assert client.map("udp", PORT, PORT).result == natpmp.OK
+    assert listens(core)
+    with loaded(lab) as load:
+        wait_for(lambda: not listens(core), "it to be quiet", 5)
+        firewall(lab).wreck(wreck)
+        try:
+            began = time.monotonic()
+            if wreck == STRICT:
+                daemon.wait_log("chain inet strict f drops leased traffic")
+            else:
+                wait_for(lambda: count_heals(daemon) == 1, "it to be counted", 5)
+                assert arrives(lab, PORT, lab.lan2)
+            assert time.monotonic() - began < firewall(lab).HEALED_S
+        finally:
+            if wreck == STRICT:
+                lab.gw.nft("delete table inet strict")
+        assert load.poll() is None
+
+
 def test_under_load(lab, daemon_factory):
     """
     Thousands of our own changes a second are never taken for a stranger's, and hide
@@ -283,8 +329,7 @@ def test_after_load(lab, daemon_factory, command):
                                x["internal_port"]) for x in daemon.leases()}
     assert count_heals(daemon) == FLUSHES
     # and others' tables, too
-    lab.gw.nft("add table inet strict; add chain inet strict f "
-               "{ type filter hook forward priority 0; policy drop; }")
+    lab.gw.nft(STRICT)
     try:
         daemon.wait_log("chain inet strict f drops leased traffic")
     finally:
