@@ -50,7 +50,7 @@ LEASES_MAX = {
 LARGE, LARGE_ROUNDS = 5000, 2
 # How long a run may take, and what of it is kept for such sessions of each incumbent.
 MINUTES = {"short": 4.8, "full": 26}
-LARGE_KEPT_S = 200
+LARGE_KEPT_S = 270
 OVER = "no time: the run was over"
 
 
@@ -174,15 +174,25 @@ class Run:
             return
         try:
             samples = row.function(candidate, leases)
-            if candidate.has_ended():
-                raise LabError(f"{candidate.name} has ended: {candidate.log()[-200:]}")
-            self.rows += [(candidate.name, row.name, sample) for sample in samples]
+            if not candidate.has_ended():
+                self.rows += [(candidate.name, row.name, sample) for sample in samples]
         except NotReached as error:
             self.miss(candidate.name, [row], leases, f"not reached: {error}")
         except (LabError, OSError, AssertionError, LookupError, ValueError) as error:
-            self.fail(candidate.name, [row], leases, f"failed: {error!r}")
-            if candidate.has_ended():
-                raise LabError(f"{candidate.name} had ended before") from None
+            if not candidate.has_ended():
+                self.fail(candidate.name, [row], leases, f"failed: {error!r}")
+        if candidate.has_ended():
+            self.revive(candidate, row, leases)
+
+    def revive(self, candidate, row, leases):
+        """What was measured of a daemon that ended meanwhile does not count."""
+        why = f"ended: {candidate.name} was no longer there after it"
+        if candidate.incumbent:  # a finding, and no failure of ours
+            print(f"\n  {row.name}, {leases} leases: {why}", flush=True)
+            self.miss(candidate.name, [row], leases, why)
+        else:
+            self.fail(candidate.name, [row], leases, f"{why}: {candidate.log()[-500:]}")
+        candidate.revive(leases if row.group != "plane" else None)
 
 
 def load_measures(only):

@@ -300,6 +300,11 @@ class Candidate:
         """It was started, and is no longer there."""
         return not self.pids()
 
+    def revive(self, count):
+        """It has ended: start it, with as many leases of fill() unless None. NotReached."""
+        del count
+        self.start()
+
     def cpu_ns(self):
         """Time on a processor that its processes have had."""
         total = 0
@@ -465,6 +470,13 @@ class Incumbent(Candidate):
         self.filled, self.more = self.count(), 0
         if self.filled != count:
             raise NotReached(f"{self.filled} of {count} leases were restored")
+
+    def revive(self, count):
+        if count is None:
+            self.start()
+        else:
+            self.filled = -1
+            self.fill(count)
 
     def restore(self, count, empty=True):
         """What fill() has measured: it is a start after a crash into emptied chains."""
