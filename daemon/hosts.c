@@ -1,49 +1,92 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/hosts.h"
 
-#define HASH_NONFATAL_OOM 1
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "daemon/hosts_private.h"
+
+/*
+ * Addresses and MACs are what machines of the LAN choose: each run spreads them by a
+ * secret of its own, and there is no moment at which all of them move.
+ */
+
+static uint32_t host_get_hash(const void *item, uint64_t seed)
+{
+	const struct host *host = item;
+
+	return index_hash(&host->addr, sizeof(host->addr), seed);
+}
+
+static bool host_is_of(const void *item, const void *key)
+{
+	const struct host *host = item;
+
+	return addr_equal(&host->addr, key);
+}
+
+static const struct index_kind addr_kind = {
+	.link = offsetof(struct host, next_by_addr),
+	.get_hash = host_get_hash,
+	.is_of = host_is_of,
+};
+
+static uint32_t card_get_hash(const void *item, uint64_t seed)
+{
+	const struct card *card = item;
+
+	return index_hash(&card->key, sizeof(card->key), seed);
+}
+
+static bool card_is_of(const void *item, const void *key)
+{
+	const struct card *card = item;
+
+	return memcmp(&card->key, key, sizeof(card->key)) == 0;
+}
+
+static const struct index_kind key_kind = {
+	.link = offsetof(struct card, next_by_key),
+	.get_hash = card_get_hash,
+	.is_of = card_is_of,
+};
 
 struct hosts *hosts_new(void)
 {
 	struct hosts *hosts = calloc(1, sizeof(*hosts));
 
-	if (hosts)
-		hosts->restored_ms = HOSTS_LONG_AGO_MS;
-	return hosts;
+	if (!hosts)
+		return NULL;
+	hosts->restored_ms = HOSTS_LONG_AGO_MS;
+	hosts->hosts = pool_new(sizeof(struct host));
+	hosts->cards = pool_new(sizeof(struct card));
+	if (hosts->hosts && hosts->cards) {
+		hosts->by_addr = index_new(hosts->hosts, &addr_kind);
+		hosts->by_key = index_new(hosts->cards, &key_kind);
+	}
+	if (hosts->by_addr && hosts->by_key)
+		return hosts;
+	hosts_free(hosts);
+	return NULL;
 }
 
 void hosts_free(struct hosts *hosts)
 {
-	struct host *host, *next_host;
-	struct card *card, *next_card;
-
 	if (!hosts)
 		return;
-	host = hosts->hosts;
-	HASH_CLEAR(hh, hosts->hosts);
-	for (; host; host = next_host) {
-		next_host = host->hh.next;
-		free(host);
-	}
-	card = hosts->cards;
-	HASH_CLEAR(hh, hosts->cards);
-	for (; card; card = next_card) {
-		next_card = card->hh.next;
-		free(card);
-	}
+	index_free(hosts->by_addr);
+	index_free(hosts->by_key);
+	pool_free(hosts->hosts);
+	pool_free(hosts->cards);
 	free(hosts);
 }
 
 size_t hosts_get_count(const struct hosts *hosts)
 {
-	return HASH_COUNT(hosts->hosts);
+	return pool_get_count(hosts->hosts);
 }
 
 /* --- cards --- */
@@ -55,31 +98,31 @@ enum host_family hosts_get_family(const struct host *host)
 
 struct card *hosts_find_card(const struct hosts *hosts, const struct card_key *key)
 {
-	struct card *card;
+	uint32_t hash = index_hash(key, sizeof(*key), index_get_seed(hosts->by_key));
+	uint32_t handle = index_find(hosts->by_key, hash, key);
 
-	HASH_FIND(hh, hosts->cards, key, sizeof(*key), card);
-	return card;
+	return handle != 0 ? pool_get(hosts->cards, handle) : NULL;
 }
 
 static struct card *card_get(struct hosts *hosts, const uint8_t *mac, uint16_t lan)
 {
 	struct card_key key = {.lan = lan};
 	struct card *card;
+	uint32_t handle;
 
 	memcpy(key.mac, mac, sizeof(key.mac));
 	card = hosts_find_card(hosts, &key);
 	if (card)
 		return card;
-	card = calloc(1, sizeof(*card));
-	if (!card)
+	handle = pool_add(hosts->cards);
+	if (handle == 0)
 		return NULL;
+	card = pool_get(hosts->cards, handle);
+	card->handle = handle;
 	card->key = key;
 	card->many_ms = HOSTS_LONG_AGO_MS;
-	HASH_ADD(hh, hosts->cards, key, sizeof(card->key), card);
-	if (card->hh.tbl)
-		return card;
-	free(card);
-	return NULL;
+	index_add(hosts->by_key, handle);
+	return card;
 }
 
 static void card_put(struct hosts *hosts, struct card *card)
@@ -89,8 +132,8 @@ static void card_put(struct hosts *hosts, struct card *card)
 	for (size_t i = 0; i < HOST_FAMILIES; i++)
 		if (card->heard[i] || card->owned[i])
 			return;
-	HASH_DEL(hosts->cards, card);
-	free(card);
+	index_remove(hosts->by_key, card->handle);
+	pool_remove(hosts->cards, card->handle);
 }
 
 static void host_set_heard(struct hosts *hosts, struct host *host, struct card *card)
@@ -132,10 +175,10 @@ void hosts_give_host(struct hosts *hosts, struct host *host, struct card *card)
 
 struct host *hosts_find_host(const struct hosts *hosts, const struct ip_addr *addr)
 {
-	struct host *host;
+	uint32_t hash = index_hash(addr, sizeof(*addr), index_get_seed(hosts->by_addr));
+	uint32_t handle = index_find(hosts->by_addr, hash, addr);
 
-	HASH_FIND(hh, hosts->hosts, addr, sizeof(*addr), host);
-	return host;
+	return handle != 0 ? pool_get(hosts->hosts, handle) : NULL;
 }
 
 static void host_add_loose(struct hosts *hosts, struct host *host)
@@ -158,28 +201,27 @@ static void host_remove(struct hosts *hosts, struct host *host)
 	host_remove_loose(hosts, host);
 	host_set_heard(hosts, host, NULL);
 	hosts_give_host(hosts, host, NULL);
-	HASH_DEL(hosts->hosts, host);
-	free(host);
+	index_remove(hosts->by_addr, host->handle);
+	pool_remove(hosts->hosts, host->handle);
 }
 
 static struct host *host_add(struct hosts *hosts, const struct ip_addr *addr,
 			     uint16_t lan)
 {
 	struct host *host;
+	uint32_t handle;
 
 	if (hosts->loose_count == HOSTS_LOOSE_MAX)
 		host_remove(hosts, hosts->loose);
-	host = calloc(1, sizeof(*host));
-	if (!host)
+	handle = pool_add(hosts->hosts);
+	if (handle == 0)
 		return NULL;
+	host = pool_get(hosts->hosts, handle);
+	host->handle = handle;
 	host->addr = *addr;
 	host->lan = lan;
 	host->asked_ms = host->heard_ms = host->answered_ms = HOSTS_LONG_AGO_MS;
-	HASH_ADD(hh, hosts->hosts, addr, sizeof(host->addr), host);
-	if (!host->hh.tbl) {
-		free(host);
-		return NULL;
-	}
+	index_add(hosts->by_addr, handle);
 	host_add_loose(hosts, host);
 	return host;
 }
@@ -241,7 +283,10 @@ bool hosts_is_held(const struct hosts *hosts, const struct ip_addr *addr, uint16
 void hosts_finish_restore(struct hosts *hosts, int64_t now_ms)
 {
 	hosts->restored_ms = now_ms;
-	for (struct card *card = hosts->cards; card; card = card->hh.next) {
+	for (uint32_t handle = pool_get_next(hosts->cards, 0); handle != 0;
+	     handle = pool_get_next(hosts->cards, handle)) {
+		struct card *card = pool_get(hosts->cards, handle);
+
 		card->paired = card->owned_count[HOST_IPV4] > 1;
 	}
 }

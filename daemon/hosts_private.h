@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <uthash.h>
-
+#include "base/index.h"
+#include "base/pool.h"
 #include "daemon/hosts.h"
 
 /* The table of hosts and cards, between what it holds and what is decided by it. */
@@ -33,7 +33,8 @@ struct card {
 	int64_t many_ms; /* when it last answered at several IPv4 addresses in turn */
 	bool paired;	 /* and has leases at several since */
 	struct ip_addr answered; /* the IPv4 address that it last answered at */
-	UT_hash_handle hh;
+	uint32_t handle;
+	uint32_t next_by_key;
 };
 
 struct host {
@@ -48,15 +49,18 @@ struct host {
 	int64_t answered_ms;   /* when it last began to answer */
 	bool has_target;       /* leases go there when nobody answers here */
 	struct ip_addr target; /* the owner answers there */
-	UT_hash_handle hh;
+	uint32_t handle;
+	uint32_t next_by_addr;
 	struct host *heard_prev, *heard_next;
 	struct host *owned_prev, *owned_next;
 	struct host *prev, *next; /* of those without leases, oldest first */
 };
 
 struct hosts {
-	struct host *hosts;
-	struct card *cards;
+	struct pool *hosts;
+	struct pool *cards;
+	struct index *by_addr; /* hosts */
+	struct index *by_key;  /* cards */
 	struct host *loose;
 	size_t loose_count;
 	int64_t restored_ms; /* leases of an earlier run came */

@@ -8,7 +8,9 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <uthash.h>
 
+#include "base/clock.h"
 #include "daemon/hosts.h"
 
 #define A "192.168.77.2"
@@ -21,6 +23,14 @@
 #define M2 2
 /* More than the table bears in mind. */
 #define MANY (4 * HOSTS_LOOSE_MAX)
+/* Hosts that choose their addresses, the bits of the hash that are the same of all, and
+ * how often all are looked for. */
+#define CHOSEN 4000u
+#define CHOSEN_MASK 0x3ffu
+#define ROUNDS 5
+/* What they cost beside others: 6 where the hash had no secret, so that all stood in
+ * few chains. */
+#define CHOSEN_COST_MAX 3
 
 struct fixture {
 	struct hosts *hosts;
@@ -746,6 +756,62 @@ static void test_flood(void **state)
 	assert_true(did(fixture, HOST_STEP_END, A, NULL));
 }
 
+/* The number-th address; chosen: of those that a hash everybody knows puts together. */
+static struct ip_addr make_host(uint32_t number, bool chosen)
+{
+	static uint64_t last;
+	struct ip_addr addr = address(A6);
+	uint32_t hash;
+
+	if (number == 0)
+		last = 0;
+	do {
+		uint64_t low = ++last * UINT64_C(0x9e3779b97f4a7c15);
+
+		memcpy((uint8_t *)&addr + sizeof(addr) - sizeof(low), &low,
+		       sizeof(low));
+		HASH_JEN(&addr, sizeof(addr), hash);
+	} while (chosen && (hash & CHOSEN_MASK) != 0);
+	return addr;
+}
+
+/* Microseconds of the fastest round of looking for all of them. */
+static int64_t measure_hosts(struct fixture *fixture, bool chosen)
+{
+	static struct ip_addr addrs[CHOSEN];
+	int64_t best_us = INT64_MAX;
+
+	(void)fixture_reset(fixture);
+	for (uint32_t i = 0; i < CHOSEN; i++) {
+		struct lease lease = {.internal = make_host(i, chosen), .lan = 3};
+
+		addrs[i] = lease.internal;
+		assert_true(hosts_hold(fixture->hosts, &lease));
+	}
+	for (int round = 0; round < ROUNDS; round++) {
+		int64_t spent_us = -clock_process_us();
+
+		for (uint32_t i = 0; i < CHOSEN; i++)
+			assert_true(hosts_is_held(fixture->hosts, &addrs[i], 3));
+		spent_us += clock_process_us();
+		if (spent_us < best_us)
+			best_us = spent_us;
+	}
+	return best_us;
+}
+
+/* Hosts choose their addresses, and cannot make each other's dear to look for. */
+static void test_chosen_addresses(void **state)
+{
+	struct fixture *fixture = *state;
+	int64_t others_us = measure_hosts(fixture, false);
+	int64_t chosen_us = measure_hosts(fixture, true);
+
+	print_message("%u hosts: %lld us, with addresses of their choice %lld us\n",
+		      CHOSEN, (long long)others_us, (long long)chosen_us);
+	assert_true(chosen_us <= CHOSEN_COST_MAX * (others_us + 1));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -779,6 +845,7 @@ int main(void)
 		TEST(test_restored),
 		TEST(test_release),
 		TEST(test_flood),
+		TEST(test_chosen_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
