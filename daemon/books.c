@@ -254,18 +254,22 @@ void books_sync_store(struct books *books, int64_t now_ms)
 bool books_mend_store(struct books *books, const struct store_time *at)
 {
 	size_t count = table_get_count(books->table);
+	struct store_record *records;
 	size_t used = 0;
 	int error;
 
 	if (!books->store || !books->store_failed)
 		return true;
-	if (!books_reserve(books, count))
+	/* not the scratch, which would stay as large as the table */
+	records = calloc(count > 0 ? count : 1, sizeof(*records));
+	if (!records)
 		return false;
 	for (const struct lease *lease = table_get_next(books->table, NULL); lease;
 	     lease = table_get_next(books->table, lease))
-		books_fill_record(books, lease, &books->records[used++]);
-	error = books->store_ops->replace(books->store, at, books->records, used,
+		books_fill_record(books, lease, &records[used++]);
+	error = books->store_ops->replace(books->store, at, records, used,
 					  &books->meta);
+	free(records);
 	if (error != 0)
 		return false;
 	books->store_failed = false;

@@ -431,7 +431,7 @@ static void test_disk_full(void **state)
 	struct fixture *fixture = *state;
 	struct rlimit limit;
 	int64_t origin_ms;
-	size_t count;
+	size_t count, scratch;
 
 	fixture->lab.conf.limits.leases_per_client = 0;
 	open_ledger(fixture);
@@ -441,8 +441,11 @@ static void test_disk_full(void **state)
 	assert_false(ledger_mend_store(fixture->lab.ledger, &fixture->lab.at));
 	assert_true(figures(fixture)->store_failed);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	scratch = fixture->lab.ledger->books.scratch_size;
 	assert_true(ledger_mend_store(fixture->lab.ledger, &fixture->lab.at));
 	assert_false(figures(fixture)->store_failed);
+	/* and no room for the whole table is kept for ever */
+	assert_int_equal(fixture->lab.ledger->books.scratch_size, scratch);
 	assert_int_equal(count_rules(fixture), count);
 	ledger_lab_pass_time(&fixture->lab, 2000);
 	open_ledger(fixture);
