@@ -16,6 +16,10 @@ struct backoff {
 	int64_t delay_ms; /* of the next restart */
 };
 
+/** What to wait after delay_ms was in vain: twice as long, but not less than the first
+ * time nor more than longest_ms. */
+int64_t backoff_get_longer(int64_t delay_ms, int64_t first_ms, int64_t longest_ms);
+
 /** It has been started. */
 void backoff_start(struct backoff *backoff, int64_t now_ms);
 

@@ -72,6 +72,7 @@ struct core {
 	int64_t expiry_due_ms;
 	int64_t heal_due_ms; /* TIME_NEVER = not due */
 	struct event *mend_timer;
+	int64_t mend_pause_ms; /* the last; 0 = the store is whole */
 	struct event *table_timer;
 	/* what worker upnp knows of the table, and since when */
 	uint32_t table_told_ids[LANS_MAX];
@@ -99,6 +100,9 @@ struct core {
 #define CORE_HEAL_DELAY_MS 100
 /** What could not be put right is tried again after this. */
 #define CORE_HEAL_RETRY_MS 2000
+/** The store is written anew after the same, then after twice as long each time, for
+ * that encodes every lease; longest after this. */
+#define CORE_MEND_PAUSE_MAX_MS 60000
 
 /** Changes of the table that nobody asked UPnP for are told together, so often. */
 #define CORE_TABLE_INTERVAL_MS 100

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "daemon/backoff.h"
 #include "daemon/core_private.h"
 #include "daemon/moment.h"
 
@@ -31,12 +32,15 @@ void core_plan_heal(struct core *core, int64_t delay_ms)
 /* Apart from the firewall's healing: a full disk must not have rules compared. */
 static void core_watch_store(struct core *core)
 {
-	const struct timeval delay = core_delay(CORE_HEAL_RETRY_MS);
+	struct timeval delay;
 
-	if (ledger_get_figures(core->ledger)->store_failed && !core->mend_due) {
-		core->mend_due = true;
-		(void)event_add(core->mend_timer, &delay);
-	}
+	if (!ledger_get_figures(core->ledger)->store_failed || core->mend_due)
+		return;
+	core->mend_due = true;
+	core->mend_pause_ms = backoff_get_longer(
+		core->mend_pause_ms, CORE_HEAL_RETRY_MS, CORE_MEND_PAUSE_MAX_MS);
+	delay = core_delay(core->mend_pause_ms);
+	(void)event_add(core->mend_timer, &delay);
 }
 
 static void core_arm_expiry(struct core *core)
@@ -63,7 +67,9 @@ static void core_mend(evutil_socket_t fd, short what, void *user)
 	(void)fd;
 	(void)what;
 	core->mend_due = false;
-	if (!ledger_mend_store(core->ledger, &at))
+	if (ledger_mend_store(core->ledger, &at))
+		core->mend_pause_ms = 0;
+	else
 		core_watch_store(core);
 	core_arm_expiry(core);
 }

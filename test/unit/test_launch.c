@@ -56,6 +56,20 @@ static void test_health_is_forgiving(void **state)
 	assert_int_equal(backoff_end(&backoff, 20001), BACKOFF_FIRST_MS);
 }
 
+/* What core does about a store that cannot be written. */
+static void test_pause_is_doubled(void **state)
+{
+	static const int64_t expected[] = {2000,  4000,	 8000, 16000,
+					   32000, 60000, 60000};
+	int64_t delay_ms = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		delay_ms = backoff_get_longer(delay_ms, 2000, 60000);
+		assert_int_equal(delay_ms, expected[i]);
+	}
+}
+
 static void test_role_survives_the_command_line(void **state)
 {
 	const struct role role = {"upnp", 65534, 4294967294u, LOG_LEVEL_INFO, true};
@@ -210,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_first_restart_is_at_once),
 		cmocka_unit_test(test_restarts_in_a_row_wait_longer),
 		cmocka_unit_test(test_health_is_forgiving),
+		cmocka_unit_test(test_pause_is_doubled),
 		cmocka_unit_test(test_role_survives_the_command_line),
 		cmocka_unit_test(test_wrong_roles_are_refused),
 		cmocka_unit_test(test_workers_have_names_that_fit),
