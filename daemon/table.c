@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/table.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -147,7 +146,8 @@ int table_update(struct table *table, const struct lease *lease)
 		return 0;
 	/* Other keys would stay behind in the indexes, and be read when the entry is
 	 * long freed: better to end here. */
-	assert(lease_has_same_keys(&entry->lease, lease));
+	if (!lease_has_same_keys(&entry->lease, lease))
+		abort();
 	was_outbound = entry->lease.outbound;
 	table_leave_expiry(table, entry);
 	table_count(table, entry, -1);

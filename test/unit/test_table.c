@@ -6,7 +6,11 @@
 
 #include <cmocka.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "daemon/ports.h"
@@ -143,6 +147,29 @@ static void test_order_of_listed_only(void **state)
 	table_remove(fixture->table, lease.id, 0);
 	assert_null(table_find_host(fixture->table, &lease.internal));
 	assert_int_equal(count_in_order(fixture, HOST), 0);
+}
+
+/* An entry that is found by what it is no more would be read when it is long freed: the
+ * process ends before that, in every build. */
+static void test_other_keys_end_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease lease = make(fixture, 0);
+	const struct rlimit no_core = {0, 0};
+	int status;
+	pid_t pid;
+
+	add(fixture, &lease);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)setrlimit(RLIMIT_CORE, &no_core);
+		lease.external_port++;
+		_exit(table_update(fixture->table, &lease) == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
 /* --- of one internal endpoint --- */
@@ -418,6 +445,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_order_by_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order_of_listed_only, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_other_keys_end_it, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_outbound_comes_first, setup,
 						teardown),
