@@ -469,6 +469,22 @@ static int take_lock_to_sync(struct backend *backend)
 		       : error;
 }
 
+/* A lease that lost all its rules lost one lease: what it must have tells. */
+static void count_leases(const struct ipt_difference *difference, size_t *added,
+			 size_t *removed)
+{
+	*added = difference->mappings_added;
+	*removed = difference->mappings_removed;
+	if (*added + *removed == 0) {
+		*added = difference->marks_added;
+		*removed = difference->marks_removed;
+	}
+	if (*added + *removed == 0) {
+		*added = difference->others_added > 0;
+		*removed = *added == 0 && difference->others_removed > 0;
+	}
+}
+
 static int ipt_sync(struct backend *backend, const struct rule *rules, size_t count,
 		    size_t *added, size_t *removed)
 {
@@ -506,12 +522,7 @@ static int ipt_sync(struct backend *backend, const struct rule *rules, size_t co
 	free(before);
 	note_sync(backend, &difference, rules, count);
 	backend->ready = true;
-	*added = difference.mappings_added;
-	*removed = difference.mappings_removed;
-	if (*added + *removed == 0) {
-		*added = difference.others_added > 0;
-		*removed = *added == 0 && difference.others_removed > 0;
-	}
+	count_leases(&difference, added, removed);
 	return 0;
 }
 

@@ -35,6 +35,8 @@ struct ipt_family {
 		      struct xtc_handle *handle);
 	int (*delete)(const char *chain, unsigned int at, struct xtc_handle *handle);
 	int (*delete_chain)(const char *chain, struct xtc_handle *handle);
+	int (*get_references)(unsigned int *out, const char *chain,
+			      struct xtc_handle *handle);
 };
 
 const struct ipt_family *ipt_family_get(bool ipv6);
@@ -212,6 +214,8 @@ int ipt_table_open(struct ipt_table *table, const struct ipt_family *family,
 /** Forget what is not committed. Safe on what is closed. */
 void ipt_table_close(struct ipt_table *table);
 bool ipt_table_has_chain(const struct ipt_table *table, const char *chain);
+/** True when nothing is in it, and a rule jumps to it, so that it cannot go. */
+bool ipt_table_is_stuck(const struct ipt_table *table, const char *chain);
 /** Make a chain where there is none. Errors: -errno. */
 int ipt_table_make_chain(struct ipt_table *table, const char *chain)
 	__attribute__((warn_unused_result));
@@ -424,7 +428,9 @@ void ipt_touched_fini(struct ipt_touched *touched);
 struct ipt_difference {
 	size_t mappings_added; /* rules that let packets in */
 	size_t mappings_removed;
-	size_t others_added; /* what accompanies them */
+	size_t marks_added; /* rules that mark and count; IPv4 */
+	size_t marks_removed;
+	size_t others_added; /* what else accompanies them */
 	size_t others_removed;
 	bool changed; /* anything at all */
 };

@@ -80,7 +80,6 @@ static void add_outbound(struct dump *dump, struct rule *rule)
 	const struct ipt_family *family = dump->nat.family;
 	const struct ipt_place place =
 		ipt_tree_get_place(IPT_SNAT_TREE, rule->protocol, rule->internal_port);
-	struct rule_counters ignored;
 	char name[IPT_NAME_MAX];
 
 	rule->external = get_external(&dump->layout->network);
@@ -89,15 +88,17 @@ static void add_outbound(struct dump *dump, struct rule *rule)
 		return;
 	for (const void *there = family->first_rule(name, dump->nat.handle); there;
 	     there = family->next_rule(there, dump->nat.handle)) {
+		const char *target = family->get_target(there, dump->nat.handle);
 		struct rule wanted = *rule;
 
-		if (!ipt_rule_parse_snat(there, rule, &wanted.external))
+		if (!target || !ipt_rule_parse_snat(there, rule, &wanted.external))
 			continue;
 		ipt_list_begin(&dump->list, false, dump->layout->forms);
 		ipt_lease_add_snat(&wanted, false, &dump->list);
-		/* The walk begins anew afterwards: it has been another's. */
-		if (ipt_table_count(&dump->nat, name, &dump->list, &ignored) < 0)
-			return;
+		/* Flows and other hosts may have the port outside, too. */
+		if (dump->list.failed ||
+		    !ipt_rule_is(family, there, target, ipt_list_get(&dump->list, 0)))
+			continue;
 		rule->outbound = true;
 		rule->external = wanted.external;
 		return;

@@ -58,6 +58,7 @@ const struct ipt_family *ipt_family_get(bool ipv6)
 			.insert = insert4,
 			.delete = iptc_delete_num_entry,
 			.delete_chain = iptc_delete_chain,
+			.get_references = iptc_get_references,
 		},
 		{
 			.ipv6 = true,
@@ -69,6 +70,7 @@ const struct ipt_family *ipt_family_get(bool ipv6)
 			.insert = insert6,
 			.delete = ip6tc_delete_num_entry,
 			.delete_chain = ip6tc_delete_chain,
+			.get_references = ip6tc_get_references,
 		},
 	};
 

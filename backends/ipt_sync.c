@@ -221,9 +221,16 @@ static void note_difference(struct walk *walk, bool mapping, size_t added,
 	struct ipt_difference *difference = &walk->difference;
 
 	removed -= added < removed ? added : removed;
-	*(mapping ? &difference->mappings_added : &difference->others_added) += added;
-	*(mapping ? &difference->mappings_removed : &difference->others_removed) +=
-		removed;
+	if (mapping) {
+		difference->mappings_added += added;
+		difference->mappings_removed += removed;
+	} else if (walk->name == IPT_MANGLE4) {
+		difference->marks_added += added;
+		difference->marks_removed += removed;
+	} else {
+		difference->others_added += added;
+		difference->others_removed += removed;
+	}
 }
 
 static int visit_leaf(struct walk *walk, const struct ipt_place *place)
@@ -330,10 +337,12 @@ static int drop_strays(struct walk *walk)
 static bool has_strays(struct walk *walk, int *error)
 {
 	struct names strays = {0};
-	bool found;
+	bool found = false;
 
 	*error = find_strays(walk, &strays);
-	found = strays.count > 0;
+	/* What only a rule of somebody else keeps from going is left to him. */
+	for (size_t i = 0; i < strays.count && !found; i++)
+		found = !ipt_table_is_stuck(walk->table, strays.items[i]);
 	free(strays.items);
 	return found;
 }
@@ -352,6 +361,8 @@ int ipt_sync_all(struct ipt_table *table, const struct ipt_layout *layout,
 		error = drop_strays(&walk);
 	difference->mappings_added += walk.difference.mappings_added;
 	difference->mappings_removed += walk.difference.mappings_removed;
+	difference->marks_added += walk.difference.marks_added;
+	difference->marks_removed += walk.difference.marks_removed;
 	difference->others_added += walk.difference.others_added;
 	difference->others_removed += walk.difference.others_removed;
 	difference->changed = difference->changed || table->changed;

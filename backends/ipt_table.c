@@ -42,9 +42,19 @@ int ipt_table_make_chain(struct ipt_table *table, const char *chain)
 	return table->family->ops->create_chain(chain, table->handle) ? 0 : get_error();
 }
 
+bool ipt_table_is_stuck(const struct ipt_table *table, const char *chain)
+{
+	const struct ipt_family *family = table->family;
+	unsigned int references = 0;
+
+	return !family->first_rule(chain, table->handle) &&
+	       family->get_references(&references, chain, table->handle) &&
+	       references > 0;
+}
+
 int ipt_table_drop_chain(struct ipt_table *table, const char *chain)
 {
-	if (!ipt_table_has_chain(table, chain))
+	if (!ipt_table_has_chain(table, chain) || ipt_table_is_stuck(table, chain))
 		return 0;
 	table->changed = true;
 	if (!table->family->ops->flush_entries(chain, table->handle))
@@ -93,22 +103,96 @@ static size_t find_from(const struct ipt_table *table, const void *there,
 	return NONE;
 }
 
+/* Which of the wanted rules the one that is there is: from here, else from the first.
+ */
+static size_t find_around(const struct ipt_table *table, const void *there,
+			  const struct ipt_list *wanted, size_t from)
+{
+	const size_t found = find_from(table, there, wanted, from);
+
+	return found != NONE || from == 0 ? found : find_from(table, there, wanted, 0);
+}
+
+/* Where in `last` a chain of kept lines ends that this wanted rule can follow. */
+static size_t find_length(const struct script *script, const size_t *last, size_t count,
+			  size_t wanted)
+{
+	size_t low = 0;
+
+	while (low < count) {
+		const size_t middle = low + (count - low) / 2;
+
+		if (script->lines[last[middle]].kept < wanted)
+			low = middle + 1;
+		else
+			count = middle;
+	}
+	return low;
+}
+
+/* Before each line comes the last one of the longest chain that it can follow. */
+static size_t chain_lines(const struct script *script, size_t *last, size_t *before)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < script->count; i++) {
+		const size_t kept = script->lines[i].kept;
+		const size_t at =
+			kept == NONE ? count : find_length(script, last, count, kept);
+
+		before[i] = at > 0 ? last[at - 1] : NONE;
+		/* Of two that are the same the first is older. */
+		if (kept == NONE ||
+		    (at < count && script->lines[last[at]].kept == kept))
+			continue;
+		last[at] = i;
+		if (at == count)
+			count++;
+	}
+	return count > 0 ? last[count - 1] : NONE;
+}
+
+/*
+ * Keep as many as can be: somebody may have put the last rule first, and what is made
+ * anew has counted nothing.
+ */
+static int keep_most(struct script *script)
+{
+	size_t *last = calloc(script->count, 2 * sizeof(*last));
+	size_t *before = last ? last + script->count : NULL;
+	size_t next;
+
+	if (!last)
+		return -ENOMEM;
+	next = chain_lines(script, last, before);
+	for (size_t i = script->count; i-- > 0;)
+		if (i == next)
+			next = before[i];
+		else
+			script->lines[i].kept = NONE;
+	free(last);
+	return 0;
+}
+
 static int write_script(const struct ipt_table *table, const char *chain,
 			const struct ipt_list *wanted, struct script *script)
 {
 	const struct ipt_family *family = table->family;
+	bool in_order = true;
 	size_t from = 0;
 
 	for (const void *there = family->first_rule(chain, table->handle); there;
 	     there = family->next_rule(there, table->handle)) {
-		size_t found = find_from(table, there, wanted, from);
+		size_t found = find_around(table, there, wanted, from);
 
-		if (found != NONE)
+		if (found != NONE) {
+			in_order = in_order && found >= from;
 			from = found + 1;
+		}
 		if (!note(script, there, found))
 			return -ENOMEM;
 	}
-	return 0;
+	return in_order ? 0 : keep_most(script);
 }
 
 /* libiptc takes the name of a chain that is not there for a target of the kernel. */

@@ -231,6 +231,7 @@ static void do_sync(struct tool *tool)
 static void do_event(struct tool *tool, char **at)
 {
 	uint64_t wait_ms = 0;
+	unsigned int served = 0;
 	int64_t end_ms = clock_now_ms();
 	struct pollfd entry = {.fd = tool->ops->fd(tool->backend), .events = POLLIN};
 
@@ -241,9 +242,11 @@ static void do_event(struct tool *tool, char **at)
 	end_ms += (int64_t)wait_ms;
 	for (int64_t now_ms = clock_now_ms(); now_ms < end_ms && tool->disturbed == 0;
 	     now_ms = clock_now_ms())
-		if (poll(&entry, 1, (int)(end_ms - now_ms)) > 0)
+		if (poll(&entry, 1, (int)(end_ms - now_ms)) > 0) {
 			tool->ops->event(tool->backend);
-	printf("ok %u\n", tool->disturbed);
+			served++;
+		}
+	printf("ok %u %u\n", tool->disturbed, served);
 	tool->disturbed = 0;
 }
 

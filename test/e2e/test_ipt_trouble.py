@@ -14,6 +14,7 @@ import pytest
 from backend import LAN1, LAN2, WAN, Tool, ToolError, rule, stripped
 from test_backend_ipt import LOOK_MS, ours, run
 
+ROUND_MS = 3000  # from one look at all tables to the next
 IPTABLES = "[backend]\ntype = iptables\n"
 
 
@@ -115,14 +116,20 @@ def test_a_fight_ends(lab, tool):
 
 def test_a_long_look_sees_all_of_it(lab, tool):
     """It is interrupted where tables are large, and goes on with the others."""
-    many = [rule(external=port, internal=port) for port in range(2000, 4000)]
+    many = [rule(external=port, internal=port) for port in range(2000, 6000)]
     tool.sync(*many)
+    assert tool.disturbed(LOOK_MS) == 0, "flows are looked after in this time, too"
+    told, served = tool.do(f"event {2 * ROUND_MS + 500}")[1]
+    assert told == 0
+    assert served >= 4, "two rounds of more than one spell"
     for line in ("iptables-legacy -t mangle -F PORTREEVE-NEW",
                  "iptables-legacy -t nat -F PORTREEVE-DNAT-PORTS",
                  "ip6tables-legacy -t mangle -F PORTREEVE-NEW"):
         assert tool.disturbed(LOOK_MS) == 0
         run(lab, line)
+        begin = time.monotonic()
         assert tool.disturbed(LOOK_MS) == 1
+        assert time.monotonic() - begin < ROUND_MS / 1000 + 1.5
         tool.sync(*many)
     assert lab.udp_arrives(lab.inet1, (WAN, 3999), lab.lan1, 3999)
 
@@ -218,3 +225,57 @@ def test_chains_that_somebody_removed(lab, tool, lines):
             tool.network("wan0", "203.0.113.50")
     assert tool.sync(KEPT)[0] > 0
     assert "kernel refuses" not in tool.output()
+
+
+def test_a_jump_of_others_to_a_leaf_that_ended(lab, tool):
+    """Its chain cannot go then, and the table is not written again and again for it."""
+    leaf = f"PORTREEVE-DNAT-{OUR_LEAF}"
+    tool.apply("add " + KEPT)
+    for line in ("-N MINE", f"-A MINE -j {leaf}"):
+        run(lab, f"iptables-legacy -t nat {line}")
+    tool.apply("delete " + KEPT)
+    assert tool.disturbed(LOOK_MS) == 0
+    tool.apply("add " + KEPT)
+    tool.apply("delete " + KEPT)
+    assert [line for line in ours(lab) if leaf in line] == [f":{leaf} - ", f"-A MINE -j {leaf}"]
+    for line in ("-F MINE", "-X MINE"):
+        run(lab, f"iptables-legacy -t nat {line}")
+    assert tool.disturbed() == 1
+    tool.sync()
+    assert not [line for line in ours(lab) if leaf in line]
+
+
+MARKS = f"PORTREEVE-MARK-{OUR_LEAF}"
+THREE = [rule(external=port, internal=port, out=True) for port in (5000, 5001, 5002)]
+
+
+def test_what_lost_its_mark_is_counted(lab, tool):
+    tool.sync(*THREE)
+    run(lab, f"iptables-legacy -t mangle -F {MARKS}")
+    assert tool.sync(*THREE) == (3, 0)
+    run(lab, f"iptables-legacy -t mangle -I {MARKS} -j RETURN")
+    assert tool.sync(*THREE) == (0, 1)
+
+
+@pytest.mark.parametrize("first, gone", [(3, []), (3, [3]), (2, [2]), (1, [1])])
+def test_rules_in_another_order_keep_their_counters(lab, tool, first, gone):
+    """Whatever is put before the others: a copy, or the rule itself."""
+    tool.sync(*THREE)
+    for port in (5000, 5001, 5002):
+        assert lab.udp_arrives(lab.inet1, (WAN, port), lab.lan1, port)
+    line = run(lab, f"iptables-legacy -t mangle -S {MARKS}").splitlines()[first]
+    for number in gone:
+        run(lab, f"iptables-legacy -t mangle -D {MARKS} {number}")
+    copy = line.split(" ", 2)[2]
+    place = 4 if first == 1 else 1  # the first goes last
+    run(lab, f"iptables-legacy -t mangle -I {MARKS} {place - len(gone) if place > 1 else 1} {copy}")
+    assert tool.sync(*THREE) == ((1, 0) if gone else (0, 1))
+    counted = [tool.counters(text)[0] for text in THREE]
+    assert counted == [0 if index + 1 in gone else 2 for index in range(3)]
+
+
+def test_dump_tells_the_way_out_whatever_else_has_the_port(lab, tool):
+    tool.sync(KEPT)
+    run(lab, f"iptables-legacy -t nat -I PORTREEVE-SNAT-{OUR_LEAF} -p udp -s {LAN2} "
+             "-m multiport --sports 5000 -j SNAT --to-source 203.0.113.50:5000")
+    assert tool.dump() == [stripped(KEPT)]
