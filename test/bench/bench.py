@@ -50,7 +50,7 @@ LEASES_MAX = {
 LARGE, LARGE_ROUNDS = 5000, 2
 # How long a run may take, and what of it is kept for such sessions of each incumbent.
 MINUTES = {"short": 4.8, "full": 26}
-LARGE_KEPT_S = 270
+LARGE_KEPT_S = 180
 OVER = "no time: the run was over"
 
 

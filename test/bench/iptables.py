@@ -14,11 +14,10 @@ missed.
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
-
-from speed import CLIENTS, LIMITS, RUNS, clients_of, load  # the library of these, too
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../e2e"))
@@ -26,12 +25,37 @@ sys.path.insert(0, os.path.join(HERE, "../e2e"))
 from daemon import Daemon, children  # noqa: E402 (found by the path above)
 from lab import Lab  # noqa: E402
 
+LIMITS = """
+[limits]
+leases-per-client = 0
+leases-total = 0
+requests-per-second = 0
+"""
+FIRST_CLIENT = 10
+CLIENTS = 20
+RUNS = 3  # of which the median counts
+
 # The targets are those of 5,000 leases.
 ADDS_PER_SECOND_MIN = 2000
 DELETE_MAX_MS = 40
 FIRST_PORT = 2000
 MORE_PORT = 20000  # and on: for what is deleted again
 WINDOW = 64
+
+
+def clients_of(lab):
+    """Addresses for many clients on lan1: 192.168.77.10 and on."""
+    for number in range(CLIENTS):
+        lab.lan1.ip("addr", "add", f"192.168.77.{FIRST_CLIENT + number}/24", "dev", "eth0")
+
+
+def load(lab, build, *flags, **options):
+    arguments = [os.path.join(build, "test/bench/load_natpmp"), "--json",
+                 "--gateway", "192.168.77.1", "--client", f"192.168.77.{FIRST_CLIENT}",
+                 "--clients", str(CLIENTS), "--lifetime", "86400", *flags]
+    for name, value in options.items():
+        arguments += ["--" + name.replace("_", "-"), str(value)]
+    return json.loads(lab.lan1.run(arguments).stdout.splitlines()[-1])
 
 
 def cpu_ms(daemon):
